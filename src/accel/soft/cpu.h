@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The soft engine's vCPU, as seen by every file of the engine.
+ *
+ * Inside a block of decoded instructions the hot state is in r[], fl and the block; rip is brought
+ * up to date at block ends and, for a fault, from cur. An instruction that can fault commits
+ * nothing before its last faultable access: then cpu_raise() leaves by longjmp and the instruction
+ * has not happened.
+ */
+#ifndef SOFT_CPU_H
+#define SOFT_CPU_H
+
+#include "accel/soft/decode/insn.h"
+#include "base/base.h"
+#include "core/vcpu.h"
+#include "isa/x86/cpu_state.h"
+#include "isa/x86/x86.h"
+#include <setjmp.h>
+
+struct map;
+struct ram_block;
+struct soft_vm;
+
+/*
+ * Status flags as the host's LAHF and SETO give them: AH in bits 15:8 (SF ZF 0 AF 0 PF 1 CF),
+ * OF in bit 0. Results of host instructions are kept as they come, so they are exact.
+ */
+#define FL_OF 0x0001u
+#define FL_CF 0x0100u
+#define FL_PF 0x0400u
+#define FL_AF 0x1000u
+#define FL_ZF 0x4000u
+#define FL_SF 0x8000u
+
+/*
+ * Software TLB: direct mapped, one set per access kind, for the current privilege (user or
+ * supervisor; a change of CPL or of EFLAGS.AC under SMAP selects another array).
+ * Hit: tag == (lin & page mask), host = lin + addend. watch points to the page's word of
+ * ram_block.watch. Pages that need a slow path on each access (MMIO, ROM writes, debug
+ * watchpoints) are never entered.
+ */
+struct tlb_entry {
+	uint64_t tag; /* page address, or TLB_INVALID */
+	uint64_t addend;
+	_Atomic uint64_t *watch;
+	uint64_t gpa; /* physical page address; bit 0: global, bit 1: part of a large page */
+};
+#define TLB_INVALID UINT64_MAX
+#define TLB_BITS    9
+#define TLB_SIZE    (1u << TLB_BITS)
+enum tlb_kind { TLB_READ, TLB_WRITE, TLB_EXEC, TLB_KINDS };
+enum tlb_priv { TLB_SUPER, TLB_SUPER_AC /* SMAP lifted */, TLB_USER, TLB_PRIVS };
+
+struct soft_tlb {
+	struct tlb_entry e[TLB_KINDS][TLB_SIZE];
+};
+
+struct soft_cpu {
+	/* hot */
+	uint64_t r[R_NR];
+	uint32_t fl; /* FL_* */
+	uint32_t poll; /* countdown to vcpu_poll() */
+	struct soft_tlb *tlb; /* of the current privilege: &tlbs[priv] */
+	const struct insn *cur; /* executing now; for faults and traps */
+	uint64_t segbase[SEG_NR + 1]; /* [SEG_NONE] = 0; in 64-bit mode only FS and GS are used */
+	struct vcpu *vcpu;
+	struct map *map;
+
+	/* current mode, derived from s by cpu_mode_changed() */
+	uint8_t code_bits; /* 16, 32, 64: CS.L / CS.D */
+	uint8_t cpl;
+	uint8_t stack_bits; /* 16, 32, 64 */
+	bool long_mode;	   /* EFER.LMA */
+	bool slow;	   /* single-step, breakpoints: one instruction a block, all checks */
+	uint32_t mode_key; /* what decoding depends on; part of a block's identity */
+
+	uint64_t rip; /* valid between blocks; in a block: R_PC + cur->next - cur->len */
+	uint64_t rflags; /* all but the status bits, which are in fl; bit 1 set */
+
+	/*
+	 * Everything else architectural. gpr, rip, rflags, cr8 and (see fpu.h) x87 in s are stale
+	 * while running; cpu_sync_out() / cpu_sync_in() copy.
+	 */
+	struct cpu_state s;
+
+	/* pending fault for the longjmp */
+	jmp_buf on_fault;
+	struct {
+		uint8_t vector;
+		bool has_error, is_soft_int;
+		uint32_t error;
+	} fault;
+
+	struct soft_vm *vm; /* shared between the VM's vCPUs: CPU model, stop-the-world lock */
+	struct soft_tlb tlbs[TLB_PRIVS];
+	struct block_cache *blocks;
+	struct fpu *fpu; /* native x87 and thunks: fpu.h */
+	uint64_t insns;	 /* executed, for statistics */
+};
+
+static inline struct soft_cpu *soft_cpu(struct vcpu *v)
+{
+	return v->engine;
+}
+
+/* GPR accessors by byte offset (insn.reg, insn.rm). A 32-bit write clears the upper half. */
+#define R8(c, off)  (*(uint8_t *)((char *)(c)->r + (off)))
+#define R16(c, off) (*(uint16_t *)((char *)(c)->r + (off)))
+#define R32(c, off) (*(uint32_t *)((char *)(c)->r + (off)))
+#define R64(c, off) (*(uint64_t *)((char *)(c)->r + (off)))
+
+/* flags.c-free conversions */
+static inline uint32_t fl_to_flags(uint32_t fl)
+{
+	return ((fl >> 8) & (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF)) | ((fl & FL_OF) << 11);
+}
+static inline uint32_t flags_to_fl(uint64_t flags)
+{
+	return (uint32_t)((flags & (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF)) << 8) |
+	       (uint32_t)((flags >> 11) & 1);
+}
+static inline uint64_t cpu_rflags(const struct soft_cpu *c)
+{
+	return c->rflags | fl_to_flags(c->fl);
+}
+
+/* RIP of the instruction that executes now, and of the one behind it. */
+static inline uint64_t cpu_cur_rip(const struct soft_cpu *c)
+{
+	return c->r[R_PC] + c->cur->next - c->cur->len;
+}
+static inline uint64_t cpu_next_rip(const struct soft_cpu *c)
+{
+	return c->r[R_PC] + c->cur->next;
+}
+
+/* run.c: leave the instruction with an exception. rip of the fault is the current instruction. */
+_Noreturn void cpu_raise(struct soft_cpu *, unsigned vector);
+_Noreturn void cpu_raise_err(struct soft_cpu *, unsigned vector, uint32_t error);
+/* #PF: sets CR2. */
+_Noreturn void cpu_raise_pf(struct soft_cpu *, uint64_t lin, uint32_t error);
+
+/*
+ * mmu.c: linear memory. All fault by longjmp. Accesses of any alignment, also across pages; a
+ * fault on the second page leaves the first unwritten. ld/st use the current privilege;
+ * the _sys forms are implicit supervisor accesses (descriptor tables, TSS, delivery stack).
+ * size 1, 2, 4, 8.
+ */
+uint64_t mmu_ld_slow(struct soft_cpu *, uint64_t lin, unsigned size);
+void mmu_st_slow(struct soft_cpu *, uint64_t lin, uint64_t val, unsigned size);
+uint64_t mmu_ld_sys(struct soft_cpu *, uint64_t lin, unsigned size);
+void mmu_st_sys(struct soft_cpu *, uint64_t lin, uint64_t val, unsigned size);
+/* Raises what a store (or read-modify-write) to [lin, lin+size) would; else returns. */
+void mmu_probe_write(struct soft_cpu *, uint64_t lin, unsigned size);
+/* Bulk copies for vectors and save areas; all-or-nothing as to faults. */
+void mmu_read(struct soft_cpu *, uint64_t lin, void *to, unsigned len);
+void mmu_write(struct soft_cpu *, uint64_t lin, const void *from, unsigned len);
+/*
+ * Host address of [lin, lin+size) when it is plain RAM in one page and may be accessed so;
+ * NULL when it is not (MMIO, crossing). Faults are raised. After storing through it call
+ * mmu_wrote().
+ */
+void *mmu_ptr(struct soft_cpu *, uint64_t lin, unsigned size, bool write);
+void mmu_wrote(struct soft_cpu *, uint64_t lin, unsigned size);
+/* INVLPG, CR3 and CR4 writes, PV flush. */
+void mmu_flush_page(struct soft_cpu *, uint64_t lin);
+void mmu_flush(struct soft_cpu *, bool global_too);
+/* Translates without a fault and without A/D updates, for debuggers: false when unmapped. */
+bool mmu_translate_debug(struct soft_cpu *, uint64_t lin, uint64_t *gpa);
+
+/* cpu.c: recomputes code_bits, cpl, tlb, segbase, mode_key, slow after any change of segments,
+ * CR0/CR4/EFER, EFLAGS.VM/TF/AC, DR7. */
+void cpu_mode_changed(struct soft_cpu *);
+void cpu_sync_out(struct soft_cpu *); /* hot fields and x87 -> s */
+void cpu_sync_in(struct soft_cpu *);  /* s -> hot fields */
+/* Sets all of RFLAGS (checks are the caller's). */
+void cpu_set_rflags(struct soft_cpu *, uint64_t rflags);
+
+/* Effective address -> linear address with all segment checks of an access of size bytes. */
+uint64_t seg_linear(struct soft_cpu *, unsigned seg, uint64_t ea, unsigned size, bool write);
+
+/* Whether the CPU model shows a feature (enum x86_feature). */
+bool cpu_has(const struct soft_cpu *, unsigned feature);
+
+/*
+ * Binding: which handler executes a decoded instruction. Each file of handlers has one function
+ * that knows its mnemonics and returns NULL for the rest; raw bytes are for native thunks.
+ */
+insn_fn bind_int(struct soft_cpu *, struct insn *);    /* exec_*.c: OPC_INT */
+insn_fn bind_sys(struct soft_cpu *, struct insn *);    /* sys_*.c: OPC_SYS */
+insn_fn bind_native(struct soft_cpu *, struct insn *, const uint8_t *bytes); /* native.c */
+insn_fn bind_fpstate(struct soft_cpu *, struct insn *); /* fpstate.c: OPC_FPSTATE */
+
+/* excp.c: delivers cpu->fault (vector, error) as an exception; handles double and triple fault:
+ * returns false for shutdown. rip is the value to push. */
+bool excp_deliver(struct soft_cpu *);
+/* Delivers an external interrupt or NMI. */
+bool excp_interrupt(struct soft_cpu *, unsigned vector);
+
+#endif

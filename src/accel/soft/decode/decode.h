@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Decoding of one x86 instruction. Pure: no guest state but the code size. */
+#ifndef SOFT_DECODE_DECODE_H
+#define SOFT_DECODE_DECODE_H
+
+#include "accel/soft/decode/insn.h"
+
+enum { DECODE_UD = -1 /* #UD */, DECODE_MORE = -2 /* more bytes are needed */,
+       DECODE_LONG = -3 /* over 15 bytes: #GP(0) */ };
+
+/*
+ * Decodes the instruction at bytes[0..avail) for code of `bits` (16, 32 or 64).
+ * Fills all of *in but fn, native and next; a far pointer has its offset in imm[31:0] and its
+ * selector in imm[63:48]; RIP-relative has base R_PC and disp as encoded (relative to the end of
+ * the instruction). INSN_SEGCK is set outside 64-bit mode where there is a memory operand.
+ * A LOCK prefix on what cannot be locked is DECODE_UD.
+ * Returns the length, 1..15, or one of the values above.
+ */
+int decode_insn(const uint8_t *bytes, size_t avail, unsigned bits, struct insn *in);
+
+#endif

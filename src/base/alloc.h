@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Allocation and ownership.
+ *
+ * Start-up and control paths use xalloc() and friends, which end the process with a message when
+ * the host is out of memory; never with a size that a guest or an image chose unchecked.
+ *
+ * Cleanup idiom: autofree / autoclose locals, take_ptr() / take_fd() to hand ownership over.
+ */
+#ifndef BASE_ALLOC_H
+#define BASE_ALLOC_H
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* Zeroed memory of n * size bytes; never NULL. Free with free(). */
+void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
+#define xnew(type)	xcalloc(1, sizeof(type))
+#define xnew_n(type, n) xcalloc((n), sizeof(type))
+void *xrealloc(void *p, size_t n, size_t size) __attribute__((returns_nonnull));
+char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
+char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+
+static inline void free_ptr_(void *pp)
+{
+	free(*(void **)pp);
+}
+#define autofree __attribute__((cleanup(free_ptr_)))
+
+/* Closes *fd unless negative; keeps errno. */
+void close_fd_(int *fd);
+#define autoclose __attribute__((cleanup(close_fd_)))
+
+#define take_ptr(p) ({ __typeof__(p) t_ = (p); (p) = NULL; t_; })
+
+static inline int take_fd(int *fd)
+{
+	int t = *fd;
+
+	*fd = -1;
+	return t;
+}
+
+#endif

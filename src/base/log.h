@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages to the person who runs hanok, on stderr, one line each: "hanok: <level>: text".
+ * Guest text is escaped by the caller with log_escape(). Any thread.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+void log_set_level(enum log_level level);
+/* What stands in front of each line; default "hanok". name must outlive the process. */
+void log_set_name(const char *name);
+void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_msg(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_msg(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_msg(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_msg(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/* Copies at most n bytes of src to dst (size bytes, always terminated), unprintables as \xNN. */
+void log_escape(char *dst, size_t size, const void *src, size_t n);
+
+/* A budget of messages for one source: true while it may log; counts what it swallowed. */
+struct log_limit {
+	uint64_t window_ns;
+	uint32_t in_window, swallowed;
+};
+bool log_allow(struct log_limit *l);
+
+#endif

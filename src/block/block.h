@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Block nodes. Here: raw files and block devices, through io_uring (fall-back: a worker pool).
+ * Requests complete on the node's loop. Later formats and protocols become further types.
+ */
+#ifndef BLOCK_BLOCK_H
+#define BLOCK_BLOCK_H
+
+#include "base/base.h"
+#include "core/conf.h"
+#include "loop/loop.h"
+#include <sys/uio.h>
+
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO };
+
+struct blk_node;
+
+/* Embedded in its owner; the node's until done() is called. */
+struct blk_req {
+	enum blk_op op;
+	uint64_t off, len;	 /* bytes; multiples of blk_info.sector */
+	const struct iovec *iov; /* READ, WRITE: covers len */
+	unsigned niov;
+	bool unmap;		 /* ZERO: holes are fine */
+	void (*done)(struct blk_req *, int ret); /* 0 or -errno; on the loop's thread */
+	/* node's */
+	uint64_t priv[6];
+	struct blk_req *next;
+};
+
+struct blk_info {
+	uint64_t size;	   /* bytes */
+	uint32_t sector;   /* logical sector: requests are multiples of it */
+	uint32_t physical; /* preferred I/O unit */
+	bool read_only, can_discard, can_zero, rotational, write_cache;
+};
+
+/*
+ * Opens the node of a CONF_DRIVE (file, format=raw, readonly, cache, aio, discard). Takes a
+ * lock on the file so that two VMs cannot write one image. NULL with e set on failure.
+ */
+struct blk_node *blk_open(struct loop *, struct conf_node *node, struct err *e);
+struct blk_node *blk_close(struct blk_node *); /* drains first */
+const struct blk_info *blk_info(const struct blk_node *);
+
+/* Any thread. Order between requests in flight is not kept; FLUSH covers completed writes. */
+void blk_submit(struct blk_node *, struct blk_req *);
+/* Waits until nothing is in flight (runs completions). Loop's thread. */
+void blk_drain(struct blk_node *);
+
+#endif

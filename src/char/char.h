@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Character ends: byte streams between a device (UART, console, debug port) and the host (stdio,
+ * file, null, socket, pty). A device is the front of one end.
+ *
+ * Host input is read only while the front says it has room, so nothing is dropped. Output never
+ * blocks the guest for long: what the host does not take at once is kept in a bounded ring; when
+ * that is full char_write() takes less, and calls front->writable when there is room again.
+ */
+#ifndef CHAR_CHAR_H
+#define CHAR_CHAR_H
+
+#include "base/base.h"
+#include "core/conf.h"
+#include "loop/loop.h"
+
+struct char_end;
+
+/* Calls into the device, on the loop's thread. */
+struct char_front {
+	size_t (*room)(struct char_front *);	/* how many bytes receive() will take now */
+	void (*receive)(struct char_front *, const uint8_t *data, size_t len); /* len <= room */
+	void (*writable)(struct char_front *);	/* optional */
+	void (*connected)(struct char_front *, bool up); /* optional; sockets, ptys */
+	void (*brk)(struct char_front *);	/* optional: a break */
+};
+
+/* Opens the end of node (CONF_CHARDEV: stdio, file, null, socket, pty). NULL with e on failure. */
+struct char_end *char_open(struct loop *, struct conf_node *node, struct err *e);
+struct char_end *char_close(struct char_end *); /* flushes what it can; restores the terminal */
+const char *char_id(const struct char_end *);
+
+/* One front an end; NULL detaches. -EBUSY when taken. */
+int char_attach(struct char_end *, struct char_front *, struct err *e);
+/* Any thread. Returns how many bytes were taken. */
+size_t char_write(struct char_end *, const void *data, size_t len);
+/* The front has room again: read on. Any thread. */
+void char_accept_input(struct char_end *);
+
+/* The keys behind Ctrl-A on a stdio end (x, h, b, c, Ctrl-A). Set before input arrives. */
+struct char_escape {
+	void (*quit)(struct char_escape *); /* Ctrl-A x */
+};
+void char_set_escape(struct char_end *, struct char_escape *);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one configuration of a VM that every front end fills: typed values for what there is one
+ * of, nodes in order for what there may be many of. Names are hanok's own, which are QEMU's where
+ * QEMU has one; translation from other contracts happens in the front end.
+ */
+#ifndef CORE_CONF_H
+#define CORE_CONF_H
+
+#include "base/base.h"
+
+struct conf_kv {
+	char *key, *val;
+	bool used; /* set by the reader; what stays unused is refused by name */
+	struct conf_kv *next;
+};
+
+enum conf_kind { CONF_DEVICE, CONF_DRIVE, CONF_NETDEV, CONF_CHARDEV, CONF_OBJECT };
+
+/* One -device, -drive, -netdev, -chardev or -object. */
+struct conf_node {
+	enum conf_kind kind;
+	char *type;  /* "virtio-blk-pci", "tap", "stdio"; NULL for drives */
+	char *id;    /* NULL when anonymous */
+	char *where; /* how the user wrote it, for messages */
+	struct conf_kv *kv;
+	struct conf_node *next;
+};
+
+struct vm_conf {
+	char *name;
+	uint8_t uuid[16];
+	bool has_uuid;
+	char *machine;	 /* "q35" */
+	char *accel;	 /* "soft" */
+	char *cpu;	 /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
+	unsigned cpus;	 /* >= 1 */
+	unsigned sockets, dies, cores, threads; /* product == cpus */
+	uint64_t mem_size; /* bytes */
+	char *kernel, *initrd, *append;
+	char *rtc_base;	   /* "utc", "localtime" or an ISO 8601 date */
+	bool no_reboot, no_shutdown;
+	char *serial[4];   /* chardev ids; NULL = absent */
+	struct conf_node *nodes;
+};
+
+struct vm_conf *vm_conf_new(void); /* defaults: q35, soft, default CPU, 1 CPU, 512 MiB */
+struct vm_conf *vm_conf_free(struct vm_conf *);
+
+/* Appends a node (type and id are copied, may be NULL). */
+struct conf_node *conf_add(struct vm_conf *, enum conf_kind, const char *type, const char *id,
+			   const char *where);
+struct conf_node *conf_find(const struct vm_conf *, enum conf_kind, const char *id);
+
+void conf_set(struct conf_node *, const char *key, const char *val);
+/* The value, marked used; NULL when absent. */
+const char *conf_get(struct conf_node *, const char *key);
+/* Typed reads: 0 and *out (kept when absent), or -EINVAL with e naming node, key and value. */
+int conf_get_u64(struct conf_node *, const char *key, uint64_t min, uint64_t max, uint64_t *out,
+		 struct err *e) MUST_CHECK;
+int conf_get_size(struct conf_node *, const char *key, uint64_t *out, struct err *e) MUST_CHECK;
+int conf_get_bool(struct conf_node *, const char *key, bool *out, struct err *e) MUST_CHECK;
+/* -EINVAL when a key was never read: says which, and the nearest of known[] (NULL-terminated). */
+int conf_check_unused(const struct conf_node *, const char *const *known, struct err *e) MUST_CHECK;
+
+/* "512", "64K", "1.5G", "2GiB" -> bytes; suffix_default is applied when there is none. */
+int parse_size(const char *text, uint64_t suffix_default, uint64_t *out, struct err *e) MUST_CHECK;
+/* The member of names[] nearest to word by edit distance, or NULL when none is near. */
+const char *nearest_word(const char *word, const char *const *names);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Devices: constant type descriptors in one table (dev/types.def), instances made from
+ * configuration nodes. Composition only: struct virtio_blk { struct virtio v; ... }.
+ */
+#ifndef CORE_DEV_H
+#define CORE_DEV_H
+
+#include "base/base.h"
+#include "core/conf.h"
+#include "core/state.h"
+#include <pthread.h>
+
+struct vm;
+struct dev;
+
+enum prop_kind { PROP_END, PROP_BOOL, PROP_U8, PROP_U16, PROP_U32, PROP_U64, PROP_SIZE, PROP_STR, PROP_ONOFFAUTO };
+
+/* One property of a device: the only parser of device options, and what "-device x,help" prints. */
+struct prop {
+	const char *name;
+	enum prop_kind kind;
+	uint32_t offset; /* in the device's struct; PROP_STR: char *, owned by core */
+	uint64_t def, min, max;
+	const char *def_str;
+	const char *help;
+};
+
+#define PROP_UINT(n, type, m, k, d, lo, hi, h) \
+	{ .name = (n), .kind = (k), .offset = offsetof(type, m), .def = (d), .min = (lo), .max = (hi), .help = (h) }
+#define PROP_STRING(n, type, m, d, h) \
+	{ .name = (n), .kind = PROP_STR, .offset = offsetof(type, m), .def_str = (d), .help = (h) }
+#define PROP_FLAG(n, type, m, d, h) \
+	{ .name = (n), .kind = PROP_BOOL, .offset = offsetof(type, m), .def = (d), .max = 1, .help = (h) }
+#define PROPS_END { .kind = PROP_END }
+
+enum dev_bus { DEV_BUS_BOARD, DEV_BUS_ISA, DEV_BUS_PCI };
+
+struct dev_type {
+	const char *name; /* QEMU's name where there is one: "virtio-blk-pci" */
+	const char *alias; /* "virtio-blk", or NULL */
+	enum dev_bus bus;
+	const char *help;
+	size_t size; /* of the whole instance; struct dev comes first in it */
+	const struct prop *props;
+	const struct state_desc *state; /* NULL only for a device without state */
+	bool internal;			/* made by the board only, not by -device */
+	int (*init)(struct dev *, struct err *e); /* props are set; fini accepts a half-done init */
+	void (*fini)(struct dev *);
+	void (*reset)(struct dev *);
+	void (*pause)(struct dev *);  /* quiesce: nothing of it runs or touches memory afterwards */
+	void (*resume)(struct dev *);
+};
+
+struct dev {
+	const struct dev_type *type;
+	struct vm *vm;
+	char *id;   /* unique in the VM, or NULL */
+	char *path; /* stable name in streams and messages: id, or "type.N" */
+	pthread_mutex_t lock; /* recursive; the map takes it around register accesses */
+	struct dev *next;     /* vm->devs */
+};
+
+/* Makes a device of node's type: checks and sets properties, calls init, adds it to the VM. */
+int dev_create(struct vm *, struct conf_node *node, struct dev **out, struct err *e) MUST_CHECK;
+/* The same for the board's own devices, by type, with defaults; prepare may set members. */
+int dev_create_internal(struct vm *, const struct dev_type *type, const char *id,
+			void (*prepare)(struct dev *, void *), void *arg, struct dev **out,
+			struct err *e) MUST_CHECK;
+void dev_destroy(struct dev *);
+struct dev *dev_find(struct vm *, const char *id);
+void dev_reset_all(struct vm *);
+
+/* The table of user-creatable types; NULL-terminated. Defined beside types.def. */
+extern const struct dev_type *const dev_types[];
+const struct dev_type *dev_type_find(const char *name_or_alias);
+
+/*
+ * The guest did something that its specification forbids: counted, logged at a limited rate,
+ * never fatal. Any thread.
+ */
+void dev_guest_error(struct dev *, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual CPU: a host thread that runs the engine, a word of pending events that any thread may
+ * set, and the hooks through which an engine reaches the board's processor-side hardware (local
+ * APIC, paravirtual features) when the engine has none of its own.
+ */
+#ifndef CORE_VCPU_H
+#define CORE_VCPU_H
+
+#include "base/base.h"
+#include <pthread.h>
+
+struct vm;
+struct vcpu;
+
+/* Bits of vcpu->events. An engine looks at the word between guest instructions. */
+#define VCPU_EV_REQ  BIT32(0) /* leave the engine: pause, exit, reset (run returns VCPU_EXIT_INTR) */
+#define VCPU_EV_INTR BIT32(1) /* ask ops->get_intr() when the guest takes interrupts */
+#define VCPU_EV_NMI  BIT32(2)
+#define VCPU_EV_SMI  BIT32(3)
+#define VCPU_EV_INIT BIT32(4)
+#define VCPU_EV_SIPI BIT32(5) /* vector in vcpu->sipi_vector */
+#define VCPU_EV_TLB  BIT32(6) /* drop every cached translation (map change, PV flush) */
+#define VCPU_EV_WAKE BIT32(7) /* end a halt without an interrupt (PV unhalt); cleared by the engine */
+
+/* Why an engine's run() came back. */
+enum vcpu_exit {
+	VCPU_EXIT_INTR,	    /* VCPU_EV_REQ was set */
+	VCPU_EXIT_SHUTDOWN, /* triple fault */
+	VCPU_EXIT_DEBUG,
+	VCPU_EXIT_FAIL,	    /* the engine cannot go on; vcpu->fail says why */
+};
+
+/*
+ * What the board does for an engine that models the CPU core only. All run on the vCPU's thread.
+ * MSR and CPUID hooks return -ENOENT for what is not theirs, -EINVAL for #GP.
+ */
+struct vcpu_ops {
+	/* Acknowledges and returns the vector to deliver now, or -1. Re-raises VCPU_EV_INTR when
+	 * more is pending. */
+	int (*get_intr)(struct vcpu *);
+	/* Whether get_intr() would return one. */
+	bool (*has_intr)(struct vcpu *);
+	/* vcpu->deadline_ns has passed. */
+	void (*timer)(struct vcpu *);
+	uint64_t (*get_tpr)(struct vcpu *); /* CR8: 0..15 */
+	void (*set_tpr)(struct vcpu *, uint64_t tpr);
+	int (*read_msr)(struct vcpu *, uint32_t msr, uint64_t *val);
+	int (*write_msr)(struct vcpu *, uint32_t msr, uint64_t val);
+	/* VMCALL/VMMCALL at CPL 0: returns what the guest gets in RAX. */
+	uint64_t (*hypercall)(struct vcpu *, uint64_t nr, const uint64_t arg[4]);
+	/* Adjusts what the CPU model says (APIC id, x2APIC bit, PV leaves). */
+	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+	/* The engine is about to sleep in HLT / has woken (steal time, PV state). */
+	void (*halt)(struct vcpu *, bool asleep);
+};
+
+enum vcpu_run_state { VCPU_STOPPED, VCPU_RUNNING };
+
+struct vcpu {
+	struct vm *vm;
+	unsigned index;
+	uint32_t apic_id;
+	_Atomic uint32_t events;
+	_Atomic uint32_t sipi_vector;
+	_Atomic uint64_t deadline_ns; /* CLOCK_MONOTONIC for ops->timer; UINT64_MAX = none */
+	const struct vcpu_ops *ops;
+	void *ops_opaque;
+	void *engine; /* the engine's own struct */
+	char fail[128];
+	/* core's */
+	pthread_t thread;
+	_Atomic uint32_t sleeping; /* futex word */
+	enum vcpu_run_state want, state;
+	struct qsbr_reader *reader;
+};
+
+/* The vCPU whose thread this is, or NULL. */
+struct vcpu *vcpu_current(void);
+
+/* Sets events and makes the engine notice within microseconds; wakes a halted vCPU. Any thread. */
+void vcpu_kick(struct vcpu *, uint32_t events);
+
+static inline uint32_t vcpu_events(const struct vcpu *v)
+{
+	return atomic_load_explicit(&v->events, memory_order_acquire);
+}
+
+static inline void vcpu_clear(struct vcpu *v, uint32_t events)
+{
+	atomic_fetch_and_explicit(&v->events, ~events, memory_order_acq_rel);
+}
+
+/*
+ * For engines, on the vCPU's thread: sleeps until an event of mask is pending or deadline_ns has
+ * passed, and runs ops->timer when it has. The thread holds no view of the map afterwards.
+ */
+void vcpu_wait(struct vcpu *, uint32_t mask);
+/* For engines, now and then while running: the timer hook if due, and a quiescent point. */
+void vcpu_poll(struct vcpu *);
+
+#endif

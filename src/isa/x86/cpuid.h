@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPU models and features as tables. A feature is one CPUID bit; a model is a set of features.
+ * Sources: Intel SDM vol. 2 (CPUID), AMD APM vol. 3 appendix E; x86-64-v2/v3: x86-64 psABI.
+ */
+#ifndef ISA_X86_CPUID_H
+#define ISA_X86_CPUID_H
+
+#include "base/base.h"
+
+/* X(enum suffix, name on the command line, leaf, subleaf, register 0..3 = eax..edx, bit) */
+#define X86_FEATURES(X)                              \
+	X(FPU, "fpu", 1, 0, 3, 0)                    \
+	X(VME, "vme", 1, 0, 3, 1)                    \
+	X(DE, "de", 1, 0, 3, 2)                      \
+	X(PSE, "pse", 1, 0, 3, 3)                    \
+	X(TSC, "tsc", 1, 0, 3, 4)                    \
+	X(MSR, "msr", 1, 0, 3, 5)                    \
+	X(PAE, "pae", 1, 0, 3, 6)                    \
+	X(MCE, "mce", 1, 0, 3, 7)                    \
+	X(CX8, "cx8", 1, 0, 3, 8)                    \
+	X(APIC, "apic", 1, 0, 3, 9)                  \
+	X(SEP, "sep", 1, 0, 3, 11)                   \
+	X(MTRR, "mtrr", 1, 0, 3, 12)                 \
+	X(PGE, "pge", 1, 0, 3, 13)                   \
+	X(MCA, "mca", 1, 0, 3, 14)                   \
+	X(CMOV, "cmov", 1, 0, 3, 15)                 \
+	X(PAT, "pat", 1, 0, 3, 16)                   \
+	X(PSE36, "pse36", 1, 0, 3, 17)               \
+	X(CLFLUSH, "clflush", 1, 0, 3, 19)           \
+	X(MMX, "mmx", 1, 0, 3, 23)                   \
+	X(FXSR, "fxsr", 1, 0, 3, 24)                 \
+	X(SSE, "sse", 1, 0, 3, 25)                   \
+	X(SSE2, "sse2", 1, 0, 3, 26)                 \
+	X(HT, "ht", 1, 0, 3, 28)                     \
+	X(SSE3, "pni", 1, 0, 2, 0)                   \
+	X(PCLMULQDQ, "pclmulqdq", 1, 0, 2, 1)        \
+	X(MONITOR, "monitor", 1, 0, 2, 3)            \
+	X(SSSE3, "ssse3", 1, 0, 2, 9)                \
+	X(FMA, "fma", 1, 0, 2, 12)                   \
+	X(CX16, "cx16", 1, 0, 2, 13)                 \
+	X(PCID, "pcid", 1, 0, 2, 17)                 \
+	X(SSE41, "sse4.1", 1, 0, 2, 19)              \
+	X(SSE42, "sse4.2", 1, 0, 2, 20)              \
+	X(X2APIC, "x2apic", 1, 0, 2, 21)             \
+	X(MOVBE, "movbe", 1, 0, 2, 22)               \
+	X(POPCNT, "popcnt", 1, 0, 2, 23)             \
+	X(TSC_DEADLINE, "tsc-deadline", 1, 0, 2, 24) \
+	X(AES, "aes", 1, 0, 2, 25)                   \
+	X(XSAVE, "xsave", 1, 0, 2, 26)               \
+	X(AVX, "avx", 1, 0, 2, 28)                   \
+	X(F16C, "f16c", 1, 0, 2, 29)                 \
+	X(RDRAND, "rdrand", 1, 0, 2, 30)             \
+	X(HYPERVISOR, "hypervisor", 1, 0, 2, 31)     \
+	X(ARAT, "arat", 6, 0, 0, 2)                  \
+	X(FSGSBASE, "fsgsbase", 7, 0, 1, 0)          \
+	X(TSC_ADJUST, "tsc_adjust", 7, 0, 1, 1)      \
+	X(BMI1, "bmi1", 7, 0, 1, 3)                  \
+	X(AVX2, "avx2", 7, 0, 1, 5)                  \
+	X(SMEP, "smep", 7, 0, 1, 7)                  \
+	X(BMI2, "bmi2", 7, 0, 1, 8)                  \
+	X(ERMS, "erms", 7, 0, 1, 9)                  \
+	X(INVPCID, "invpcid", 7, 0, 1, 10)           \
+	X(RDSEED, "rdseed", 7, 0, 1, 18)             \
+	X(ADX, "adx", 7, 0, 1, 19)                   \
+	X(SMAP, "smap", 7, 0, 1, 20)                 \
+	X(CLFLUSHOPT, "clflushopt", 7, 0, 1, 23)     \
+	X(CLWB, "clwb", 7, 0, 1, 24)                 \
+	X(SHA, "sha-ni", 7, 0, 1, 29)                \
+	X(UMIP, "umip", 7, 0, 2, 2)                  \
+	X(GFNI, "gfni", 7, 0, 2, 8)                  \
+	X(VAES, "vaes", 7, 0, 2, 9)                  \
+	X(VPCLMULQDQ, "vpclmulqdq", 7, 0, 2, 10)     \
+	X(LA57, "la57", 7, 0, 2, 16)                 \
+	X(RDPID, "rdpid", 7, 0, 2, 22)               \
+	X(MOVDIRI, "movdiri", 7, 0, 2, 27)           \
+	X(MOVDIR64B, "movdir64b", 7, 0, 2, 28)       \
+	X(FSRM, "fsrm", 7, 0, 3, 4)                  \
+	X(AVX_VNNI, "avx-vnni", 7, 1, 0, 4)          \
+	X(XSAVEOPT, "xsaveopt", 13, 1, 0, 0)         \
+	X(XSAVEC, "xsavec", 13, 1, 0, 1)             \
+	X(XGETBV1, "xgetbv1", 13, 1, 0, 2)           \
+	X(XSAVES, "xsaves", 13, 1, 0, 3)             \
+	X(LAHF_LM, "lahf_lm", 0x80000001, 0, 2, 0)   \
+	X(ABM, "abm", 0x80000001, 0, 2, 5)           \
+	X(SSE4A, "sse4a", 0x80000001, 0, 2, 6)       \
+	X(PREFETCHW, "3dnowprefetch", 0x80000001, 0, 2, 8) \
+	X(SYSCALL, "syscall", 0x80000001, 0, 3, 11)  \
+	X(NX, "nx", 0x80000001, 0, 3, 20)            \
+	X(MMXEXT, "mmxext", 0x80000001, 0, 3, 22)    \
+	X(FXSR_OPT, "fxsr_opt", 0x80000001, 0, 3, 25) \
+	X(PDPE1GB, "pdpe1gb", 0x80000001, 0, 3, 26)  \
+	X(RDTSCP, "rdtscp", 0x80000001, 0, 3, 27)    \
+	X(LM, "lm", 0x80000001, 0, 3, 29)            \
+	X(INVTSC, "invtsc", 0x80000007, 0, 3, 8)     \
+	X(CLZERO, "clzero", 0x80000008, 0, 1, 0)
+
+enum x86_feature {
+	X86F_NONE,
+#define X(id, name, leaf, sub, reg, bit) X86F_##id,
+	X86_FEATURES(X)
+#undef X
+	X86F_NR
+};
+
+#endif

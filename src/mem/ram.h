@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blocks of guest RAM (or ROM contents): host memory with a few words of bookkeeping a page.
+ *
+ * Code watch. An engine that keeps decoded or translated guest code must learn of every write to
+ * the bytes it came from. Per 4 KiB page a block keeps
+ *   watch[page]  a bitmap, one bit per 64 bytes: some engine holds code from there;
+ *   gen[page]    a generation; code made under an older generation is void.
+ * A writer stores first and looks at watch[] afterwards; a reader (the decoder) sets the bit,
+ * then calls ram_watch_barrier(), and only then reads the bytes. So either the reader sees the
+ * new bytes or the writer sees the bit (Dekker's scheme with the fence on the rare side).
+ */
+#ifndef MEM_RAM_H
+#define MEM_RAM_H
+
+#include "base/base.h"
+
+#define RAM_PAGE_SHIFT 12
+#define RAM_PAGE_SIZE  (1u << RAM_PAGE_SHIFT)
+
+struct ram_block {
+	const char *name;
+	uint8_t *host; /* page aligned */
+	uint64_t size; /* bytes, multiple of RAM_PAGE_SIZE */
+	int fd;	       /* memfd, or -1 */
+	_Atomic uint64_t *watch;
+	_Atomic uint32_t *gen;
+};
+
+/*
+ * Makes a zeroed block of size bytes backed by a memfd, with guard pages around it; host memory
+ * is taken on first touch. Returns NULL with e set on failure. name is not copied.
+ */
+struct ram_block *ram_new(const char *name, uint64_t size, struct err *e);
+struct ram_block *ram_free(struct ram_block *); /* returns NULL */
+
+/* To be called by whoever wrote [off, off + len) of the block, after the write. Any thread. */
+void ram_written_slow(struct ram_block *, uint64_t off, uint64_t len);
+
+static inline void ram_written(struct ram_block *rb, uint64_t off, uint64_t len)
+{
+	uint64_t first = off >> RAM_PAGE_SHIFT, last = (off + len - 1) >> RAM_PAGE_SHIFT;
+
+	atomic_signal_fence(memory_order_seq_cst); /* the order matters to the compiler only */
+	if (likely(first == last) &&
+	    likely(!atomic_load_explicit(&rb->watch[first], memory_order_relaxed)))
+		return;
+	ram_written_slow(rb, off, len);
+}
+
+/*
+ * Says that an engine is about to decode code from [off, off + len), within one page. Sets the
+ * watch bits; where one was new, orders all other threads' earlier stores (membarrier(2)).
+ * Returns the page's generation, to be kept with the decoded code.
+ */
+uint32_t ram_watch(struct ram_block *, uint64_t off, uint64_t len);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract between a virtio device and its transport, and the one ring implementation.
+ * Source: Virtual I/O Device (VIRTIO) Version 1.2.
+ *
+ * A device type says its id, features, queues and configuration space; the transport (virtio_pci.c)
+ * owns negotiation, queue set-up and interrupts. Queue parameters are copied and frozen when the
+ * queue is enabled; nothing of a ring is read twice. A driver that breaks the rules gets
+ * DEVICE_NEEDS_RESET and its queues stop; the VM goes on.
+ */
+#ifndef VIRTIO_VIRTIO_H
+#define VIRTIO_VIRTIO_H
+
+#include "base/base.h"
+#include "core/dev.h"
+#include "mem/map.h"
+#include <sys/uio.h>
+
+#define VIRTIO_F_INDIRECT_DESC 28
+#define VIRTIO_F_EVENT_IDX     29
+#define VIRTIO_F_VERSION_1     32
+#define VIRTIO_F_RING_PACKED   34
+#define VIRTIO_F_IN_ORDER      35
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#define VIRTIO_F_RING_RESET    40
+
+#define VQ_MAX_SIZE  1024
+#define VQ_MAX_SEGS  1024 /* iovec entries of one chain, after splitting at RAM block ends */
+
+struct virtio;
+struct vq;
+
+/* A buffer chain taken from a ring, validated and translated; iov points into guest RAM. */
+struct vq_chain {
+	uint16_t head;	 /* split: descriptor index; packed: buffer id */
+	uint16_t ndesc;	 /* ring slots it took */
+	uint32_t seq;	 /* order of pops, for IN_ORDER */
+	unsigned out_n, in_n;	  /* device-readable, then device-writable entries of iov */
+	uint64_t out_len, in_len; /* bytes */
+	struct iovec *iov;	  /* room for VQ_MAX_SEGS, the caller's */
+};
+
+/* The device side of one type. All calls under the device lock of the transport. */
+struct virtio_type {
+	const char *name;
+	uint16_t id; /* virtio device id */
+	uint64_t (*features)(struct virtio *); /* device-specific bits offered */
+	/* DRIVER_OK was set: queues may be used. */
+	int (*start)(struct virtio *, struct err *e);
+	/* Reset or pause: when it returns no request is in flight and no thread touches the rings. */
+	void (*stop)(struct virtio *);
+	/* The driver kicked queue n. May run on a vCPU thread: hand over quickly. */
+	void (*kick)(struct virtio *, unsigned n);
+	/* RING_RESET of one queue: finish or drop what is in flight of it. Optional. */
+	void (*queue_reset)(struct virtio *, unsigned n);
+	/* Configuration space: cfg[] holds it; called after the driver wrote [off, off+len). Optional. */
+	void (*cfg_written)(struct virtio *, unsigned off, unsigned len);
+};
+
+struct virtio {
+	const struct virtio_type *type;
+	struct vm *vm;
+	struct dev *dev; /* the transport's device, for messages and the lock */
+	/* set by the device before virtio_pci_init() */
+	unsigned nr_vqs;
+	uint16_t vq_size; /* offered queue size, power of two <= VQ_MAX_SIZE */
+	unsigned cfg_len;
+	uint8_t cfg[256];
+	uint8_t cfg_wmask[256]; /* bits of cfg the driver may write */
+	/* the transport's */
+	struct vq *vqs; /* nr_vqs */
+	uint64_t features;  /* negotiated; frozen at FEATURES_OK */
+	uint8_t status;
+	bool broken, started;
+	atomic_uint cfg_generation;
+	/* interrupt: n = queue number, or -1 for configuration. Any thread. */
+	void (*notify)(struct virtio *, int n);
+};
+
+static inline bool virtio_has(const struct virtio *v, unsigned bit)
+{
+	return v->features >> bit & 1;
+}
+
+/* The configuration space changed on the device's initiative: generation, interrupt. Any thread. */
+void virtio_cfg_changed(struct virtio *);
+/* The driver broke the specification: NEEDS_RESET, queues stop. Any thread. */
+void virtio_break(struct virtio *, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+struct vq *virtio_vq(struct virtio *, unsigned n);
+unsigned vq_index(const struct vq *);
+bool vq_enabled(const struct vq *);
+
+/*
+ * Takes the next available chain; chain->iov must have room for VQ_MAX_SEGS entries.
+ * 1 = got one, 0 = ring empty, -1 = the driver is broken (virtio_break() was called).
+ * A queue is used by one thread at a time.
+ */
+int vq_pop(struct vq *, struct vq_chain *);
+/* Puts the last popped chain back as if it had not been popped. */
+void vq_unpop(struct vq *, const struct vq_chain *);
+/* Returns a chain, with written bytes at the start of its device-writable part. */
+void vq_push(struct vq *, const struct vq_chain *, uint32_t written);
+/* Interrupts the driver if it wants that (EVENT_IDX, suppression flags); after one or more pushes. */
+void vq_notify(struct vq *);
+/* Whether the driver should kick; enabling returns true when the ring has become non-empty. */
+void vq_disable_kick(struct vq *);
+bool vq_enable_kick(struct vq *);
+bool vq_empty(struct vq *);
+
+/* Copies between a chain's iov and memory; offsets in bytes; return bytes copied. */
+size_t iov_to_buf(const struct iovec *, unsigned n, size_t off, void *to, size_t len);
+size_t iov_from_buf(const struct iovec *, unsigned n, size_t off, const void *from, size_t len);
+
+#endif
