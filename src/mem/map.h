@@ -16,6 +16,7 @@
 #define MEM_MAP_H
 
 #include "base/base.h"
+#include "base/qsbr.h"
 #include "mem/ram.h"
 #include <pthread.h>
 
@@ -24,7 +25,8 @@ enum map_space { MAP_MEM, MAP_PIO, MAP_NR };
 /*
  * A device's registers. The map splits and widens accesses: fn only sees sizes in [min, max]
  * (powers of two) at offsets aligned to their size, with off < region size. Values are
- * little-endian numbers in the low bits. min/max 0 means 1/8.
+ * little-endian numbers in the low bits. min/max 0 means 1/8. A narrower write than min arrives
+ * as min bytes with zeros around it; a narrower read is cut out of min bytes.
  */
 struct io_ops {
 	uint64_t (*read)(void *opaque, uint64_t off, unsigned size);
@@ -49,6 +51,7 @@ struct map_region {
 	uint64_t rb_off;
 	/* map's */
 	bool added;
+	uint64_t order; /* of being added */
 	struct map_region *next;
 };
 
@@ -56,12 +59,14 @@ struct map_region {
 struct map_range {
 	uint64_t first, last; /* inclusive */
 	const struct map_region *region;
+	uint64_t addr; /* the region's at the time: offset of a in it = a - addr */
 };
 
 struct map_view {
 	size_t n[MAP_NR];
 	struct map_range *range[MAP_NR]; /* sorted by first */
 	uint64_t generation;		 /* +1 with each commit */
+	struct qsbr_node node;		 /* map's */
 };
 
 /*
@@ -90,8 +95,21 @@ int map_move(struct map *, struct map_region *, uint64_t addr, struct err *);
 void map_add_listener(struct map *, struct map_listener *);
 void map_del_listener(struct map *, struct map_listener *);
 
-/* The current view; valid until the calling thread's next quiescent point. */
+/*
+ * The current view; valid until the calling thread's next quiescent point. A thread that is not
+ * registered with map_qsbr() has no such point: views live until map_free() once it asked.
+ */
 const struct map_view *map_view(const struct map *);
+
+/*
+ * The domain of the map's readers. vCPU, loop and control threads register; map_access() and the
+ * mem_ functions also work on any other thread, only slower.
+ */
+struct qsbr *map_qsbr(const struct map *);
+
+/* Waits until nobody uses a view older than the current one: then removed regions may be freed.
+ * Not inside an access, nor with a lock held that an access takes. */
+void map_synchronize(struct map *);
 
 /* The range that covers addr, or NULL. */
 const struct map_range *map_find(const struct map_view *, enum map_space, uint64_t addr);

@@ -14,6 +14,7 @@
 #define MEM_RAM_H
 
 #include "base/base.h"
+#include <pthread.h>
 
 #define RAM_PAGE_SHIFT 12
 #define RAM_PAGE_SIZE  (1u << RAM_PAGE_SHIFT)
@@ -25,6 +26,13 @@ struct ram_block {
 	int fd;	       /* memfd, or -1 */
 	_Atomic uint64_t *watch;
 	_Atomic uint32_t *gen;
+	/* ram.c's */
+	uint8_t *reserved; /* with the guard pages */
+	uint64_t reserved_size;
+	_Atomic uint32_t arming;   /* ram_watch() calls whose barrier is under way */
+	bool expedited;		   /* membarrier(2) works */
+	pthread_mutex_t shoot_lock; /* else: */
+	uint8_t *shoot_page;
 };
 
 /*

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Allocation that does not fail (alloc.h). Any thread. */
+#include "base/base.h"
+#include "base/alloc.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Host memory is gone on a control path: nothing sensible can follow, and unwinding needs memory. */
+__attribute__((noreturn)) static void out_of_memory(size_t n, size_t size)
+{
+	dprintf(STDERR_FILENO, "hanok: error: out of memory (%zu * %zu bytes)\n", n, size);
+	_exit(1);
+}
+
+void *xcalloc(size_t n, size_t size)
+{
+	void *p = calloc(n ? n : 1, size ? size : 1);
+
+	if (!p)
+		out_of_memory(n, size);
+	return p;
+}
+
+void *xrealloc(void *p, size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		out_of_memory(n, size);
+	p = realloc(p, bytes ? bytes : 1);
+	if (!p)
+		out_of_memory(n, size);
+	return p;
+}
+
+char *xstrdup(const char *s)
+{
+	size_t len = strlen(s) + 1;
+
+	return memcpy(xcalloc(len, 1), s, len);
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	char *s;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&s, fmt, ap) < 0)
+		out_of_memory(1, strlen(fmt));
+	va_end(ap);
+	return s;
+}
+
+void close_fd_(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	errno = saved;
+}

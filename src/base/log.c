@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Log lines on stderr (log.h). Each line is one write(2), so lines of several threads do not mix.
+ * Level and name are process-wide on purpose: they describe this process's stderr, not a VM.
+ */
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LOG_LINE_MAX	 2048
+#define LOG_PER_WINDOW	 10
+#define LOG_WINDOW_LENGTH (5 * NS_PER_SEC)
+
+static _Atomic int log_level_now = LOG_LEVEL_WARN;
+static const char *_Atomic log_name = "hanok";
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&log_level_now, (int)level, memory_order_relaxed);
+}
+
+void log_set_name(const char *name)
+{
+	atomic_store_explicit(&log_name, name, memory_order_release);
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+	static const char *const word[] = { "error", "warning", "info", "debug" };
+	char line[LOG_LINE_MAX];
+	int head, body, saved = errno;
+	size_t len;
+	va_list ap;
+
+	if ((int)level > atomic_load_explicit(&log_level_now, memory_order_relaxed))
+		return;
+	head = snprintf(line, sizeof(line), "%s: %s: ",
+			atomic_load_explicit(&log_name, memory_order_acquire), word[level]);
+	if (head < 0 || (size_t)head >= sizeof(line) - 1)
+		return;
+	va_start(ap, fmt);
+	body = vsnprintf(line + head, sizeof(line) - (size_t)head, fmt, ap);
+	va_end(ap);
+	if (body < 0)
+		return;
+	len = MIN((size_t)head + (size_t)body, sizeof(line) - 2);
+	line[len] = '\n';
+	/* nobody to tell when stderr itself fails */
+	if (write(STDERR_FILENO, line, len + 1) < 0)
+		errno = saved;
+	errno = saved;
+}
+
+void log_escape(char *dst, size_t size, const void *src, size_t n)
+{
+	static const char hex[] = "0123456789abcdef";
+	const uint8_t *s = src;
+	size_t o = 0;
+
+	if (!size)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		bool plain = s[i] >= 0x20 && s[i] < 0x7f && s[i] != '\\';
+
+		if (o + (plain ? 1 : 4) >= size)
+			break;
+		if (plain) {
+			dst[o++] = (char)s[i];
+			continue;
+		}
+		dst[o++] = '\\';
+		dst[o++] = 'x';
+		dst[o++] = hex[s[i] >> 4];
+		dst[o++] = hex[s[i] & 15];
+	}
+	dst[o] = 0;
+}
+
+bool log_allow(struct log_limit *l)
+{
+	uint64_t now = clock_now_ns();
+
+	/* Racing callers may let a line too many through; that is harmless, so no lock. */
+	if (!l->window_ns || now - l->window_ns >= LOG_WINDOW_LENGTH) {
+		l->window_ns = now;
+		l->in_window = 0;
+	}
+	if (l->in_window >= LOG_PER_WINDOW) {
+		l->swallowed++;
+		return false;
+	}
+	l->in_window++;
+	return true;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest RAM blocks (ram.h): a memfd mapped between guard pages, and the code watch.
+ *
+ * The two watch arrays are reserved, not touched: a page without code costs nothing.
+ *
+ * Order of the code watch. ram_watch() sets bits and runs a barrier on all threads of the process
+ * before it reads the generation; ram_written_slow() clears the bits before it advances the
+ * generation. With the opposite order a decoder could set its bit, take the new generation, and
+ * then lose the bit. A second decoder that finds its bits set already must not trust them while
+ * the first one's barrier is still under way: hence `arming`.
+ */
+#include "base/base.h"
+#include "mem/ram.h"
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define RAM_ALIGN   MIB(2) /* lets the host use huge pages */
+#define WATCH_SHIFT 6	   /* one bit per 64 bytes */
+
+static int membarrier(int cmd)
+{
+	return (int)syscall(SYS_membarrier, cmd, 0, 0);
+}
+
+static void *reserve(uint64_t bytes, int prot)
+{
+	void *p = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(void *p, uint64_t bytes)
+{
+	if (p)
+		munmap(p, bytes);
+}
+
+static int map_host(struct ram_block *rb, struct err *e)
+{
+	uint64_t slack = rb->size >= RAM_ALIGN ? RAM_ALIGN : RAM_PAGE_SIZE;
+	uint8_t *at;
+
+	if (rb->size > INT64_MAX - 2 * RAM_ALIGN)
+		return err_set(e, ENOMEM, "memory '%s': %" PRIu64 " bytes are more than a host has",
+			       rb->name, rb->size);
+	rb->fd = memfd_create(rb->name, MFD_CLOEXEC);
+	if (rb->fd < 0)
+		return err_set_errno(e, errno, "memory '%s': memfd_create", rb->name);
+	if (ftruncate(rb->fd, (off_t)rb->size) < 0)
+		return err_set_errno(e, errno, "memory '%s': cannot size it to %" PRIu64 " bytes",
+				     rb->name, rb->size);
+	rb->reserved_size = rb->size + slack + 2 * RAM_PAGE_SIZE;
+	rb->reserved = reserve(rb->reserved_size, PROT_NONE);
+	if (!rb->reserved)
+		return err_set_errno(e, errno,
+				     "memory '%s': no address space for %" PRIu64
+				     " bytes (see ulimit -v)",
+				     rb->name, rb->size);
+	at = (uint8_t *)align_up((uintptr_t)rb->reserved + RAM_PAGE_SIZE, slack);
+	if (mmap(at, rb->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+		 rb->fd, 0) == MAP_FAILED)
+		return err_set_errno(e, errno, "memory '%s': cannot map %" PRIu64 " bytes",
+				     rb->name, rb->size);
+	rb->host = at;
+	/* Advice only: failing costs speed or core-dump size, nothing else. */
+	madvise(at, rb->size, MADV_HUGEPAGE);
+	madvise(at, rb->size, MADV_DONTDUMP);
+	return 0;
+}
+
+static int make_watch(struct ram_block *rb, struct err *e)
+{
+	uint64_t pages = rb->size >> RAM_PAGE_SHIFT;
+
+	rb->watch = reserve(pages * sizeof(*rb->watch), PROT_READ | PROT_WRITE);
+	rb->gen = reserve(pages * sizeof(*rb->gen), PROT_READ | PROT_WRITE);
+	if (!rb->watch || !rb->gen)
+		return err_set_errno(e, errno, "memory '%s': cannot reserve its code watch",
+				     rb->name);
+	rb->expedited = !membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+	if (!rb->expedited) {
+		rb->shoot_page = reserve(RAM_PAGE_SIZE, PROT_READ | PROT_WRITE);
+		if (!rb->shoot_page)
+			return err_set_errno(e, errno, "memory '%s': no page for barriers",
+					     rb->name);
+	}
+	return 0;
+}
+
+struct ram_block *ram_new(const char *name, uint64_t size, struct err *e)
+{
+	struct ram_block *rb;
+
+	if (!size || size % RAM_PAGE_SIZE) {
+		err_set(e, EINVAL, "memory '%s': size %" PRIu64 " is not a multiple of 4096", name,
+			size);
+		return NULL;
+	}
+	rb = xnew(struct ram_block);
+	rb->name = name;
+	rb->size = size;
+	rb->fd = -1;
+	pthread_mutex_init(&rb->shoot_lock, NULL);
+	if (map_host(rb, e) < 0 || make_watch(rb, e) < 0)
+		return ram_free(rb);
+	return rb;
+}
+
+struct ram_block *ram_free(struct ram_block *rb)
+{
+	uint64_t pages;
+
+	if (!rb)
+		return NULL;
+	pages = rb->size >> RAM_PAGE_SHIFT;
+	unmap(rb->reserved, rb->reserved_size);
+	unmap(rb->watch, pages * sizeof(*rb->watch));
+	unmap(rb->gen, pages * sizeof(*rb->gen));
+	unmap(rb->shoot_page, RAM_PAGE_SIZE);
+	close_fd_(&rb->fd);
+	pthread_mutex_destroy(&rb->shoot_lock);
+	free(rb);
+	return NULL;
+}
+
+/* The bits of [off, off + len), which lie within one page. */
+static uint64_t watch_mask(uint64_t off, uint64_t len)
+{
+	unsigned first = (off & (RAM_PAGE_SIZE - 1)) >> WATCH_SHIFT;
+	unsigned last = ((off + len - 1) & (RAM_PAGE_SIZE - 1)) >> WATCH_SHIFT;
+
+	return (~0ull << first) & (~0ull >> (63 - last));
+}
+
+/*
+ * Orders every other thread's earlier accesses before what the caller does next. Without
+ * membarrier(2), taking write permission away makes the kernel interrupt each CPU that runs this
+ * process to flush its TLB, and an interrupt drains its store buffer.
+ */
+static void barrier_all_threads(struct ram_block *rb)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (likely(rb->expedited) && !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+		return;
+	pthread_mutex_lock(&rb->shoot_lock);
+	if (rb->shoot_page) {
+		mprotect(rb->shoot_page, RAM_PAGE_SIZE, PROT_READ | PROT_WRITE);
+		*(volatile uint8_t *)rb->shoot_page += 1;
+		mprotect(rb->shoot_page, RAM_PAGE_SIZE, PROT_READ);
+	}
+	pthread_mutex_unlock(&rb->shoot_lock);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+uint32_t ram_watch(struct ram_block *rb, uint64_t off, uint64_t len)
+{
+	uint64_t page = off >> RAM_PAGE_SHIFT, mask = watch_mask(off, len), old;
+
+	old = atomic_load_explicit(&rb->watch[page], memory_order_acquire);
+	if ((old & mask) != mask || atomic_load(&rb->arming)) {
+		atomic_fetch_add(&rb->arming, 1);
+		atomic_fetch_or(&rb->watch[page], mask);
+		barrier_all_threads(rb);
+		atomic_fetch_sub(&rb->arming, 1);
+	}
+	return atomic_load_explicit(&rb->gen[page], memory_order_acquire);
+}
+
+void ram_written_slow(struct ram_block *rb, uint64_t off, uint64_t len)
+{
+	while (len) {
+		uint64_t page = off >> RAM_PAGE_SHIFT;
+		uint64_t n = MIN(len, RAM_PAGE_SIZE - (off & (RAM_PAGE_SIZE - 1)));
+		uint64_t watch = atomic_load_explicit(&rb->watch[page], memory_order_relaxed);
+
+		if (watch & watch_mask(off, n)) {
+			atomic_exchange(&rb->watch[page], 0);
+			atomic_fetch_add(&rb->gen[page], 1);
+		}
+		off += n;
+		len -= n;
+	}
+}
