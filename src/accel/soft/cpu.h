@@ -96,6 +96,30 @@ struct soft_cpu {
 	struct block_cache *blocks;
 	struct fpu *fpu; /* native x87 and thunks: fpu.h */
 	uint64_t insns;	 /* executed, for statistics */
+
+	/* run.c, block.c: the block that executes; what a jump cache entry must match */
+	struct block *blk;
+	uint64_t stamp;	  /* TLB generation << 32 | mode_key */
+	uint32_t ev_mask; /* events that matter now (no VCPU_EV_INTR while IF is clear) */
+	/* mmu.c */
+	uint64_t pdpte[4]; /* of PAE paging: mmu_load_pdptes() */
+	uint64_t paging_key; /* what CR0, CR4, EFER said when the TLBs were filled */
+	uint64_t cs_base_seen;
+	uint32_t cs_limit_seen;
+	bool align_check; /* CR0.AM, EFLAGS.AC, CPL 3 */
+	bool smap_lifted; /* EFLAGS.AC at CPL < 3 */
+	bool has_watch;	  /* DR7 has data breakpoints on: set by cpu_mode_changed() */
+	struct soft_tlb_log *tlb_log;
+	struct {
+		uint64_t first, last; /* physical range that host_delta is for; first > last: none */
+		uint8_t *host;
+		struct ram_block *rb;
+		uint64_t rb_off;
+	} walk_ram; /* where page tables were found last */
+	/* run.c: stop-the-world */
+	bool in_guest, exclusive;
+	/* debug.c */
+	uint64_t dr6_pending; /* hits of data breakpoints by the current instruction */
 };
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)
@@ -162,7 +186,13 @@ void mmu_write(struct soft_cpu *, uint64_t lin, const void *from, unsigned len);
  */
 void *mmu_ptr(struct soft_cpu *, uint64_t lin, unsigned size, bool write);
 void mmu_wrote(struct soft_cpu *, uint64_t lin, unsigned size);
-/* INVLPG, CR3 and CR4 writes, PV flush. */
+/*
+ * Reads the four PDPTEs of PAE paging from cr3: false (nothing changed) when one has a reserved
+ * bit, which is #GP(0) for MOV CR3 and friends. To be called by those when CR0.PG and CR4.PAE are
+ * set and EFER.LMA is not.
+ */
+bool mmu_load_pdptes(struct soft_cpu *, uint64_t cr3);
+/* INVLPG, CR3 and CR4 writes, PV flush. (CR0, CR4.P*, EFER.NXE: cpu_mode_changed() flushes.) */
 void mmu_flush_page(struct soft_cpu *, uint64_t lin);
 void mmu_flush(struct soft_cpu *, bool global_too);
 /* Translates without a fault and without A/D updates, for debuggers: false when unmapped. */
@@ -178,6 +208,41 @@ void cpu_set_rflags(struct soft_cpu *, uint64_t rflags);
 
 /* Effective address -> linear address with all segment checks of an access of size bytes. */
 uint64_t seg_linear(struct soft_cpu *, unsigned seg, uint64_t ea, unsigned size, bool write);
+
+/*
+ * Stack accesses relative to SS:rSP by size; size 2, 4, 8. stk_push() and stk_pop() move rSP by
+ * size after the access succeeded (stack_bits wide). exec_stack.c
+ */
+void stk_push(struct soft_cpu *, uint64_t val, unsigned size);
+uint64_t stk_pop(struct soft_cpu *, unsigned size);
+
+/*
+ * run.c: all other vCPUs of the VM stand between instructions from begin to end. For atomic
+ * operations that no host instruction can do (page-crossing, MMIO). Nothing in between may fault.
+ */
+void cpu_exclusive_begin(struct soft_cpu *);
+void cpu_exclusive_end(struct soft_cpu *);
+
+/*
+ * debug.c. In c->slow mode run.c calls debug_fetch() before each instruction (instruction
+ * breakpoints: raises #DB as a fault unless RF) and debug_trap() behind it: tf says whether
+ * EFLAGS.TF was set before the instruction. It raises #DB as a trap (rip is already the next) when
+ * tf or dr6_pending say so. With has_watch every data access of a page that debug_page_watched()
+ * goes through the slow path, which reports it to debug_access() (that sets dr6_pending).
+ */
+void debug_fetch(struct soft_cpu *, uint64_t lin);
+void debug_trap(struct soft_cpu *, bool tf);
+bool debug_page_watched(const struct soft_cpu *, uint64_t lin);
+void debug_access(struct soft_cpu *, uint64_t lin, unsigned size, bool write);
+
+/* smm.c: takes an SMI: saves state to SMRAM and enters SMM. */
+void smm_enter(struct soft_cpu *);
+
+/* fpstate.c: x87 and vectors between s and what runs natively (for get_state/set_state). */
+void fpu_sync_out(struct soft_cpu *);
+void fpu_sync_in(struct soft_cpu *);
+struct fpu *fpu_new(struct soft_cpu *, struct err *e);
+struct fpu *fpu_free(struct fpu *); /* returns NULL */
 
 /* Whether the CPU model shows a feature (enum x86_feature). */
 bool cpu_has(const struct soft_cpu *, unsigned feature);
