@@ -20,6 +20,7 @@
 struct map;
 struct ram_block;
 struct soft_vm;
+struct x86_cpu_model;
 
 /*
  * Status flags as the host's LAHF and SETO give them: AH in bits 15:8 (SF ZF 0 AF 0 PF 1 CF),
@@ -91,6 +92,7 @@ struct soft_cpu {
 		uint32_t error;
 	} fault;
 
+	const struct x86_cpu_model *model; /* what cpu_has() asks; set before anything runs */
 	struct soft_vm *vm; /* shared between the VM's vCPUs: CPU model, stop-the-world lock */
 	struct soft_tlb tlbs[TLB_PRIVS];
 	struct block_cache *blocks;

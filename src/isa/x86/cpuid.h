@@ -76,15 +76,19 @@
 	X(MOVDIRI, "movdiri", 7, 0, 2, 27)           \
 	X(MOVDIR64B, "movdir64b", 7, 0, 2, 28)       \
 	X(FSRM, "fsrm", 7, 0, 3, 4)                  \
+	X(SPEC_CTRL, "spec-ctrl", 7, 0, 3, 26)       \
+	X(ARCH_CAP, "arch-capabilities", 7, 0, 3, 29) \
 	X(AVX_VNNI, "avx-vnni", 7, 1, 0, 4)          \
 	X(XSAVEOPT, "xsaveopt", 13, 1, 0, 0)         \
 	X(XSAVEC, "xsavec", 13, 1, 0, 1)             \
 	X(XGETBV1, "xgetbv1", 13, 1, 0, 2)           \
 	X(XSAVES, "xsaves", 13, 1, 0, 3)             \
 	X(LAHF_LM, "lahf_lm", 0x80000001, 0, 2, 0)   \
+	X(CMP_LEGACY, "cmp_legacy", 0x80000001, 0, 2, 1) \
 	X(ABM, "abm", 0x80000001, 0, 2, 5)           \
 	X(SSE4A, "sse4a", 0x80000001, 0, 2, 6)       \
 	X(PREFETCHW, "3dnowprefetch", 0x80000001, 0, 2, 8) \
+	X(TOPOEXT, "topoext", 0x80000001, 0, 2, 22)  \
 	X(SYSCALL, "syscall", 0x80000001, 0, 3, 11)  \
 	X(NX, "nx", 0x80000001, 0, 3, 20)            \
 	X(MMXEXT, "mmxext", 0x80000001, 0, 3, 22)    \
@@ -93,7 +97,12 @@
 	X(RDTSCP, "rdtscp", 0x80000001, 0, 3, 27)    \
 	X(LM, "lm", 0x80000001, 0, 3, 29)            \
 	X(INVTSC, "invtsc", 0x80000007, 0, 3, 8)     \
-	X(CLZERO, "clzero", 0x80000008, 0, 1, 0)
+	X(CLZERO, "clzero", 0x80000008, 0, 1, 0)     \
+	X(XSAVEERPTR, "xsaveerptr", 0x80000008, 0, 1, 2) \
+	X(AMD_SSB_NO, "amd-no-ssb", 0x80000008, 0, 1, 26) \
+	X(LFENCE_RDTSC, "lfence-always-serializing", 0x80000021, 0, 0, 2) \
+	X(NULL_SEL_CLR_BASE, "null-sel-clr-base", 0x80000021, 0, 0, 6) \
+	X(AUTO_IBRS, "auto-ibrs", 0x80000021, 0, 0, 8)
 
 enum x86_feature {
 	X86F_NONE,
@@ -102,5 +111,66 @@ enum x86_feature {
 #undef X
 	X86F_NR
 };
+
+
+/*
+ * Whose rules hold where the vendors differ (SYSENTER in long mode, the SMM save-state map, the
+ * cache leaves). Hygon counts as AMD, Zhaoxin and Centaur as Intel.
+ */
+enum x86_vendor { X86_VENDOR_INTEL, X86_VENDOR_AMD };
+
+struct x86_cpu_model {
+	const char *name; /* of the table: "default" */
+	enum x86_vendor vendor;
+	char vendor_id[13]; /* "AuthenticAMD" */
+	char brand[49];
+	uint32_t family, model, stepping;
+	uint32_t phys_bits, lin_bits; /* width of physical and linear addresses */
+	bool show_kvm; /* hypervisor leaves say KVM */
+	uint64_t xcr0; /* XCR0 bits that the guest may set */
+	uint64_t feat[(X86F_NR + 63) / 64];
+};
+
+static inline bool x86_model_has(const struct x86_cpu_model *m, unsigned feature)
+{
+	return feature == X86F_NONE || (m->feat[feature / 64] >> (feature % 64) & 1);
+}
+
+/*
+ * Fills *m from "model[,+feat][,-feat][,feat=on|off][,property=value]". The models: default,
+ * x86-64-v2, x86-64-v3, max (host), qemu64. Features the engine does itself are always to be had,
+ * the rest only when the host has them. -EINVAL with e naming the word, its nearest relative,
+ * or what the host lacks.
+ */
+int x86_model_parse(struct x86_cpu_model *m, const char *text, struct err *e) MUST_CHECK;
+/* Models, then features: names for help texts, NULL behind the last. */
+const char *x86_model_name(unsigned i, const char **what);
+const char *x86_feature_name(unsigned feature);
+
+/* How the vCPUs are arranged; product = number of vCPUs. 0 counts as 1. */
+struct x86_topology {
+	unsigned sockets, dies, cores, threads;
+};
+
+/* The APIC id of vCPU number index: bit fields for thread, core, die and socket. */
+uint32_t x86_apic_id(const struct x86_topology *, unsigned index);
+
+/* All that CPUID's answer depends on. */
+struct x86_cpuid_env {
+	const struct x86_cpu_model *model;
+	struct x86_topology topo;
+	uint32_t apic_id;
+	uint64_t cr4, xcr0, xss; /* for OSXSAVE and the sizes in leaf 0xd */
+	uint64_t misc_enable;
+	uint64_t tsc_khz; /* 0 = unknown */
+};
+
+/* CPUID as the guest sees it, r = eax, ebx, ecx, edx. */
+void x86_cpuid(const struct x86_cpuid_env *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+
+/* Offset and size of an XSAVE component in the standard format; false for what we do not have. */
+bool x86_xsave_component(unsigned n, uint32_t *offset, uint32_t *size);
+/* Bytes of an XSAVE area for the components in mask: standard or compacted format. */
+uint32_t x86_xsave_size(uint64_t mask, bool compacted);
 
 #endif

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPU models: tables of features, and the parser of "model,+feature,-feature".
+ * A feature is either carried out by the engine in C (its bit does not depend on the host) or by
+ * the same instruction on the host. Sources: Intel SDM vol. 2A CPUID, AMD APM vol. 3 appendix E,
+ * x86-64 psABI (levels v2 and v3). No threads, no state.
+ */
+#include "isa/x86/cpuid.h"
+#include <cpuid.h>
+#include <stdio.h>
+
+struct feature_desc {
+	const char *name;
+	uint32_t leaf;
+	uint8_t sub, reg, bit;
+};
+
+static const struct feature_desc feature_descs[X86F_NR] = {
+#define X(id, n, l, s, r, b) [X86F_##id] = { n, l, s, r, b },
+	X86_FEATURES(X)
+#undef X
+};
+
+/* Other spellings that are in use ('-', '_' and '.' are all the same to us). */
+static const struct {
+	const char *name;
+	uint16_t feature;
+} feature_aliases[] = {
+	{ "sse3", X86F_SSE3 },	   { "lzcnt", X86F_ABM },	{ "sha", X86F_SHA },
+	{ "lm64", X86F_LM },	   { "i64", X86F_LM },		{ "xd", X86F_NX },
+	{ "1gb-pages", X86F_PDPE1GB }, { "fxsr-opt", X86F_FXSR_OPT }, { "ibrs", X86F_SPEC_CTRL },
+	{ "lahf-lm", X86F_LAHF_LM }, { "ffxsr", X86F_FXSR_OPT },
+};
+
+/* Done by the engine itself: needs nothing of the host. */
+static const uint8_t engine_features[] = {
+	X86F_VME, X86F_DE, X86F_PSE, X86F_TSC, X86F_MSR, X86F_PAE, X86F_MCE, X86F_APIC, X86F_SEP,
+	X86F_MTRR, X86F_PGE, X86F_MCA, X86F_PAT, X86F_PSE36, X86F_CLFLUSH, X86F_HT, X86F_MONITOR,
+	X86F_PCID, X86F_X2APIC, X86F_MOVBE, X86F_TSC_DEADLINE, X86F_RDRAND, X86F_HYPERVISOR,
+	X86F_ARAT, X86F_FSGSBASE, X86F_TSC_ADJUST, X86F_SMEP, X86F_ERMS, X86F_INVPCID,
+	X86F_RDSEED, X86F_SMAP, X86F_UMIP, X86F_LA57, X86F_RDPID, X86F_FSRM, X86F_LAHF_LM,
+	X86F_PREFETCHW, X86F_SYSCALL, X86F_NX, X86F_PDPE1GB, X86F_RDTSCP, X86F_LM,
+	X86F_CMP_LEGACY, X86F_TOPOEXT, X86F_SPEC_CTRL, X86F_ARCH_CAP, X86F_AMD_SSB_NO,
+	X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE, X86F_AUTO_IBRS,
+};
+
+/* first is of no use without second */
+static const uint8_t feature_deps[][2] = {
+	{ X86F_XSAVEOPT, X86F_XSAVE },	 { X86F_XSAVEC, X86F_XSAVE }, { X86F_XGETBV1, X86F_XSAVE },
+	{ X86F_XSAVES, X86F_XSAVEC },	 { X86F_AVX, X86F_XSAVE },    { X86F_FMA, X86F_AVX },
+	{ X86F_F16C, X86F_AVX },	 { X86F_AVX2, X86F_AVX },     { X86F_VAES, X86F_AVX },
+	{ X86F_VPCLMULQDQ, X86F_AVX },	 { X86F_AVX_VNNI, X86F_AVX2 }, { X86F_SSE2, X86F_SSE },
+	{ X86F_SSE3, X86F_SSE2 },	 { X86F_SSSE3, X86F_SSE3 },   { X86F_SSE41, X86F_SSSE3 },
+	{ X86F_SSE42, X86F_SSE41 },	 { X86F_AVX, X86F_SSE42 },    { X86F_SSE, X86F_FXSR },
+	{ X86F_AES, X86F_SSE2 },	 { X86F_PCLMULQDQ, X86F_SSE2 }, { X86F_SHA, X86F_SSE2 },
+	{ X86F_INVPCID, X86F_PCID },	 { X86F_PCID, X86F_LM },      { X86F_X2APIC, X86F_APIC },
+	{ X86F_TSC_DEADLINE, X86F_APIC }, { X86F_LA57, X86F_LM },     { X86F_PDPE1GB, X86F_LM },
+	{ X86F_FSGSBASE, X86F_LM },	 { X86F_LAHF_LM, X86F_LM },
+};
+
+#define FEATS_BASE                                                                                \
+	X86F_FPU, X86F_VME, X86F_DE, X86F_PSE, X86F_TSC, X86F_MSR, X86F_PAE, X86F_MCE, X86F_CX8,  \
+		X86F_APIC, X86F_SEP, X86F_MTRR, X86F_PGE, X86F_MCA, X86F_CMOV, X86F_PAT,          \
+		X86F_PSE36, X86F_CLFLUSH, X86F_MMX, X86F_FXSR, X86F_SSE, X86F_SSE2, X86F_SYSCALL, \
+		X86F_NX, X86F_LM, X86F_HYPERVISOR, X86F_X2APIC, X86F_TSC_DEADLINE, X86F_ARAT,     \
+		X86F_TSC_ADJUST, X86F_RDTSCP
+#define FEATS_V2                                                                              \
+	X86F_SSE3, X86F_SSSE3, X86F_CX16, X86F_SSE41, X86F_SSE42, X86F_POPCNT, X86F_LAHF_LM
+#define FEATS_V3                                                                           \
+	X86F_AVX, X86F_AVX2, X86F_BMI1, X86F_BMI2, X86F_F16C, X86F_FMA, X86F_ABM, X86F_MOVBE, \
+		X86F_XSAVE
+#define FEATS_ENGINE                                                                      \
+	X86F_FSGSBASE, X86F_SMEP, X86F_SMAP, X86F_UMIP, X86F_PCID, X86F_INVPCID,          \
+		X86F_PDPE1GB, X86F_ERMS, X86F_FSRM, X86F_RDPID, X86F_RDRAND, X86F_RDSEED, \
+		X86F_PREFETCHW
+#define FEATS_XTRA X86F_AES, X86F_SHA, X86F_PCLMULQDQ, X86F_ADX, X86F_XSAVEOPT, X86F_XSAVEC, \
+	X86F_XGETBV1, X86F_CLFLUSHOPT, X86F_CLWB
+
+static const uint8_t req_qemu64[] = { FEATS_BASE, X86F_SSE3, X86F_CX16, X86F_LAHF_LM, 0 };
+static const uint8_t req_v2[] = { FEATS_BASE, FEATS_V2, 0 };
+static const uint8_t req_v3[] = { FEATS_BASE, FEATS_V2, FEATS_V3, 0 };
+static const uint8_t req_default[] = { FEATS_BASE, FEATS_V2, FEATS_ENGINE, 0 };
+static const uint8_t opt_none[] = { 0 };
+static const uint8_t opt_default[] = { FEATS_V3, FEATS_XTRA, 0 };
+/* All that the engine knows how to run; AVX-512 waits for the translator. */
+static const uint8_t opt_max[] = { FEATS_V3, FEATS_XTRA, X86F_LA57, X86F_INVTSC, X86F_GFNI,
+				   X86F_VAES, X86F_VPCLMULQDQ, X86F_AVX_VNNI, X86F_MMXEXT,
+				   X86F_SSE4A, 0 };
+
+static const struct model_desc {
+	const char *name, *what;
+	const uint8_t *required, *optional; /* optional: where the host has them */
+	bool host_id; /* family, model and brand of the host */
+} model_descs[] = {
+	{ "default", "x86-64-v3 and crypto, random numbers, XSAVE family, as the host has them",
+	  req_default, opt_default, false },
+	{ "x86-64-v2", "psABI level 2 (SSE4.2, POPCNT)", req_v2, opt_none, false },
+	{ "x86-64-v3", "psABI level 3 (AVX2, BMI, FMA)", req_v3, opt_none, false },
+	{ "max", "everything that both the host and the engine have", req_default, opt_max, true },
+	{ "host", "the same as max", req_default, opt_max, true },
+	{ "qemu64", "the old minimum of QEMU", req_qemu64, opt_none, false },
+};
+
+/* Signatures for the models that are not the host's: recent, and known to kernels. */
+static const struct {
+	uint32_t family, model, stepping;
+} signatures[] = {
+	[X86_VENDOR_INTEL] = { 6, 0x6a, 6 },
+	[X86_VENDOR_AMD] = { 0x19, 1, 1 },
+};
+
+static void feat_set(struct x86_cpu_model *m, unsigned f, bool on)
+{
+	if (on)
+		m->feat[f / 64] |= BIT64(f % 64);
+	else
+		m->feat[f / 64] &= ~BIT64(f % 64);
+}
+
+static void host_cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+	memset(r, 0, 16);
+	if (__get_cpuid_max(leaf & 0x80000000u, NULL) >= leaf)
+		__cpuid_count(leaf, sub, r[0], r[1], r[2], r[3]);
+}
+
+/* XCR0 of the host, 0 when it has none. */
+static uint64_t host_xcr0(void)
+{
+	uint32_t r[4], lo, hi;
+
+	host_cpuid(1, 0, r);
+	if (!(r[2] & BIT32(27)))
+		return 0;
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return (uint64_t)hi << 32 | lo;
+}
+
+static bool is_engine_feature(unsigned f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(engine_features); i++)
+		if (engine_features[i] == f)
+			return true;
+	return false;
+}
+
+static bool needs_avx_state(unsigned f)
+{
+	switch (f) {
+	case X86F_AVX:
+	case X86F_AVX2:
+	case X86F_FMA:
+	case X86F_F16C:
+	case X86F_VAES:
+	case X86F_VPCLMULQDQ:
+	case X86F_AVX_VNNI:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool host_has(unsigned f)
+{
+	const struct feature_desc *d = &feature_descs[f];
+	uint32_t r[4];
+
+	if (is_engine_feature(f))
+		return true;
+	if (needs_avx_state(f) && (host_xcr0() & 6) != 6)
+		return false;
+	host_cpuid(d->leaf, d->sub, r);
+	return r[d->reg] >> d->bit & 1;
+}
+
+const char *x86_model_name(unsigned i, const char **what)
+{
+	if (i >= ARRAY_SIZE(model_descs))
+		return NULL;
+	if (what)
+		*what = model_descs[i].what;
+	return model_descs[i].name;
+}
+
+const char *x86_feature_name(unsigned feature)
+{
+	return feature && feature < X86F_NR ? feature_descs[feature].name : NULL;
+}
+
+/* Equality of names with '-', '_' and '.' taken as one. */
+static bool same_word(const char *a, const char *b)
+{
+	for (;; a++, b++) {
+		char ca = *a == '_' || *a == '.' ? '-' : *a, cb = *b == '_' || *b == '.' ? '-' : *b;
+
+		if (ca != cb)
+			return false;
+		if (!ca)
+			return true;
+	}
+}
+
+static unsigned find_feature(const char *name)
+{
+	for (unsigned f = 1; f < X86F_NR; f++)
+		if (same_word(feature_descs[f].name, name))
+			return f;
+	for (size_t i = 0; i < ARRAY_SIZE(feature_aliases); i++)
+		if (same_word(feature_aliases[i].name, name))
+			return feature_aliases[i].feature;
+	return X86F_NONE;
+}
+
+/* Edit distance, at most 31 characters a side; core's helper is not below this layer. */
+static unsigned word_distance(const char *a, const char *b)
+{
+	size_t la = MIN(strlen(a), (size_t)31), lb = MIN(strlen(b), (size_t)31);
+	unsigned row[32];
+
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = (unsigned)j;
+	for (size_t i = 1; i <= la; i++) {
+		unsigned diag = row[0];
+
+		row[0] = (unsigned)i;
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned up = row[j], sub = diag + (a[i - 1] != b[j - 1]);
+			unsigned step = MIN(up, row[j - 1]) + 1;
+
+			row[j] = MIN(sub, step);
+			diag = up;
+		}
+	}
+	return row[lb];
+}
+
+static const char *nearest(const char *word, bool models)
+{
+	const char *best = NULL, *name;
+	unsigned best_d = (unsigned)MAX(strlen(word) / 3, (size_t)1) + 1;
+
+	for (unsigned i = 0; (models ? i < ARRAY_SIZE(model_descs) : i + 1 < X86F_NR); i++) {
+		unsigned d;
+
+		name = models ? model_descs[i].name : feature_descs[i + 1].name;
+		d = word_distance(word, name);
+		if (d < best_d) {
+			best_d = d;
+			best = name;
+		}
+	}
+	return best;
+}
+
+static int unknown_word(const char *kind, const char *word, bool models, struct err *e)
+{
+	const char *near = nearest(word, models);
+
+	if (near)
+		return err_set(e, EINVAL, "CPU %s '%s' is not known; did you mean '%s'?", kind,
+			       word, near);
+	return err_set(e, EINVAL, "CPU %s '%s' is not known; '-cpu help' lists them", kind, word);
+}
+
+static void host_identity(struct x86_cpu_model *m, bool all)
+{
+	uint32_t r[4], id[3];
+
+	host_cpuid(0, 0, r);
+	id[0] = r[1];
+	id[1] = r[3];
+	id[2] = r[2];
+	memcpy(m->vendor_id, id, 12);
+	m->vendor = !strcmp(m->vendor_id, "AuthenticAMD") || !strcmp(m->vendor_id, "HygonGenuine") ?
+			    X86_VENDOR_AMD : X86_VENDOR_INTEL;
+	m->family = signatures[m->vendor].family;
+	m->model = signatures[m->vendor].model;
+	m->stepping = signatures[m->vendor].stepping;
+	snprintf(m->brand, sizeof(m->brand), "Hanok %s CPU", m->name);
+	if (!all)
+		return;
+	host_cpuid(1, 0, r);
+	m->stepping = r[0] & 15;
+	m->model = r[0] >> 4 & 15;
+	m->family = r[0] >> 8 & 15;
+	if (m->family == 6 || m->family == 15)
+		m->model |= r[0] >> 12 & 0xf0;
+	if (m->family == 15)
+		m->family += r[0] >> 20 & 0xff;
+	if (__get_cpuid_max(0x80000000u, NULL) < 0x80000004u)
+		return;
+	for (unsigned i = 0; i < 3; i++) {
+		host_cpuid(0x80000002u + i, 0, r);
+		memcpy(m->brand + 16 * i, r, 16);
+	}
+	m->brand[48] = '\0';
+}
+
+/*
+ * What tells the guest that a speculation defence is not for it to build: its branches are the
+ * engine's branches, so retpolines, PTI and buffer clearing cost time and protect nothing.
+ */
+static void vendor_features(struct x86_cpu_model *m)
+{
+	static const uint8_t intel[] = { X86F_SPEC_CTRL, X86F_ARCH_CAP, 0 };
+	static const uint8_t amd[] = { X86F_AMD_SSB_NO, X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE,
+				       X86F_AUTO_IBRS, X86F_TOPOEXT, 0 };
+
+	for (const uint8_t *f = m->vendor == X86_VENDOR_AMD ? amd : intel; *f; f++)
+		feat_set(m, *f, true);
+}
+
+static int apply_model(struct x86_cpu_model *m, const struct model_desc *d, struct err *e)
+{
+	memset(m, 0, sizeof(*m));
+	m->name = d->name;
+	m->phys_bits = 46;
+	m->show_kvm = true;
+	host_identity(m, d->host_id);
+	for (const uint8_t *f = d->required; *f; f++) {
+		if (!host_has(*f))
+			return err_set(e, EINVAL, "CPU model '%s' needs '%s', which this host's CPU "
+				       "does not have; use -cpu default", d->name,
+				       feature_descs[*f].name);
+		feat_set(m, *f, true);
+	}
+	for (const uint8_t *f = d->optional; *f; f++)
+		if (host_has(*f))
+			feat_set(m, *f, true);
+	vendor_features(m);
+	return 0;
+}
+
+static int parse_number(const char *key, const char *val, uint32_t min, uint32_t max, uint32_t *out,
+			struct err *e)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(val, &end, 0);
+	if (!*val || *end || errno || n < min || n > max)
+		return err_set(e, EINVAL, "CPU property %s=%s: a number from %u to %u is needed",
+			       key, val, min, max);
+	*out = (uint32_t)n;
+	return 0;
+}
+
+static int parse_bool(const char *key, const char *val, bool *out, struct err *e)
+{
+	if (!strcmp(val, "on") || !strcmp(val, "yes") || !strcmp(val, "true"))
+		*out = true;
+	else if (!strcmp(val, "off") || !strcmp(val, "no") || !strcmp(val, "false"))
+		*out = false;
+	else
+		return err_set(e, EINVAL, "CPU property %s=%s: on or off is needed", key, val);
+	return 0;
+}
+
+static int set_feature(struct x86_cpu_model *m, const char *name, bool on, uint64_t *asked,
+		       struct err *e)
+{
+	unsigned f = find_feature(name);
+
+	if (!f)
+		return unknown_word("feature", name, false, e);
+	if (on && !host_has(f))
+		return err_set(e, EINVAL, "CPU feature '%s': this host's CPU does not have it",
+			       feature_descs[f].name);
+	feat_set(m, f, on);
+	if (on)
+		asked[f / 64] |= BIT64(f % 64);
+	else
+		asked[f / 64] &= ~BIT64(f % 64);
+	return 0;
+}
+
+/* key=value that is not a feature: 1 = not ours. */
+static int set_property(struct x86_cpu_model *m, const char *key, const char *val, struct err *e)
+{
+	static const char *const accepted_off[] = { "pmu", "migratable", "check", "enforce",
+						    "host-cache-info", "l3-cache", NULL };
+	bool on;
+
+	if (same_word(key, "phys-bits"))
+		return parse_number(key, val, 36, 52, &m->phys_bits, e);
+	if (same_word(key, "family"))
+		return parse_number(key, val, 0, 255 + 15, &m->family, e);
+	if (same_word(key, "model"))
+		return parse_number(key, val, 0, 255, &m->model, e);
+	if (same_word(key, "stepping"))
+		return parse_number(key, val, 0, 15, &m->stepping, e);
+	if (same_word(key, "model-id")) {
+		snprintf(m->brand, sizeof(m->brand), "%s", val);
+		return 0;
+	}
+	if (same_word(key, "kvm"))
+		return parse_bool(key, val, &m->show_kvm, e);
+	for (const char *const *k = accepted_off; *k; k++)
+		if (same_word(key, *k)) {
+			int r = parse_bool(key, val, &on, e);
+
+			if (!r && on && !strcmp(*k, "pmu"))
+				return err_set(e, EINVAL, "CPU property pmu=on: the soft engine "
+					       "has no performance counters; leave it out");
+			return r;
+		}
+	return 1;
+}
+
+static int parse_item(struct x86_cpu_model *m, char *item, uint64_t *asked, struct err *e)
+{
+	char *eq = strchr(item, '=');
+	bool on;
+	int r;
+
+	if (*item == '+' || *item == '-')
+		return set_feature(m, item + 1, *item == '+', asked, e);
+	if (!eq) {
+		if (same_word(item, "check") || same_word(item, "enforce"))
+			return 0;
+		return set_feature(m, item, true, asked, e);
+	}
+	*eq = '\0';
+	r = set_property(m, item, eq + 1, e);
+	if (r <= 0)
+		return r;
+	if (!find_feature(item))
+		return unknown_word("property", item, false, e);
+	r = parse_bool(item, eq + 1, &on, e);
+	return r ? r : set_feature(m, item, on, asked, e);
+}
+
+/* Drops what lost its foundation; refuses it where it was asked for by name. */
+static int settle_deps(struct x86_cpu_model *m, const uint64_t *asked, struct err *e)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (size_t i = 0; i < ARRAY_SIZE(feature_deps); i++) {
+			unsigned f = feature_deps[i][0], on = feature_deps[i][1];
+
+			if (!x86_model_has(m, f) || x86_model_has(m, on))
+				continue;
+			if (asked[f / 64] >> (f % 64) & 1)
+				return err_set(e, EINVAL, "CPU feature '%s' needs '%s', which is "
+					       "off in model '%s'; add +%s", feature_descs[f].name,
+					       feature_descs[on].name, m->name,
+					       feature_descs[on].name);
+			feat_set(m, f, false);
+			again = true;
+		}
+	}
+	return 0;
+}
+
+int x86_model_parse(struct x86_cpu_model *m, const char *text, struct err *e)
+{
+	uint64_t asked[ARRAY_SIZE(m->feat)] = { 0 };
+	char buf[1024], *save = NULL, *word;
+	int r = -EINVAL;
+
+	if (strlen(text) >= sizeof(buf))
+		return err_set(e, EINVAL, "CPU model: the text is longer than %zu characters",
+			       sizeof(buf) - 1);
+	strcpy(buf, text);
+	word = strtok_r(buf, ",", &save);
+	if (!word)
+		return err_set(e, EINVAL, "CPU model: no name given; try 'default'");
+	for (size_t i = 0; i < ARRAY_SIZE(model_descs); i++)
+		if (same_word(model_descs[i].name, word)) {
+			r = apply_model(m, &model_descs[i], e);
+			if (r)
+				return r;
+			break;
+		}
+	if (r)
+		return unknown_word("model", word, true, e);
+	while ((word = strtok_r(NULL, ",", &save))) {
+		r = parse_item(m, word, asked, e);
+		if (r)
+			return r;
+	}
+	r = settle_deps(m, asked, e);
+	if (r)
+		return r;
+	if (!x86_model_has(m, X86F_LM) || !x86_model_has(m, X86F_FPU) ||
+	    !x86_model_has(m, X86F_PAE) || !x86_model_has(m, X86F_SSE2))
+		return err_set(e, EINVAL, "CPU model: lm, pae, fpu and sse2 cannot be taken away");
+	m->lin_bits = x86_model_has(m, X86F_LA57) ? 57 : 48;
+	m->xcr0 = x86_model_has(m, X86F_XSAVE) ? 3 : 0;
+	if (x86_model_has(m, X86F_AVX))
+		m->xcr0 |= 4;
+	return 0;
+}

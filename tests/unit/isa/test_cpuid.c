@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CPU models, their parser, and the CPUID leaves computed from them. */
+#include "base/base.h"
+#include "isa/x86/cpuid.h"
+#include <cpuid.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+static void parse_ok(struct x86_cpu_model *m, const char *text)
+{
+	struct err e = { 0 };
+
+	if (x86_model_parse(m, text, &e))
+		fail_msg("%s: %s", text, e.msg);
+}
+
+static void parse_bad(const char *text, const char *needle)
+{
+	struct x86_cpu_model m;
+	struct err e = { 0 };
+
+	assert_int_equal(x86_model_parse(&m, text, &e), -EINVAL);
+	if (!strstr(e.msg, needle))
+		fail_msg("%s: '%s' lacks '%s'", text, e.msg, needle);
+}
+
+static void env_init(struct x86_cpuid_env *v, const struct x86_cpu_model *m)
+{
+	memset(v, 0, sizeof(*v));
+	v->model = m;
+	v->topo = (struct x86_topology){ 1, 1, 1, 1 };
+	v->tsc_khz = 2000000;
+	v->xcr0 = 1;
+}
+
+static void test_models(void **state)
+{
+	struct x86_cpu_model m;
+
+	parse_ok(&m, "x86-64-v2");
+	assert_true(x86_model_has(&m, X86F_SSE42));
+	assert_true(x86_model_has(&m, X86F_NONE));
+	assert_false(x86_model_has(&m, X86F_AVX));
+	assert_false(x86_model_has(&m, X86F_XSAVE));
+	assert_int_equal(m.xcr0, 0);
+	parse_ok(&m, "qemu64");
+	assert_false(x86_model_has(&m, X86F_SSE42));
+	parse_ok(&m, "default");
+	assert_true(x86_model_has(&m, X86F_SMEP));
+	assert_true(x86_model_has(&m, X86F_FSGSBASE));
+	assert_false(x86_model_has(&m, X86F_LA57));
+	assert_int_equal(m.lin_bits, 48);
+	parse_ok(&m, "max");
+	assert_true(x86_model_has(&m, X86F_LA57));
+	assert_int_equal(m.lin_bits, 57);
+	assert_false(x86_model_has(&m, X86F_MONITOR));
+}
+
+static void test_host_bound(void **state)
+{
+	struct x86_cpu_model m;
+	unsigned a, b, c, d;
+
+	__cpuid_count(7, 0, a, b, c, d);
+	parse_ok(&m, "default");
+	assert_int_equal(x86_model_has(&m, X86F_ADX), b >> 19 & 1);
+	assert_int_equal(x86_model_has(&m, X86F_SHA), b >> 29 & 1);
+	__cpuid(0, a, b, c, d);
+	assert_memory_equal(m.vendor_id, &b, 4);
+}
+
+static void test_features(void **state)
+{
+	struct x86_cpu_model m;
+
+	parse_ok(&m, "default,-smep,+la57,umip=off,phys-bits=40,kvm=off");
+	assert_false(x86_model_has(&m, X86F_SMEP));
+	assert_false(x86_model_has(&m, X86F_UMIP));
+	assert_true(x86_model_has(&m, X86F_LA57));
+	assert_int_equal(m.phys_bits, 40);
+	assert_false(m.show_kvm);
+	/* spelling */
+	parse_ok(&m, "x86_64_v2,-sse4-1,-tsc_deadline");
+	assert_false(x86_model_has(&m, X86F_SSE41));
+	assert_false(x86_model_has(&m, X86F_SSE42)); /* stands on sse4.1 */
+	assert_false(x86_model_has(&m, X86F_TSC_DEADLINE));
+	/* what stands on something taken away goes too */
+	parse_ok(&m, "default,-xsave");
+	assert_false(x86_model_has(&m, X86F_AVX2));
+	assert_int_equal(m.xcr0, 0);
+	parse_ok(&m, "default,family=6,model=94,stepping=3,model-id=Test CPU");
+	assert_int_equal(m.model, 94);
+	assert_string_equal(m.brand, "Test CPU");
+}
+
+static void test_errors(void **state)
+{
+	char big[2000];
+
+	parse_bad("defalt", "did you mean 'default'");
+	parse_bad("default,+smepp", "did you mean 'smep'");
+	parse_bad("default,smep=maybe", "on or off");
+	parse_bad("default,phys-bits=99", "36 to 52");
+	parse_bad("default,-lm", "cannot be taken away");
+	parse_bad("default,-pcid,+invpcid", "add +pcid");
+	parse_bad("default,pmu=on", "no performance counters");
+	parse_bad("", "no name");
+	parse_bad("xyzzyxyzzy", "not known");
+	memset(big, 'a', sizeof(big) - 1);
+	big[sizeof(big) - 1] = 0;
+	parse_bad(big, "longer");
+}
+
+static void test_names(void **state)
+{
+	const char *what;
+	unsigned n = 0;
+
+	for (; x86_model_name(n, &what); n++)
+		assert_non_null(what);
+	assert_true(n >= 5);
+	for (n = 1; n < X86F_NR; n++)
+		assert_non_null(x86_feature_name(n));
+	assert_null(x86_feature_name(X86F_NR));
+	assert_null(x86_feature_name(0));
+}
+
+static void test_leaf_basic(void **state)
+{
+	struct x86_cpu_model m;
+	struct x86_cpuid_env v;
+	uint32_t r[4], max;
+
+	parse_ok(&m, "default");
+	env_init(&v, &m);
+	x86_cpuid(&v, 0, 0, r);
+	max = r[0];
+	assert_true(max >= 0xd);
+	x86_cpuid(&v, 1, 0, r);
+	assert_false(r[2] & BIT32(27)); /* OSXSAVE follows CR4 */
+	assert_true(r[2] & BIT32(31));
+	assert_true(r[3] & 1);
+	v.cr4 = BIT64(18);
+	x86_cpuid(&v, 1, 0, r);
+	assert_int_equal(!!(r[2] & BIT32(27)), x86_model_has(&m, X86F_XSAVE));
+	x86_cpuid(&v, 7, 0, r);
+	assert_true(r[1] & 1); /* fsgsbase */
+	x86_cpuid(&v, 0x80000001, 0, r);
+	assert_true(r[3] & BIT32(29));
+	assert_true(r[3] & BIT32(20));
+	x86_cpuid(&v, 0x80000008, 0, r);
+	assert_int_equal(r[0] & 0xffff, 46 | 48 << 8);
+	/* MISC_ENABLE.LIMIT_CPUID */
+	v.misc_enable = BIT64(22);
+	x86_cpuid(&v, 0, 0, r);
+	assert_int_equal(r[0], 3);
+	/* out of range: AMD zeros, Intel the highest leaf */
+	v.misc_enable = 0;
+	m.vendor = X86_VENDOR_AMD;
+	x86_cpuid(&v, 0x1000, 0, r);
+	assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
+	m.vendor = X86_VENDOR_INTEL;
+	v.apic_id = 5;
+	x86_cpuid(&v, 0x90000000, 0, r);
+	assert_int_equal(r[3], 5); /* as leaf 0x1f */
+}
+
+static void test_hypervisor(void **state)
+{
+	struct x86_cpu_model m;
+	struct x86_cpuid_env v;
+	uint32_t r[4];
+
+	parse_ok(&m, "default");
+	env_init(&v, &m);
+	x86_cpuid(&v, 0x40000000, 0, r);
+	assert_memory_equal(&r[1], "KVMKVMKVM\0\0\0", 12);
+	x86_cpuid(&v, 0x40000010, 0, r);
+	assert_int_equal(r[0], 2000000);
+	parse_ok(&m, "default,kvm=off");
+	x86_cpuid(&v, 0x40000000, 0, r);
+	assert_int_equal(r[1], 0);
+}
+
+static void test_xsave(void **state)
+{
+	struct x86_cpu_model m;
+	struct x86_cpuid_env v;
+	uint32_t r[4];
+
+	parse_ok(&m, "default");
+	m.feat[X86F_XSAVEC / 64] |= BIT64(X86F_XSAVEC % 64);
+	m.xcr0 = 7;
+	env_init(&v, &m);
+	v.xcr0 = 1;
+	x86_cpuid(&v, 0xd, 0, r);
+	assert_int_equal(r[0], 7);
+	assert_int_equal(r[1], 576);
+	assert_int_equal(r[2], 832);
+	v.xcr0 = 7;
+	x86_cpuid(&v, 0xd, 0, r);
+	assert_int_equal(r[1], 832);
+	x86_cpuid(&v, 0xd, 1, r);
+	assert_int_equal(r[1], 832);
+	x86_cpuid(&v, 0xd, 2, r);
+	assert_int_equal(r[0], 256);
+	assert_int_equal(r[1], 576);
+	x86_cpuid(&v, 0xd, 3, r);
+	assert_int_equal(r[0] | r[1], 0);
+	assert_int_equal(x86_xsave_size(3, true), 576);
+	assert_int_equal(x86_xsave_size(BIT64(60) | 4, false), 832);
+}
+
+static void test_topology(void **state)
+{
+	struct x86_topology t = { .sockets = 2, .dies = 1, .cores = 3, .threads = 2 };
+	static const uint32_t want[] = { 0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13 };
+	struct x86_cpu_model m;
+	struct x86_cpuid_env v;
+	uint32_t r[4];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
+		assert_int_equal(x86_apic_id(&t, i), want[i]);
+	t = (struct x86_topology){ 0, 0, 0, 0 };
+	assert_int_equal(x86_apic_id(&t, 3), 3);
+	parse_ok(&m, "default");
+	env_init(&v, &m);
+	v.topo = (struct x86_topology){ 1, 2, 4, 2 };
+	v.apic_id = 13;
+	x86_cpuid(&v, 0xb, 0, r);
+	assert_int_equal(r[0], 1);
+	assert_int_equal(r[1], 2);
+	assert_int_equal(r[2], 0x100);
+	assert_int_equal(r[3], 13);
+	x86_cpuid(&v, 0xb, 1, r);
+	assert_int_equal(r[0], 4);
+	assert_int_equal(r[1], 16);
+	x86_cpuid(&v, 0xb, 2, r);
+	assert_int_equal(r[1], 0);
+	assert_int_equal(r[2], 2);
+	m.vendor = X86_VENDOR_INTEL;
+	x86_cpuid(&v, 0x1f, 1, r);
+	assert_int_equal(r[0], 3);
+	assert_int_equal(r[1], 8);
+	x86_cpuid(&v, 0x1f, 2, r);
+	assert_int_equal(r[2], 0x502);
+	x86_cpuid(&v, 4, 3, r);
+	assert_int_equal(r[0] >> 14 & 0xfff, 7);
+	m.vendor = X86_VENDOR_AMD;
+	m.feat[X86F_TOPOEXT / 64] |= BIT64(X86F_TOPOEXT % 64);
+	x86_cpuid(&v, 0x8000001d, 3, r);
+	assert_int_equal(r[0] >> 14 & 0xfff, 7);
+	assert_int_equal((r[1] >> 22) + 1, 16);
+	x86_cpuid(&v, 0x8000001e, 0, r);
+	assert_int_equal(r[1], 0x106); /* core 6, 2 threads */
+	x86_cpuid(&v, 1, 0, r);
+	assert_int_equal(r[1] >> 16, 13 << 8 | 16);
+	assert_true(r[3] & BIT32(28));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_models),	   cmocka_unit_test(test_host_bound),
+		cmocka_unit_test(test_features),   cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_names),	   cmocka_unit_test(test_leaf_basic),
+		cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_xsave),
+		cmocka_unit_test(test_topology),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
