@@ -1,37 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A CPU engine. kvm comes later and must fit: the engine runs a vCPU until something needs core;
- * register and port accesses an engine makes itself with map_access().
- */
+/* The engines that this folder defines; their interface is core/accel.h. */
 #ifndef ACCEL_ACCEL_H
 #define ACCEL_ACCEL_H
 
-#include "base/base.h"
-#include "core/vcpu.h"
-
-struct vm;
-struct cpu_state; /* isa/<guest>/cpu_state.h */
-
-struct accel_ops {
-	const char *name, *alias; /* "soft", "tcg" */
-	int (*probe)(struct err *e); /* can it run here? */
-	/* model: the CPU model string of the configuration, checked here. */
-	int (*vm_init)(struct vm *, const char *model, struct err *e);
-	void (*vm_fini)(struct vm *);
-	int (*vcpu_init)(struct vcpu *, struct err *e);
-	void (*vcpu_fini)(struct vcpu *);
-	/* On the vCPU's thread. */
-	enum vcpu_exit (*run)(struct vcpu *);
-	/* Any thread: make run() notice vcpu->events soon. */
-	void (*kick)(struct vcpu *);
-	/* While the vCPU stands still, or on its own thread. */
-	int (*get_state)(struct vcpu *, struct cpu_state *);
-	int (*set_state)(struct vcpu *, const struct cpu_state *, struct err *e);
-	/* Power-on state (also for INIT when init is true, which keeps what INIT keeps). */
-	void (*reset)(struct vcpu *, bool init);
-	/* What CPUID gives this vCPU's guest. */
-	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
-};
+#include "core/accel.h"
 
 extern const struct accel_ops accel_soft;
 

@@ -7,6 +7,7 @@
 #define CORE_DEV_H
 
 #include "base/base.h"
+#include "base/log.h"
 #include "core/conf.h"
 #include "core/state.h"
 #include <pthread.h>
@@ -15,6 +16,9 @@ struct vm;
 struct dev;
 
 enum prop_kind { PROP_END, PROP_BOOL, PROP_U8, PROP_U16, PROP_U32, PROP_U64, PROP_SIZE, PROP_STR, PROP_ONOFFAUTO };
+
+/* PROP_ONOFFAUTO is kept in a uint8_t. */
+enum prop_onoffauto { PROP_AUTO, PROP_ON, PROP_OFF };
 
 /* One property of a device: the only parser of device options, and what "-device x,help" prints. */
 struct prop {
@@ -59,6 +63,10 @@ struct dev {
 	char *path; /* stable name in streams and messages: id, or "type.N" */
 	pthread_mutex_t lock; /* recursive; the map takes it around register accesses */
 	struct dev *next;     /* vm->devs */
+	/* During init only, NULL for internal devices: bus code reads its own keys ("addr") here. */
+	struct conf_node *node;
+	_Atomic uint64_t guest_errors;
+	struct log_limit guest_error_limit;
 };
 
 /* Makes a device of node's type: checks and sets properties, calls init, adds it to the VM. */

@@ -8,6 +8,7 @@
 #define CORE_VCPU_H
 
 #include "base/base.h"
+#include "base/qsbr.h"
 #include <pthread.h>
 
 struct vm;
@@ -41,7 +42,7 @@ struct vcpu_ops {
 	int (*get_intr)(struct vcpu *);
 	/* Whether get_intr() would return one. */
 	bool (*has_intr)(struct vcpu *);
-	/* vcpu->deadline_ns has passed. */
+	/* vcpu->deadline_ns has passed; core has set it to UINT64_MAX. */
 	void (*timer)(struct vcpu *);
 	uint64_t (*get_tpr)(struct vcpu *); /* CR8: 0..15 */
 	void (*set_tpr)(struct vcpu *, uint64_t tpr);
@@ -70,9 +71,15 @@ struct vcpu {
 	char fail[128];
 	/* core's */
 	pthread_t thread;
+	bool has_thread;
 	_Atomic uint32_t sleeping; /* futex word */
+	pthread_mutex_t lock;	   /* leaf: guards what follows */
+	pthread_cond_t changed;
 	enum vcpu_run_state want, state;
-	struct qsbr_reader *reader;
+	bool quit;
+	void (*job)(struct vcpu *, void *); /* vm_run_on() */
+	void *job_arg;
+	struct qsbr_reader reader; /* of vm->map */
 };
 
 /* The vCPU whose thread this is, or NULL. */
@@ -98,5 +105,12 @@ static inline void vcpu_clear(struct vcpu *v, uint32_t events)
 void vcpu_wait(struct vcpu *, uint32_t mask);
 /* For engines, now and then while running: the timer hook if due, and a quiescent point. */
 void vcpu_poll(struct vcpu *);
+
+/* For core/vm.c, on the control thread. */
+struct vcpu *vcpu_new(struct vm *, unsigned index, struct err *e);
+struct vcpu *vcpu_free(struct vcpu *); /* ends the thread; returns NULL */
+int vcpu_start_thread(struct vcpu *, struct err *e); /* it stands still at first */
+void vcpu_want(struct vcpu *, enum vcpu_run_state);  /* any thread; does not wait */
+void vcpu_wait_stopped(struct vcpu *);
 
 #endif

@@ -16,6 +16,7 @@
 #include "mem/map.h"
 
 struct accel_ops;
+struct backend;
 struct dev;
 
 enum vm_state { VM_PRELAUNCH, VM_RUNNING, VM_PAUSED, VM_SHUTDOWN };
@@ -57,9 +58,13 @@ struct vm {
 	enum vm_state state;
 	enum vm_cause cause; /* why it ended */
 	int exit_code;
+	struct backend *backends; /* core/backend.h */
 	/* requests from any thread, carried out by the control thread */
 	_Atomic uint32_t requests;
 	struct loop_work request_work;
+	/* the control thread as a reader of the map */
+	struct qsbr_reader reader;
+	struct loop_idle idle;
 };
 
 /*
@@ -76,8 +81,17 @@ void vm_resume(struct vm *);
 int vm_run(struct vm *);
 
 void vm_add_reset_hook(struct vm *, struct vm_reset_hook *);
+/* A machine reset: engine, devices, hooks, arch_board_boot(). All vCPUs stand still. */
+int vm_reset_machine(struct vm *, struct err *e);
 
-/* Any thread: the control thread acts on these soon; vCPUs stop first. */
+/*
+ * Any thread, also inside a register access: all vCPUs leave the guest at their next chance, and
+ * the control thread acts soon. Of several requests exit wins over shutdown over reset.
+ *
+ * How vm_run() ends (its result is the exit code of the process): host quit, signal and guest
+ * shutdown 0 (with no_shutdown a guest's shutdown only pauses); reset and triple fault restart
+ * the machine, or with no_reboot end as a shutdown, 0; guest panic 1; engine failure 1.
+ */
 void vm_request_reset(struct vm *, enum vm_cause);
 void vm_request_shutdown(struct vm *, enum vm_cause);
 void vm_request_exit(struct vm *, int exit_code, enum vm_cause);

@@ -33,6 +33,11 @@ struct loop_work {
 	atomic_bool queued;
 };
 
+/* Told before the loop's thread may sleep (asleep true) and when it is back. */
+struct loop_idle {
+	void (*fn)(struct loop_idle *, bool asleep);
+};
+
 struct loop *loop_new(struct err *e);
 struct loop *loop_free(struct loop *); /* returns NULL */
 
@@ -47,6 +52,11 @@ void loop_disarm(struct loop *, struct loop_timer *);
 
 /* Queues w unless it is queued already; it runs once on the loop's thread. Any thread. */
 void loop_post(struct loop *, struct loop_work *w);
+/* The loop's thread: w is not queued any more and does not run. */
+void loop_cancel(struct loop *, struct loop_work *w);
+
+/* One hook a loop; NULL takes it away. */
+void loop_set_idle(struct loop *, struct loop_idle *);
 
 /* Runs until loop_stop(). */
 void loop_run(struct loop *);

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of CPU engines (core/accel.h). */
+#include "base/base.h"
+#include "accel/accel.h"
+
+const struct accel_ops *const accel_engines[] = { &accel_soft, NULL };

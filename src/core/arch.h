@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Link-time hooks: what core calls in layers above it. One definition of each per binary, by the
+ * guest architecture's folder (arch_*) and by the folder that knows the back ends (backend_open).
+ * All run on the control thread with every vCPU standing still.
+ */
+#ifndef CORE_ARCH_H
+#define CORE_ARCH_H
+
+#include "base/base.h"
+
+struct conf_node;
+struct vcpu;
+struct vm;
+
+/*
+ * The order in vm_new_take(): map, RAM block, engine, vCPUs with arch_vcpu_init() each, back ends
+ * with backend_open() each, arch_board_init(), the user's devices, arch_board_finish(), and the
+ * first machine reset (vm_reset_machine()). fini hooks accept a half-done or absent init.
+ */
+
+/* Sets v->apic_id, v->ops and what belongs to the processor itself (local interrupt controller). */
+int arch_vcpu_init(struct vcpu *v, struct err *e) MUST_CHECK;
+void arch_vcpu_fini(struct vcpu *v);
+
+/* Checks conf->machine, maps RAM (vm->ram), makes the board's buses and devices, sets vm->msi. */
+int arch_board_init(struct vm *vm, struct err *e) MUST_CHECK;
+/* Every device exists: assign resources, make firmware tables, check kernel and initrd images. */
+int arch_board_finish(struct vm *vm, struct err *e) MUST_CHECK;
+/* After all devices are gone. */
+void arch_board_fini(struct vm *vm);
+
+/*
+ * The last step of each machine reset, after the engine, every device and the reset hooks: puts
+ * firmware tables and images (again) into RAM and the boot CPU at their entry.
+ */
+int arch_board_boot(struct vm *vm, struct err *e) MUST_CHECK;
+
+/*
+ * Opens the back end that node (CONF_DRIVE, CONF_NETDEV, CONF_CHARDEV, CONF_OBJECT) describes and
+ * gives it to the VM with backend_add_take() (core/backend.h). Called in the order of the
+ * configuration, character devices first.
+ */
+int backend_open(struct vm *vm, struct conf_node *node, struct err *e) MUST_CHECK;
+
+#endif

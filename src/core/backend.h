@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VM's back ends by id: what -drive, -netdev and -chardev opened, for the devices that use
+ * them. Core knows their kinds and how to close them, not their types. Control thread.
+ */
+#ifndef CORE_BACKEND_H
+#define CORE_BACKEND_H
+
+#include "base/base.h"
+
+struct vm;
+
+enum backend_kind { BACKEND_BLOCK, BACKEND_NET, BACKEND_CHAR, BACKEND_OBJECT };
+
+struct backend {
+	enum backend_kind kind;
+	char *id;
+	void *end; /* struct blk_node *, net_end *, char_end *, ... by kind */
+	void (*close)(void *end);
+	char *user; /* path of the device that claimed it, or NULL */
+	struct backend *next;
+};
+
+/* Adds end under id (copied). Takes end, also on failure (a second one of the same id). */
+int backend_add_take(struct vm *, enum backend_kind, const char *id, void *end,
+		     void (*close)(void *end), struct err *e) MUST_CHECK;
+
+/* The end, whoever uses it; NULL when there is none. */
+void *backend_find(struct vm *, enum backend_kind, const char *id);
+
+/*
+ * The end, for user alone (a device's path, for messages). NULL with e set when there is none of
+ * that id, or it is in use. The end stays the VM's: it outlives all devices.
+ */
+void *backend_claim(struct vm *, enum backend_kind, const char *id, const char *user,
+		    struct err *e);
+void backend_release(struct vm *, enum backend_kind, const char *id);
+
+void backend_close_all(struct vm *);
+
+#endif
