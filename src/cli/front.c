@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the front ends share: parsing of common values, nodes of the configuration. No state. */
+#include "base/base.h"
+
+#include "cli/front.h"
+#include <ctype.h>
+#include <stdio.h>
+
+void front_set(char **slot, const char *val)
+{
+	free(*slot);
+	*slot = xstrdup(val);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+int front_parse_uuid(struct vm_conf *conf, const char *text, struct err *e)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	unsigned nibble = 0;
+
+	if (strlen(text) != sizeof(form) - 1)
+		goto bad;
+	memset(conf->uuid, 0, sizeof(conf->uuid));
+	for (size_t i = 0; form[i]; i++) {
+		int d = hex_digit(text[i]);
+
+		if (form[i] == '-') {
+			if (text[i] != '-')
+				goto bad;
+			continue;
+		}
+		if (d < 0)
+			goto bad;
+		conf->uuid[nibble / 2] |= (uint8_t)(d << (nibble & 1 ? 0 : 4));
+		nibble++;
+	}
+	conf->has_uuid = true;
+	return 0;
+bad:
+	return err_set(e, EINVAL, "uuid '%s' is not of the form %s", text, form);
+}
+
+static int parse_count(const char *key, const char *text, unsigned *out, struct err *e)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (errno || !isdigit((unsigned char)*text) || *end || !v || v > FRONT_MAX_CPUS)
+		return err_set(e, EINVAL, "%s=%s: a number from 1 to %d is needed", key, text,
+			       FRONT_MAX_CPUS);
+	*out = (unsigned)v;
+	return 0;
+}
+
+struct smp {
+	unsigned cpus, maxcpus, sockets, dies, cores, threads;
+};
+
+static int read_smp(struct smp *smp, const struct keyvals *kvs, struct err *e)
+{
+	static const char *const known[] = {"cpus",	"maxcpus", "sockets", "dies", "cores",
+					    "clusters", "threads", NULL};
+
+	for (size_t i = 0; i < kvs->n; i++) {
+		const char *key = kvs->kv[i].key, *val = kvs->kv[i].val;
+		unsigned clusters = 1;
+		unsigned *slot[] = {&smp->cpus,	 &smp->maxcpus, &smp->sockets, &smp->dies,
+				    &smp->cores, &clusters,	&smp->threads};
+		size_t k = 0;
+		int r;
+
+		while (known[k] && strcmp(known[k], key))
+			k++;
+		if (!known[k])
+			return err_set(e, EINVAL, "'%s' is not known; did you mean '%s'?", key,
+				       nearest_word(key, known) ?: "cpus");
+		r = parse_count(key, val, slot[k], e);
+		if (r < 0)
+			return r;
+		if (clusters != 1)
+			return err_set(e, EINVAL, "clusters=%u: only 1 is supported", clusters);
+	}
+	return 0;
+}
+
+/* What is left out is derived as QEMU does: cores first, then threads, then sockets. */
+static int settle_smp(struct vm_conf *conf, struct smp *s, struct err *e)
+{
+	unsigned dies = s->dies ?: 1, total = s->maxcpus ?: s->cpus;
+
+	if (!total)
+		total = (s->sockets ?: 1) * dies * (s->cores ?: 1) * (s->threads ?: 1);
+	if (!s->cores) {
+		s->sockets = s->sockets ?: 1;
+		s->threads = s->threads ?: 1;
+		s->cores = total / (s->sockets * dies * s->threads);
+	} else if (!s->sockets) {
+		s->threads = s->threads ?: 1;
+		s->sockets = total / (dies * s->cores * s->threads);
+	} else if (!s->threads) {
+		s->threads = total / (s->sockets * dies * s->cores);
+	}
+	if (!s->cpus)
+		s->cpus = total;
+	if (s->sockets * dies * s->cores * s->threads != total || total > FRONT_MAX_CPUS)
+		return err_set(e, EINVAL,
+			       "sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not the number "
+			       "of CPUs (%u, at most %d)",
+			       s->sockets, dies, s->cores, s->threads, total, FRONT_MAX_CPUS);
+	if (s->cpus != total)
+		return err_set(e, EINVAL, "cpus=%u, maxcpus=%u: CPU hot-plug is not supported; let "
+			       "both be equal", s->cpus, total);
+	conf->cpus = s->cpus;
+	conf->sockets = s->sockets;
+	conf->dies = dies;
+	conf->cores = s->cores;
+	conf->threads = s->threads;
+	return 0;
+}
+
+int front_parse_smp(struct vm_conf *conf, const char *text, struct err *e)
+{
+	struct keyvals kvs;
+	struct smp smp = {0};
+	int r = keyvals_parse(&kvs, text, "cpus", e);
+
+	if (r < 0)
+		return r;
+	r = read_smp(&smp, &kvs, e);
+	keyvals_fini(&kvs);
+	return r < 0 ? r : settle_smp(conf, &smp, e);
+}
+
+int front_parse_memory(struct vm_conf *conf, const char *text, struct err *e)
+{
+	static const char *const known[] = {"size", "slots", "maxmem", NULL};
+	struct keyvals kvs;
+	uint64_t size = conf->mem_size;
+	int r = keyvals_parse(&kvs, text, "size", e);
+
+	for (size_t i = 0; !r && i < kvs.n; i++) {
+		if (!strcmp(kvs.kv[i].key, "size"))
+			r = parse_size(kvs.kv[i].val, MIB(1), &size, e);
+		else
+			r = err_set(e, EINVAL, "'%s' is not supported here; known is 'size'%s",
+				    kvs.kv[i].key,
+				    nearest_word(kvs.kv[i].key, known) ? " (no memory hot-plug)" : "");
+	}
+	keyvals_fini(&kvs);
+	if (r < 0)
+		return r;
+	if (size < MIB(1) || size > GIB(1024))
+		return err_set(e, EINVAL, "%s: guest memory goes from 1M to 1T", text);
+	conf->mem_size = align_up(size, MIB(1));
+	return 0;
+}
+
+struct conf_node *front_add_node(struct vm_conf *conf, enum conf_kind kind, const char *type,
+				 struct keyvals *kvs, const char *where)
+{
+	autofree char *id = keyvals_take(kvs, "id");
+	struct conf_node *node = conf_add(conf, kind, type, id, where);
+
+	for (size_t i = 0; i < kvs->n; i++)
+		conf_set(node, kvs->kv[i].key, kvs->kv[i].val);
+	return node;
+}
+
+struct conf_node *front_add_disk(struct vm_conf *conf, const char *id, const char *where)
+{
+	struct conf_node *dev = conf_add(conf, CONF_DEVICE, "virtio-blk-pci", NULL, where);
+
+	conf_set(dev, "drive", id);
+	return dev;
+}
+
+void front_add_nic(struct vm_conf *conf, const char *model, const char *netdev_id, const char *mac,
+		   const char *where)
+{
+	struct conf_node *dev = conf_add(conf, CONF_DEVICE, model, NULL, where);
+
+	conf_set(dev, "netdev", netdev_id);
+	if (mac)
+		conf_set(dev, "mac", mac);
+}

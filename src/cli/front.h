@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The front ends (hanok run, the QEMU command line) and what they share. Each reads its own
+ * language into a struct vm_conf and hands that to front_start(), which builds and runs the VM.
+ */
+#ifndef CLI_FRONT_H
+#define CLI_FRONT_H
+
+#include "base/base.h"
+#include "cli/keyval.h"
+#include "core/conf.h"
+
+/* How many of what a command line may name: far above any use, bounds what a script can ask. */
+#define FRONT_MAX_CPUS 255
+
+/* Builds the VM (taking conf), runs it, cleans up; returns the exit code. Messages on stderr. */
+int front_start_take(struct vm_conf *conf);
+
+/* main() of each front end; argv[0] is the program (or subcommand) name. Return the exit code. */
+int run_main(int argc, char **argv);
+int qemu_main(int argc, char **argv);
+
+/* Fills conf->uuid from its text form. */
+int front_parse_uuid(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+/* "4" or "cpus=4,sockets=1,cores=4,threads=1,maxcpus=4": fills the topology. */
+int front_parse_smp(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+/* "512", "2G" or "size=2G": fills mem_size; plain numbers are MiB. */
+int front_parse_memory(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+/* Sets *slot (an owned string) to a copy of val. */
+void front_set(char **slot, const char *val);
+
+/* A node of kind from keyvals; "id" goes to the node's id, the rest become its keys. */
+struct conf_node *front_add_node(struct vm_conf *, enum conf_kind, const char *type, struct keyvals *,
+				 const char *where);
+
+/*
+ * A raw disk on a virtio-blk device of its own. file is a path; id NULL = generated.
+ * Used by both front ends.
+ */
+struct conf_node *front_add_disk(struct vm_conf *, const char *id, const char *where);
+/* A NIC of type model on back end netdev_id. */
+void front_add_nic(struct vm_conf *, const char *model, const char *netdev_id, const char *mac,
+		   const char *where);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* QEMU's key=value option syntax (see keyval.h). Pure text work; no state. */
+#include "base/base.h"
+
+#include "cli/keyval.h"
+
+/* Copies one part up to an unescaped comma into a fresh string; *next is behind the comma. */
+static char *take_part(const char *text, const char **next)
+{
+	char *out = xcalloc(strlen(text) + 1, 1);
+	size_t n = 0;
+
+	while (*text) {
+		if (*text == ',') {
+			if (text[1] != ',')
+				break;
+			text++;
+		}
+		out[n++] = *text++;
+	}
+	*next = *text ? text + 1 : NULL;
+	return out;
+}
+
+static void add(struct keyvals *kvs, const char *key, size_t key_len, const char *val)
+{
+	kvs->kv = xrealloc(kvs->kv, kvs->n + 1, sizeof(*kvs->kv));
+	kvs->kv[kvs->n].key = xasprintf("%.*s", (int)key_len, key);
+	kvs->kv[kvs->n].val = xstrdup(val);
+	kvs->n++;
+}
+
+static int add_part(struct keyvals *kvs, const char *part, const char *implied, struct err *e)
+{
+	const char *eq = strchr(part, '=');
+
+	if (eq == part)
+		return err_set(e, EINVAL, "'%s': a name is missing in front of '='", part);
+	if (eq) {
+		add(kvs, part, (size_t)(eq - part), eq + 1);
+		return 0;
+	}
+	if (implied) {
+		add(kvs, implied, strlen(implied), part);
+		return 0;
+	}
+	if (!*part)
+		return err_set(e, EINVAL, "an option is empty (a stray comma?)");
+	/* The old flag spellings: server, nowait, readonly. */
+	if (!strncmp(part, "no", 2) && part[2])
+		add(kvs, part + 2, strlen(part) - 2, "off");
+	else
+		add(kvs, part, strlen(part), "on");
+	return 0;
+}
+
+int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied, struct err *e)
+{
+	const char *next = text;
+
+	memset(kvs, 0, sizeof(*kvs));
+	while (next) {
+		autofree char *part = take_part(next, &next);
+		int r = add_part(kvs, part, implied, e);
+
+		if (r < 0) {
+			keyvals_fini(kvs);
+			return r;
+		}
+		implied = NULL;
+	}
+	return 0;
+}
+
+void keyvals_fini(struct keyvals *kvs)
+{
+	for (size_t i = 0; i < kvs->n; i++) {
+		free(kvs->kv[i].key);
+		free(kvs->kv[i].val);
+	}
+	free(kvs->kv);
+	memset(kvs, 0, sizeof(*kvs));
+}
+
+const char *keyvals_get(const struct keyvals *kvs, const char *key)
+{
+	const char *val = NULL;
+
+	for (size_t i = 0; i < kvs->n; i++)
+		if (!strcmp(kvs->kv[i].key, key))
+			val = kvs->kv[i].val;
+	return val;
+}
+
+char *keyvals_take(struct keyvals *kvs, const char *key)
+{
+	char *val = NULL;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < kvs->n; i++) {
+		if (strcmp(kvs->kv[i].key, key)) {
+			kvs->kv[kept++] = kvs->kv[i];
+			continue;
+		}
+		free(val);
+		val = kvs->kv[i].val;
+		free(kvs->kv[i].key);
+	}
+	kvs->n = kept;
+	return val;
+}
+
+int parse_onoff(const char *key, const char *val, bool *out, struct err *e)
+{
+	static const char *const on[] = {"on", "yes", "true"}, *const off[] = {"off", "no", "false"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(on); i++) {
+		if (!strcmp(val, on[i])) {
+			*out = true;
+			return 0;
+		}
+		if (!strcmp(val, off[i])) {
+			*out = false;
+			return 0;
+		}
+	}
+	return err_set(e, EINVAL, "%s=%s: say on or off", key, val);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * QEMU's "key=value" option syntax: comma separated, ",," for a literal comma, a key alone means
+ * key=on ("nokey" alone means key=off), and the first part may stand without its key.
+ */
+#ifndef CLI_KEYVAL_H
+#define CLI_KEYVAL_H
+
+#include "base/base.h"
+
+struct keyval {
+	char *key, *val;
+};
+
+struct keyvals {
+	struct keyval *kv;
+	size_t n;
+};
+
+/*
+ * Parses text. implied is the key of a first part that has no "=" (NULL: it is a flag like any
+ * other). Fails on an empty key or a key given as "=value". kvs is the caller's to free.
+ */
+int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied, struct err *e) MUST_CHECK;
+void keyvals_fini(struct keyvals *);
+
+/* The last value of key, or NULL. */
+const char *keyvals_get(const struct keyvals *, const char *key);
+/* Removes key and returns its last value (the caller's to free), or NULL. */
+char *keyvals_take(struct keyvals *, const char *key);
+/* on/off/yes/no/true/false; -EINVAL otherwise. */
+int parse_onoff(const char *key, const char *val, bool *out, struct err *e) MUST_CHECK;
+
+#endif

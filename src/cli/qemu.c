@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The front end that takes QEMU's command line: walks the words, finds each option in the table,
+ * applies QEMU's defaults, starts the VM. Control thread, start-up only.
+ */
+#include "base/base.h"
+
+#include "base/log.h"
+#include "cli/qemu_opts.h"
+#include <stdio.h>
+
+static const struct qemu_opt *find_opt(const char *name)
+{
+	for (const struct qemu_opt *o = qemu_opts; o->name; o++)
+		if (!strcmp(o->name, name))
+			return o;
+	return NULL;
+}
+
+static int unknown_opt(const char *word, struct err *e)
+{
+	const char *names[128];
+	size_t n = 0;
+	const char *near;
+
+	for (const struct qemu_opt *o = qemu_opts; o->name && n < ARRAY_SIZE(names) - 1; o++)
+		names[n++] = o->name;
+	names[n] = NULL;
+	near = nearest_word(word, names);
+	return err_set(e, EINVAL, "option -%s is not known%s%s%s; -help lists what there is", word,
+		       near ? " (did you mean -" : "", near ?: "", near ? "?)" : "");
+}
+
+/* One option at argv[*i]; advances *i past its argument. */
+static int one_option(struct qemu_line *line, int argc, char **argv, int *i, struct err *e)
+{
+	const char *word = argv[*i];
+	const struct qemu_opt *opt;
+	const char *arg = NULL;
+	autofree char *where = NULL;
+	int r;
+
+	if (*word != '-')
+		return err_set(e, EINVAL, "'%s' is no option (a disk image goes with -drive "
+			       "file=%s,if=virtio,format=raw)", word, word);
+	word += word[1] == '-' ? 2 : 1;
+	opt = find_opt(word);
+	if (!opt)
+		return unknown_opt(word, e);
+	if (opt->arg) {
+		if (*i + 1 >= argc)
+			return err_set(e, EINVAL, "-%s needs an argument: -%s %s", word, word, opt->arg);
+		arg = argv[++*i];
+	}
+	where = arg ? xasprintf("-%s %s", word, arg) : xasprintf("-%s", word);
+	r = opt->fn(line, arg, where, e);
+	return r < 0 ? err_prefix(e, "%s", where) : 0;
+}
+
+static int default_serial(struct qemu_line *line, const char *type, struct err *e)
+{
+	const char *id;
+	int r = qemu_add_chardev_spec(line, type, "the default serial port", &id, e);
+
+	if (!r)
+		front_set(&line->conf->serial[0], id);
+	return r;
+}
+
+/* What QEMU adds unasked: with -nographic, and here without any screen, COM1 on the terminal. */
+static int apply_defaults(struct qemu_line *line, struct err *e)
+{
+	if (line->serial_given)
+		return 0;
+	if (line->nographic)
+		return default_serial(line, "stdio", e);
+	if (line->nodefaults || line->display_none)
+		return 0;
+	log_info("there is no screen in this version: COM1 is on the terminal, as with -nographic");
+	return default_serial(line, "stdio", e);
+}
+
+static int read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
+{
+	for (int i = 1; i < argc && !line->help_shown; i++) {
+		int r = one_option(line, argc, argv, &i, e);
+
+		if (r < 0)
+			return r;
+	}
+	if (line->help_shown)
+		return 0;
+	if (line->accel_refused && !line->accel)
+		return err_set(e, EINVAL, "accelerator '%s' does not work here: use -accel tcg (hanok's own "
+			       "soft engine)", line->accel_refused);
+	return apply_defaults(line, e);
+}
+
+int qemu_main(int argc, char **argv)
+{
+	struct qemu_line line = {.conf = vm_conf_new()};
+	struct err e = {0};
+	int r = read_line(&line, argc, argv, &e);
+
+	free(line.accel_refused);
+	if (r < 0) {
+		log_error("%s", e.msg);
+		vm_conf_free(line.conf);
+		return 1;
+	}
+	if (line.help_shown) {
+		vm_conf_free(line.conf);
+		return 0;
+	}
+	return front_start_take(line.conf);
+}

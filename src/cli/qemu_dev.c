@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * QEMU's -device, -drive, -netdev and -nic, translated to nodes of the configuration.
+ * Control thread, start-up only.
+ */
+#include "base/base.h"
+
+#include "cli/qemu_opts.h"
+#include "core/dev.h"
+#include <stdio.h>
+
+static const char *const netdev_types[] = {"user", "tap", NULL};
+
+bool qemu_wants_help(const char *arg)
+{
+	return !strcmp(arg, "help") || !strcmp(arg, "?");
+}
+
+static const char *prop_kind_name(enum prop_kind kind)
+{
+	switch (kind) {
+	case PROP_BOOL:
+		return "bool";
+	case PROP_STR:
+		return "str";
+	case PROP_SIZE:
+		return "size";
+	case PROP_ONOFFAUTO:
+		return "OnOffAuto";
+	default:
+		return "uint";
+	}
+}
+
+static const char *bus_name(enum dev_bus bus)
+{
+	return bus == DEV_BUS_PCI ? "PCI" : bus == DEV_BUS_ISA ? "ISA" : "System";
+}
+
+static void list_devices(void)
+{
+	for (size_t i = 0; dev_types[i]; i++) {
+		const struct dev_type *t = dev_types[i];
+
+		if (t->internal)
+			continue;
+		printf("name \"%s\", bus %s", t->name, bus_name(t->bus));
+		if (t->alias)
+			printf(", alias \"%s\"", t->alias);
+		printf(", desc \"%s\"\n", t->help ? t->help : "");
+	}
+}
+
+void qemu_device_help(const char *type)
+{
+	const struct dev_type *t = type ? dev_type_find(type) : NULL;
+
+	if (!t) {
+		list_devices();
+		return;
+	}
+	printf("%s options:\n", t->name);
+	for (const struct prop *p = t->props; p && p->kind != PROP_END; p++)
+		printf("  %s=<%s>%*s - %s\n", p->name, prop_kind_name(p->kind),
+		       (int)MAX(0, 22 - (int)strlen(p->name) - (int)strlen(prop_kind_name(p->kind))), "",
+		       p->help ? p->help : "");
+}
+
+static int unknown_device(const char *type, struct err *e)
+{
+	const char *names[256];
+	size_t n = 0;
+	const char *near;
+
+	for (size_t i = 0; dev_types[i] && n < ARRAY_SIZE(names) - 1; i++)
+		if (!dev_types[i]->internal)
+			names[n++] = dev_types[i]->name;
+	names[n] = NULL;
+	near = nearest_word(type, names);
+	return err_set(e, ENODEV, "there is no device '%s'%s%s%s; -device help lists what there is",
+		       type, near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");
+}
+
+int qemu_opt_device(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	autofree char *type = NULL;
+	int r;
+
+	if (qemu_wants_help(arg)) {
+		list_devices();
+		line->help_shown = true;
+		return 0;
+	}
+	r = keyvals_parse(&kvs, arg, "driver", e);
+	if (r < 0)
+		return r;
+	type = keyvals_take(&kvs, "driver");
+	if (!type)
+		r = err_set(e, EINVAL, "say which device: -device TYPE,...");
+	else if (!dev_type_find(type) || dev_type_find(type)->internal)
+		r = unknown_device(type, e);
+	if (!r && (keyvals_get(&kvs, "help") || keyvals_get(&kvs, "?"))) {
+		qemu_device_help(type);
+		line->help_shown = true;
+	} else if (!r) {
+		front_add_node(line->conf, CONF_DEVICE, type, &kvs, where);
+	}
+	keyvals_fini(&kvs);
+	return r;
+}
+
+/* Keys of -drive that say what to build rather than how to open the image. */
+struct drive_shape {
+	char *interface, *media, *index, *serial;
+};
+
+static int check_drive_shape(const struct drive_shape *s, struct err *e)
+{
+	if (!s->interface)
+		return err_set(e, EINVAL, "without if= QEMU means an IDE disk, which is not here yet: "
+			       "say if=virtio (or if=none and a -device)");
+	if (strcmp(s->interface, "virtio") && strcmp(s->interface, "none"))
+		return err_set(e, EINVAL, "if=%s is not here yet: say if=virtio, or if=none and a -device",
+			       s->interface);
+	if (s->media && strcmp(s->media, "disk"))
+		return err_set(e, EINVAL, "media=%s is not here yet: only media=disk", s->media);
+	return 0;
+}
+
+static void free_shape(struct drive_shape *s)
+{
+	free(s->interface);
+	free(s->media);
+	free(s->index);
+	free(s->serial);
+}
+
+int qemu_opt_drive(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	struct drive_shape s;
+	int r = keyvals_parse(&kvs, arg, NULL, e);
+
+	if (r < 0)
+		return r;
+	s.interface = keyvals_take(&kvs, "if");
+	s.media = keyvals_take(&kvs, "media");
+	s.index = keyvals_take(&kvs, "index");
+	s.serial = keyvals_take(&kvs, "serial");
+	r = check_drive_shape(&s, e);
+	if (!r && !keyvals_get(&kvs, "file"))
+		r = err_set(e, EINVAL, "file= is missing: which image?");
+	if (!r) {
+		autofree char *made = xasprintf("%s%u", s.interface, line->nr_drive++);
+		bool has_id = keyvals_get(&kvs, "id") != NULL;
+		struct conf_node *drive = front_add_node(line->conf, CONF_DRIVE, NULL, &kvs, where);
+
+		if (!has_id)
+			drive->id = take_ptr(made);
+		if (!strcmp(s.interface, "virtio")) {
+			struct conf_node *dev = front_add_disk(line->conf, drive->id, where);
+
+			if (s.serial)
+				conf_set(dev, "serial", s.serial);
+		} else if (s.serial) {
+			r = err_set(e, EINVAL, "serial= belongs to the -device when if=none");
+		}
+	}
+	free_shape(&s);
+	keyvals_fini(&kvs);
+	return r;
+}
+
+static int check_netdev_type(const char *type, struct err *e)
+{
+	const char *near;
+
+	for (size_t i = 0; netdev_types[i]; i++)
+		if (!strcmp(type, netdev_types[i]))
+			return 0;
+	near = nearest_word(type, netdev_types);
+	return err_set(e, EINVAL, "network back end '%s' is not known%s%s%s; there are user and tap",
+		       type, near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");
+}
+
+int qemu_opt_netdev(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	autofree char *type = NULL;
+	int r;
+
+	if (qemu_wants_help(arg)) {
+		puts("Available netdev backend types:\nuser\ntap");
+		line->help_shown = true;
+		return 0;
+	}
+	r = keyvals_parse(&kvs, arg, "type", e);
+	if (r < 0)
+		return r;
+	type = keyvals_take(&kvs, "type");
+	r = type ? check_netdev_type(type, e) : err_set(e, EINVAL, "say which: -netdev user,id=ID");
+	if (!r && !keyvals_get(&kvs, "id"))
+		r = err_set(e, EINVAL, "an id is missing: -netdev %s,id=ID", type);
+	if (!r)
+		front_add_node(line->conf, CONF_NETDEV, type, &kvs, where);
+	keyvals_fini(&kvs);
+	return r;
+}
+
+static const char *nic_model(const char *model, struct err *e)
+{
+	if (!model || !strcmp(model, "virtio") || !strcmp(model, "virtio-net") ||
+	    !strcmp(model, "virtio-net-pci"))
+		return "virtio-net-pci";
+	err_set(e, ENODEV, "NIC model '%s' is not here yet: say model=virtio-net-pci", model);
+	return NULL;
+}
+
+int qemu_opt_nic(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	autofree char *type = NULL, *model = NULL, *mac = NULL;
+	const char *driver;
+	int r = keyvals_parse(&kvs, arg, "type", e);
+
+	if (r < 0)
+		return r;
+	line->nic_given = true;
+	type = keyvals_take(&kvs, "type");
+	model = keyvals_take(&kvs, "model");
+	mac = keyvals_take(&kvs, "mac");
+	if (!type)
+		r = err_set(e, EINVAL, "say which: -nic user, -nic tap,ifname=... or -nic none");
+	else if (strcmp(type, "none")) {
+		r = check_netdev_type(type, e);
+		driver = r ? NULL : nic_model(model, e);
+		if (!r && !driver)
+			r = -ENODEV;
+		if (!r) {
+			autofree char *made = xasprintf("nic%u", line->nr_nic++);
+			bool has_id = keyvals_get(&kvs, "id") != NULL;
+			struct conf_node *end = front_add_node(line->conf, CONF_NETDEV, type, &kvs, where);
+
+			if (!has_id)
+				end->id = take_ptr(made);
+			front_add_nic(line->conf, driver, end->id, mac, where);
+		}
+	}
+	keyvals_fini(&kvs);
+	return r;
+}

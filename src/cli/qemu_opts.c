@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of QEMU options and the handlers of the simple ones (see qemu_opts.h).
+ * Control thread, start-up only.
+ */
+#include "base/base.h"
+
+#include "cli/qemu_opts.h"
+#include <stdio.h>
+
+static int on_machine(struct qemu_line *line, const char *arg, const char *where, struct err *e);
+static int on_accel(struct qemu_line *line, const char *arg, const char *where, struct err *e);
+
+/* Machine properties that name what this board has anyhow; value NULL = any. */
+static const struct {
+	const char *key, *val;
+} machine_given[] = {
+	{"usb", "off"},	     {"dump-guest-core", NULL}, {"vmport", "off"}, {"hpet", "off"},
+	{"smm", "off"},	     {"acpi", "on"},		{"graphics", "off"}, {"mem-merge", NULL},
+	{"vmport", "auto"},  {"smm", "auto"},
+};
+
+static bool is_q35(const char *name)
+{
+	return !strcmp(name, "q35") || !strncmp(name, "pc-q35-", 7);
+}
+
+static int set_machine(struct qemu_line *line, const char *name, struct err *e)
+{
+	if (!strcmp(name, "pc") || !strncmp(name, "pc-i440fx", 9) || !strcmp(name, "microvm"))
+		return err_set(e, EINVAL, "machine '%s' is not here yet: use q35", name);
+	if (!is_q35(name))
+		return err_set(e, EINVAL, "machine '%s' is not known: use q35", name);
+	front_set(&line->conf->machine, "q35");
+	return 0;
+}
+
+static int machine_prop(struct qemu_line *line, const char *key, const char *val, const char *where,
+			struct err *e)
+{
+	static const char *const known[] = {"type", "accel", "usb", "dump-guest-core", "vmport", "hpet",
+					    "smm", "acpi", "graphics", "mem-merge", NULL};
+	const char *near;
+	bool seen = false;
+
+	if (!strcmp(key, "type"))
+		return set_machine(line, val, e);
+	if (!strcmp(key, "accel"))
+		return on_accel(line, val, where, e);
+	for (size_t i = 0; i < ARRAY_SIZE(machine_given); i++) {
+		if (strcmp(machine_given[i].key, key))
+			continue;
+		seen = true;
+		if (!machine_given[i].val || !strcmp(machine_given[i].val, val))
+			return 0;
+	}
+	if (seen)
+		return err_set(e, EINVAL, "%s=%s is not possible on this board", key, val);
+	near = nearest_word(key, known);
+	return err_set(e, EINVAL, "machine property '%s' is not known%s%s%s", key,
+		       near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");
+}
+
+static int on_machine(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	int r;
+
+	if (qemu_wants_help(arg)) {
+		puts("Supported machines are:\nq35                  Standard PC (Q35 + ICH9) (default)");
+		line->help_shown = true;
+		return 0;
+	}
+	r = keyvals_parse(&kvs, arg, "type", e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; !r && i < kvs.n; i++)
+		r = machine_prop(line, kvs.kv[i].key, kvs.kv[i].val, where, e);
+	keyvals_fini(&kvs);
+	return r;
+}
+
+/* "kvm:tcg": in the order given, the first that works here. */
+static int choose_accel(struct qemu_line *line, const char *list, struct err *e)
+{
+	autofree char *copy = xstrdup(list);
+	char *save = NULL;
+
+	for (char *name = strtok_r(copy, ":", &save); name; name = strtok_r(NULL, ":", &save)) {
+		if (!strcmp(name, "tcg") || !strcmp(name, "soft")) {
+			front_set(&line->conf->accel, "soft");
+			line->accel = "soft";
+			return 0;
+		}
+	}
+	/* A later -accel may still name one that works; qemu_main() has the last word. */
+	free(line->accel_refused);
+	line->accel_refused = xstrdup(list);
+	return 0;
+}
+
+static int on_accel(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	int r;
+
+	if (qemu_wants_help(arg)) {
+		puts("Accelerators supported:\ntcg\nsoft");
+		line->help_shown = true;
+		return 0;
+	}
+	if (line->accel)
+		return 0; /* several -accel: the first that works is taken */
+	r = keyvals_parse(&kvs, arg, "accel", e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; !r && i < kvs.n; i++) {
+		if (!strcmp(kvs.kv[i].key, "accel"))
+			r = choose_accel(line, kvs.kv[i].val, e);
+		else if (strcmp(kvs.kv[i].key, "thread") && strcmp(kvs.kv[i].key, "tb-size") &&
+			 strcmp(kvs.kv[i].key, "split-wx"))
+			r = err_set(e, EINVAL, "'%s' is not known here", kvs.kv[i].key);
+	}
+	keyvals_fini(&kvs);
+	return r;
+}
+
+static int on_cpu(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	if (qemu_wants_help(arg)) {
+		puts("Available CPUs:\n"
+		     "  default      x86-64-v3 plus AES, SHA, ... where the host has them\n"
+		     "  x86-64-v2    the psABI level\n"
+		     "  x86-64-v3    the psABI level\n"
+		     "  qemu64       the same as default\n"
+		     "  max, host    all that host and engine both have");
+		line->help_shown = true;
+		return 0;
+	}
+	front_set(&line->conf->cpu, arg);
+	return 0;
+}
+
+static int on_smp(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	return front_parse_smp(line->conf, arg, e);
+}
+
+static int on_m(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	return front_parse_memory(line->conf, arg, e);
+}
+
+static int on_kernel(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	front_set(&line->conf->kernel, arg);
+	return 0;
+}
+
+static int on_initrd(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	front_set(&line->conf->initrd, arg);
+	return 0;
+}
+
+static int on_append(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	front_set(&line->conf->append, arg);
+	return 0;
+}
+
+static int on_name(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	int r = keyvals_parse(&kvs, arg, "guest", e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; !r && i < kvs.n; i++) {
+		if (!strcmp(kvs.kv[i].key, "guest"))
+			front_set(&line->conf->name, kvs.kv[i].val);
+		else if (strcmp(kvs.kv[i].key, "debug-threads") && strcmp(kvs.kv[i].key, "process"))
+			r = err_set(e, EINVAL, "'%s' is not known here", kvs.kv[i].key);
+	}
+	keyvals_fini(&kvs);
+	return r;
+}
+
+static int on_uuid(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	return front_parse_uuid(line->conf, arg, e);
+}
+
+static int on_rtc(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	struct keyvals kvs;
+	int r = keyvals_parse(&kvs, arg, NULL, e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; !r && i < kvs.n; i++) {
+		const char *key = kvs.kv[i].key, *val = kvs.kv[i].val;
+
+		if (!strcmp(key, "base"))
+			front_set(&line->conf->rtc_base, val);
+		else if (!strcmp(key, "clock") && strcmp(val, "host") && strcmp(val, "rt"))
+			r = err_set(e, EINVAL, "clock=%s is not here: clock=host", val);
+		else if (strcmp(key, "clock") && strcmp(key, "driftfix"))
+			r = err_set(e, EINVAL, "'%s' is not known here", key);
+	}
+	keyvals_fini(&kvs);
+	return r;
+}
+
+/* With a kernel given there is nothing to choose; the words are checked all the same. */
+static int on_boot(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	static const char *const known[] = {"order", "once", "menu", "splash", "splash-time",
+					    "reboot-timeout", "strict", NULL};
+	struct keyvals kvs;
+	int r = keyvals_parse(&kvs, arg, "order", e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; !r && i < kvs.n; i++) {
+		size_t k = 0;
+
+		while (known[k] && strcmp(known[k], kvs.kv[i].key))
+			k++;
+		if (!known[k])
+			r = err_set(e, EINVAL, "'%s' is not known here", kvs.kv[i].key);
+	}
+	keyvals_fini(&kvs);
+	return r;
+}
+
+static int on_display(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	if (strcmp(arg, "none"))
+		return err_set(e, EINVAL, "display '%s' is not here yet: -display none or -nographic", arg);
+	line->display_none = true;
+	return 0;
+}
+
+static int on_vga(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	return strcmp(arg, "none") ? err_set(e, EINVAL, "there is no graphics card yet: -vga none") : 0;
+}
+
+static int on_monitor(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	if (strcmp(arg, "none"))
+		return err_set(e, EINVAL, "there is no monitor yet: -monitor none");
+	line->monitor_given = true;
+	return 0;
+}
+
+static int on_nographic(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	line->nographic = true;
+	return 0;
+}
+
+static int on_nodefaults(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	line->nodefaults = true;
+	return 0;
+}
+
+static int on_no_reboot(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	line->conf->no_reboot = true;
+	return 0;
+}
+
+static int on_no_shutdown(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	line->conf->no_shutdown = true;
+	return 0;
+}
+
+static int on_nothing(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	return 0;
+}
+
+static int on_version(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	puts("QEMU emulator version 10.0.0 (hanok " HANOK_VERSION ")\n"
+	     "A virtual machine monitor that takes QEMU's command line; not QEMU.");
+	line->help_shown = true;
+	return 0;
+}
+
+static int on_help(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	printf("hanok %s, called by QEMU's name: it takes these of QEMU's options.\n"
+	       "usage: qemu-system-x86_64 [options]\n\n", HANOK_VERSION);
+	for (const struct qemu_opt *o = qemu_opts; o->name; o++) {
+		autofree char *head = xasprintf("-%s%s%s", o->name, o->arg ? " " : "", o->arg ?: "");
+
+		if (o->help)
+			printf("%-34s %s\n", head, o->help);
+	}
+	line->help_shown = true;
+	return 0;
+}
+
+const struct qemu_opt qemu_opts[] = {
+	{"h", NULL, on_help, NULL},
+	{"help", NULL, on_help, "this text"},
+	{"version", NULL, on_version, "the version"},
+	{"machine", "q35[,accel=tcg]", on_machine, "the board ('help' lists them)"},
+	{"M", "q35", on_machine, "the same as -machine"},
+	{"accel", "tcg", on_accel, "the CPU engine; tcg means hanok's own soft engine"},
+	{"cpu", "MODEL[,+F,-F]", on_cpu, "the CPU model ('help' lists them)"},
+	{"smp", "N|cpus=,sockets=,...", on_smp, "virtual CPUs and their topology"},
+	{"m", "SIZE[M|G]", on_m, "guest memory; plain numbers are MiB"},
+	{"kernel", "FILE", on_kernel, "a Linux bzImage or an ELF vmlinux"},
+	{"initrd", "FILE", on_initrd, "the initial RAM disk"},
+	{"append", "TEXT", on_append, "the kernel's command line"},
+	{"drive", "file=F,if=virtio,format=raw", qemu_opt_drive, "a disk image (if=virtio or none)"},
+	{"device", "TYPE[,prop=value]", qemu_opt_device, "a device ('help', 'TYPE,help' list)"},
+	{"netdev", "user|tap,id=ID", qemu_opt_netdev, "a network back end"},
+	{"nic", "user|tap|none[,mac=]", qemu_opt_nic, "a NIC and its back end in one"},
+	{"net", "none", qemu_opt_nic, "only -net none"},
+	{"chardev", "TYPE,id=ID", qemu_opt_chardev, "stdio, file, null, socket or pty"},
+	{"serial", "stdio|file:F|null|none|...", qemu_opt_serial, "the next serial port (COM1 to COM4)"},
+	{"monitor", "none", on_monitor, "there is no monitor yet"},
+	{"display", "none", on_display, "there is no screen yet"},
+	{"vga", "none", on_vga, "there is no graphics card yet"},
+	{"nographic", NULL, on_nographic, "COM1 on the terminal; Ctrl-A x ends, Ctrl-A h helps"},
+	{"nodefaults", NULL, on_nodefaults, "no device that was not asked for"},
+	{"no-user-config", NULL, on_nothing, "accepted: hanok reads no configuration files"},
+	{"no-reboot", NULL, on_no_reboot, "end instead of rebooting"},
+	{"no-shutdown", NULL, on_no_shutdown, "stop, but stay, when the guest powers off"},
+	{"name", "NAME", on_name, "the guest's name"},
+	{"uuid", "UUID", on_uuid, "the guest's UUID (SMBIOS)"},
+	{"rtc", "base=utc|localtime|DATE", on_rtc, "the guest's clock"},
+	{"boot", "order=,strict=", on_boot, "accepted for direct boot, where there is no choice"},
+	{NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The QEMU options that hanok takes, one row each: the parser, -help and the manual page's list
+ * all read this table. Each handler translates into the configuration tree; nothing of QEMU's
+ * spelling goes further down.
+ */
+#ifndef CLI_QEMU_OPTS_H
+#define CLI_QEMU_OPTS_H
+
+#include "cli/front.h"
+
+/* What a command line has said so far beyond the configuration itself. */
+struct qemu_line {
+	struct vm_conf *conf;
+	bool nodefaults, nographic, display_none, nic_given, serial_given, monitor_given;
+	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
+	bool help_shown; /* an option printed what was asked: exit 0 */
+	const char *accel;   /* as chosen so far, NULL = none */
+	char *accel_refused; /* the last list in which nothing works here */
+};
+
+struct qemu_opt {
+	const char *name;
+	const char *arg; /* NULL = takes none; else how to call it in help */
+	int (*fn)(struct qemu_line *, const char *arg, const char *where, struct err *e);
+	const char *help;
+};
+
+extern const struct qemu_opt qemu_opts[]; /* ends with a NULL name */
+
+/* Adds a chardev made from a -serial/-monitor style specification; returns its id (owned by conf). */
+int qemu_add_chardev_spec(struct qemu_line *, const char *spec, const char *where, const char **id,
+			  struct err *e) MUST_CHECK;
+/* -chardev */
+int qemu_opt_chardev(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_serial(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* -drive, -netdev, -nic, -device */
+int qemu_opt_drive(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_netdev(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_nic(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_device(struct qemu_line *, const char *arg, const char *where, struct err *e);
+
+/* "help" or "?" */
+bool qemu_wants_help(const char *arg);
+/* Lists the device types, or the properties of one. */
+void qemu_device_help(const char *type);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `hanok run`: a VM in three words, console on the terminal. Reads its own options into the
+ * configuration tree. Control thread, start-up only.
+ */
+#include "base/base.h"
+
+#include "base/log.h"
+#include "cli/front.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: hanok run --kernel FILE [options] [-- kernel arguments]\n"
+	"\n"
+	"Boots a Linux kernel with its console on this terminal. Ctrl-A x ends, Ctrl-A h helps.\n"
+	"\n"
+	"  --kernel FILE        a bzImage or an ELF vmlinux (Debian: /boot/vmlinuz-*)\n"
+	"  --initrd FILE        the initial RAM disk\n"
+	"  --disk FILE[,ro]     a raw image or block device, seen as /dev/vda, vdb, ... (repeatable)\n"
+	"  --net user           a network through passt, no privileges needed (repeatable)\n"
+	"  --net user,tcp=PORTS ... with host TCP PORTS forwarded to the guest\n"
+	"  --net tap=NAME       a network through an existing tap device\n"
+	"  --cpus N             virtual CPUs (default 1)\n"
+	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
+	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max\n"
+	"  --name NAME          the guest's name\n"
+	"  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
+	"  --help               this text\n"
+	"\n"
+	"Example: hanok run --kernel vmlinuz --initrd initrd.img --disk root.img --net user -- root=/dev/vda1\n";
+
+enum { OPT_KERNEL = 1, OPT_INITRD, OPT_DISK, OPT_NET, OPT_CPUS, OPT_MEMORY, OPT_CPU, OPT_NAME, OPT_QUIET, OPT_HELP };
+
+static const struct option options[] = {
+	{"kernel", required_argument, NULL, OPT_KERNEL}, {"initrd", required_argument, NULL, OPT_INITRD},
+	{"disk", required_argument, NULL, OPT_DISK},	 {"net", required_argument, NULL, OPT_NET},
+	{"cpus", required_argument, NULL, OPT_CPUS},	 {"memory", required_argument, NULL, OPT_MEMORY},
+	{"cpu", required_argument, NULL, OPT_CPU},	 {"name", required_argument, NULL, OPT_NAME},
+	{"quiet", no_argument, NULL, OPT_QUIET},	 {"help", no_argument, NULL, OPT_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+struct run_line {
+	struct vm_conf *conf;
+	unsigned nr_disk, nr_net;
+	bool quiet, help;
+};
+
+static int add_disk(struct run_line *line, const char *arg, struct err *e)
+{
+	autofree char *where = xasprintf("--disk %s", arg);
+	autofree char *id = xasprintf("disk%u", line->nr_disk++);
+	struct conf_node *node;
+	struct keyvals kvs;
+	int r = keyvals_parse(&kvs, arg, "file", e);
+
+	if (r < 0)
+		return err_prefix(e, "%s", where);
+	node = conf_add(line->conf, CONF_DRIVE, NULL, id, where);
+	conf_set(node, "format", "raw");
+	for (size_t i = 0; i < kvs.n; i++)
+		conf_set(node, strcmp(kvs.kv[i].key, "ro") ? kvs.kv[i].key : "readonly", kvs.kv[i].val);
+	keyvals_fini(&kvs);
+	front_add_disk(line->conf, id, where);
+	return 0;
+}
+
+static int add_net(struct run_line *line, const char *arg, struct err *e)
+{
+	autofree char *where = xasprintf("--net %s", arg);
+	autofree char *id = xasprintf("net%u", line->nr_net++);
+	autofree char *mac = NULL;
+	struct conf_node *node;
+	struct keyvals kvs;
+	const char *type;
+	int r = keyvals_parse(&kvs, arg, NULL, e);
+
+	if (r < 0)
+		return err_prefix(e, "%s", where);
+	type = kvs.n && (!strcmp(kvs.kv[0].key, "user") || !strcmp(kvs.kv[0].key, "tap")) ? kvs.kv[0].key
+											      : NULL;
+	if (!type) {
+		keyvals_fini(&kvs);
+		return err_set(e, EINVAL, "%s: say --net user or --net tap=NAME", where);
+	}
+	mac = keyvals_take(&kvs, "mac");
+	node = conf_add(line->conf, CONF_NETDEV, type, id, where);
+	if (!strcmp(type, "tap")) {
+		conf_set(node, "ifname", kvs.kv[0].val);
+		conf_set(node, "script", "no");
+		conf_set(node, "downscript", "no");
+	}
+	for (size_t i = 1; i < kvs.n; i++)
+		conf_set(node, kvs.kv[i].key, kvs.kv[i].val);
+	keyvals_fini(&kvs);
+	front_add_nic(line->conf, "virtio-net-pci", id, mac, where);
+	return 0;
+}
+
+static int one_option(struct run_line *line, int opt, const char *arg, struct err *e)
+{
+	struct vm_conf *conf = line->conf;
+
+	switch (opt) {
+	case OPT_KERNEL:
+		front_set(&conf->kernel, arg);
+		return 0;
+	case OPT_INITRD:
+		front_set(&conf->initrd, arg);
+		return 0;
+	case OPT_CPU:
+		front_set(&conf->cpu, arg);
+		return 0;
+	case OPT_NAME:
+		front_set(&conf->name, arg);
+		return 0;
+	case OPT_DISK:
+		return add_disk(line, arg, e);
+	case OPT_NET:
+		return add_net(line, arg, e);
+	case OPT_CPUS:
+		return front_parse_smp(conf, arg, e) < 0 ? err_prefix(e, "--cpus %s", arg) : 0;
+	case OPT_MEMORY:
+		return front_parse_memory(conf, arg, e) < 0 ? err_prefix(e, "--memory %s", arg) : 0;
+	case OPT_QUIET:
+		line->quiet = true;
+		return 0;
+	case OPT_HELP:
+		line->help = true;
+		return 0;
+	default:
+		return err_set(e, EINVAL, "see hanok run --help");
+	}
+}
+
+/* Everything behind "--", joined by spaces, with the console in front. */
+static void set_append(struct run_line *line, int argc, char **argv)
+{
+	char *text = xstrdup(line->quiet ? "" : "console=ttyS0");
+
+	for (int i = optind; i < argc; i++) {
+		char *longer = xasprintf("%s%s%s", text, *text ? " " : "", argv[i]);
+
+		free(text);
+		text = longer;
+	}
+	free(line->conf->append);
+	line->conf->append = text;
+}
+
+/* Options end at "--"; a bare word before it is a mistake worth a clear answer. */
+static int check_rest(int argc, char **argv, struct err *e)
+{
+	if (optind >= argc || (optind > 1 && !strcmp(argv[optind - 1], "--")))
+		return 0;
+	return err_set(e, EINVAL, "'%s' is no option; kernel arguments go behind --", argv[optind]);
+}
+
+static int read_line(struct run_line *line, int argc, char **argv, struct err *e)
+{
+	struct conf_node *console;
+	int opt, r;
+
+	optind = 1;
+	while ((opt = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+		r = one_option(line, opt, optarg, e);
+		if (r < 0 || line->help)
+			return r;
+	}
+	r = check_rest(argc, argv, e);
+	if (r < 0)
+		return r;
+	if (!line->conf->kernel)
+		return err_set(e, EINVAL, "--kernel is missing: which kernel shall boot? On Debian "
+			       "/boot/vmlinuz-$(uname -r) is one");
+	set_append(line, argc, argv);
+	console = conf_add(line->conf, CONF_CHARDEV, "stdio", "console", "the console");
+	front_set(&line->conf->serial[0], console->id);
+	return 0;
+}
+
+int run_main(int argc, char **argv)
+{
+	struct run_line line = {.conf = vm_conf_new()};
+	struct err e = {0};
+	int r;
+
+	/* A guest that reboots in the foreground starts again; one that powers off ends. */
+	r = read_line(&line, argc, argv, &e);
+	if (r < 0 || line.help) {
+		vm_conf_free(line.conf);
+		if (r < 0)
+			log_error("%s", e.msg);
+		else
+			fputs(usage, stdout);
+		return r < 0;
+	}
+	return front_start_take(line.conf);
+}

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Boots a Debian kernel in hanok and checks what the guest and the host see of it.
+
+    tests/guest/boot.py HANOK SUITE CPUS [WHAT]
+
+WHAT: check (disk, network, power-off; the default), reboot, panic, qemu (the same as check through
+QEMU's command line), no-net.
+Exit code 77 (skipped) when the kernel was not fetched (tools/check.py does that).
+"""
+import hashlib
+import http.server
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+
+SKIP = 77
+TIMEOUT = int(os.environ.get("HANOK_BOOT_TIMEOUT", "400"))
+MIB = 1 << 20
+
+
+def serve(body):
+    """An HTTP server on the loopback that answers every GET with body; returns it."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+class Boot:
+    def __init__(self, hanok, guest, cpus, what, work):
+        self.hanok, self.guest, self.cpus, self.what, self.work = hanok, guest, cpus, what, work
+        self.disk = os.path.join(work, "disk.img")
+        with open(self.disk, "wb") as disk:
+            disk.truncate(64 * MIB)
+
+    def append(self, do):
+        return f"quiet panic=-1 hanok.do={do}"
+
+    def command(self, do):
+        kernel, initrd = f"{self.guest}/vmlinuz", f"{self.guest}/initrd.cpio"
+        if self.what == "qemu":
+            qemu = os.path.join(self.work, "qemu-system-x86_64")
+            os.symlink(os.path.abspath(self.hanok), qemu)
+            return [qemu, "-M", "q35", "-accel", "tcg", "-smp", str(self.cpus), "-m", "1G",
+                    "-kernel", kernel, "-initrd", initrd,
+                    "-append", "console=ttyS0 " + self.append(do), "-nographic",
+                    "-drive", f"file={self.disk},if=virtio,format=raw",
+                    "-nic", "user,model=virtio-net-pci"]
+        line = [self.hanok, "run", "--kernel", kernel, "--initrd", initrd, "--disk", self.disk,
+                "--cpus", str(self.cpus), "--memory", "512M"]
+        if self.what == "check":
+            line += ["--net", "user"]
+        return line + ["--"] + self.append(do).split()
+
+    def run(self, do):
+        proc = subprocess.run(self.command(do), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=TIMEOUT)
+        text = proc.stdout.decode(errors="replace").replace("\r", "")
+        print(text)
+        return proc.returncode, text
+
+
+def expect(condition, message):
+    if not condition:
+        print(f"FAILED: {message}")
+        sys.exit(1)
+
+
+def line_of(text, key):
+    found = re.findall(rf"^guest: {key} (.*)$", text, re.M)
+    expect(found, f"the guest did not report '{key}'")
+    return found[-1]
+
+
+def check(boot):
+    code, text = boot.run("check")
+    expect(code == 0, f"exit code {code}, wanted 0 after a clean power-off")
+    version = open(f"{boot.guest}/version").read().strip()
+    expect(line_of(text, "kernel") == f"Linux {version}", "another kernel booted")
+    expect(line_of(text, "cpus") == str(boot.cpus), f"wanted {boot.cpus} CPUs")
+    expect(line_of(text, "kernel-errors") == "0", "the kernel logged an error")
+    disk = line_of(text, "disk")
+    expect("read back and equal" in disk, "the disk check failed")
+    with open(boot.disk, "rb") as image:
+        image.seek(4 * 65536)
+        expect(hashlib.md5(image.read(MIB)).hexdigest() == disk.split()[-1],
+               "the host sees other data on the disk than the guest wrote")
+    if boot.what in ("check", "qemu"):
+        expect("address" in line_of(text, "net"), "no network address")
+    expect("guest: done" in text, "the guest did not finish")
+
+
+def reboot(boot):
+    """With panic=-1 and no --no-reboot a reset starts the kernel again: two greetings."""
+    proc = subprocess.Popen(boot.command("reboot"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+    timer = threading.Timer(TIMEOUT, proc.kill)
+    timer.start()
+    count = 0
+    for line in proc.stdout:
+        print(line.decode(errors="replace").rstrip())
+        count += b"guest: rebooting" in line
+        if count == 2:
+            break
+    proc.terminate()
+    code = proc.wait(20)
+    timer.cancel()
+    expect(count == 2, "the machine did not come up again after a reboot")
+    expect(code in (0, 1), f"exit code {code} after SIGTERM")
+
+
+def main():
+    hanok, suite, cpus = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    what = sys.argv[4] if len(sys.argv) > 4 else "check"
+    guest = os.path.join(os.environ.get("HANOK_GUESTS", ""), suite)
+    if not os.path.exists(f"{guest}/initrd.cpio"):
+        print(f"skipped: no guest in '{guest}' (tools/check.py fetches them)")
+        return SKIP
+    with tempfile.TemporaryDirectory(prefix="hanok-boot.") as work:
+        boot = Boot(hanok, guest, cpus, what, work)
+        if what == "reboot":
+            reboot(boot)
+        else:
+            check(boot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
