@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens what -drive, -netdev and -chardev describe and hands it to the VM's registry, where
+ * devices find it by id (core/arch.h: backend_open). Control thread, start-up.
+ */
+#include "base/base.h"
+
+#include "block/block.h"
+#include "char/char.h"
+#include "core/arch.h"
+#include "core/backend.h"
+#include "core/vm.h"
+#include "net/net.h"
+
+static void close_block(void *end)
+{
+	blk_close(end);
+}
+
+static void close_net(void *end)
+{
+	net_close(end);
+}
+
+static void close_char(void *end)
+{
+	char_close(end);
+}
+
+int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
+{
+	enum backend_kind kind;
+	void (*close)(void *);
+	void *end;
+
+	switch (node->kind) {
+	case CONF_DRIVE:
+		kind = BACKEND_BLOCK;
+		close = close_block;
+		end = blk_open(vm->loop, node, e);
+		break;
+	case CONF_NETDEV:
+		kind = BACKEND_NET;
+		close = close_net;
+		end = net_open(vm->loop, node, e);
+		break;
+	case CONF_CHARDEV:
+		kind = BACKEND_CHAR;
+		close = close_char;
+		end = char_open(vm->loop, node, e);
+		break;
+	default:
+		return err_set(e, EINVAL, "%s: no back end of this kind exists", node->where);
+	}
+	if (!end)
+		return err_prefix(e, "%s", node->where);
+	return backend_add_take(vm, kind, node->id, end, close, e);
+}

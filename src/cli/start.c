@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a filled configuration to a running VM and back to an exit code: builds the machine, wires
+ * signals and the terminal's escape keys to a clean end, runs the control loop.
+ */
+#include "base/base.h"
+
+#include "base/log.h"
+#include "char/char.h"
+#include "cli/front.h"
+#include "core/backend.h"
+#include "core/vm.h"
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct front {
+	struct vm *vm;
+	struct loop_fd signals;
+	struct char_escape escape;
+};
+
+/* SIGINT, SIGTERM and SIGHUP end the VM as a whole; the terminal is restored on the way out. */
+static void on_signal(struct loop_fd *fd, uint32_t ready)
+{
+	struct front *f = container_of(fd, struct front, signals);
+	struct signalfd_siginfo info;
+
+	if (read(fd->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_info("terminating on signal %u from pid %u", info.ssi_signo, info.ssi_pid);
+	vm_request_exit(f->vm, 0, VM_CAUSE_HOST_SIGNAL);
+}
+
+static void on_escape_quit(struct char_escape *escape)
+{
+	struct front *f = container_of(escape, struct front, escape);
+
+	vm_request_exit(f->vm, 0, VM_CAUSE_HOST_QUIT);
+}
+
+/* Blocked in every thread made from here on, so that only the signalfd sees them. */
+static int open_signals(struct front *f, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	f->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	f->signals.events = EPOLLIN;
+	f->signals.fn = on_signal;
+	if (f->signals.fd < 0)
+		return err_set_errno(e, errno, "signalfd");
+	return 0;
+}
+
+/* Ctrl-A on whichever chardev is the terminal. */
+static void set_escapes(struct front *f)
+{
+	f->escape.quit = on_escape_quit;
+	for (struct conf_node *n = f->vm->conf->nodes; n; n = n->next) {
+		struct char_end *end;
+
+		if (n->kind != CONF_CHARDEV || !n->id || strcmp(n->type, "stdio"))
+			continue;
+		end = backend_find(f->vm, BACKEND_CHAR, n->id);
+		if (end)
+			char_set_escape(end, &f->escape);
+	}
+}
+
+static int start(struct front *f, struct vm_conf *conf, struct err *e)
+{
+	int r = open_signals(f, e);
+
+	if (r < 0) {
+		vm_conf_free(conf);
+		return r;
+	}
+	f->vm = vm_new_take(conf, e);
+	if (!f->vm)
+		return -EINVAL;
+	set_escapes(f);
+	r = loop_add(f->vm->loop, &f->signals, e);
+	return r < 0 ? r : vm_start(f->vm, e);
+}
+
+int front_start_take(struct vm_conf *conf)
+{
+	struct front f = {.signals = {.fd = -1}};
+	struct err e = {0};
+	int code = 1;
+
+	if (start(&f, conf, &e) < 0)
+		log_error("%s", e.msg);
+	else
+		code = vm_run(f.vm);
+	if (f.vm) {
+		loop_del(f.vm->loop, &f.signals);
+		vm_free(f.vm);
+	}
+	close_fd_(&f.signals.fd);
+	return code;
+}

@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Shows that nothing installed by hand is needed: in a new minimal Debian of each suite
+# (debootstrap into a folder, chroot) a clone of this repository passes make demo and the fast
+# part of make check.
+#
+#	tools/check_fresh.sh SUITE...
+#
+# Needs root. The mirror is this machine's own.
+set -eu
+top=$(git rev-parse --show-toplevel)
+[ "$(id -u)" = 0 ] || { echo "check_fresh.sh: debootstrap and chroot need root" >&2; exit 1; }
+site=$(apt-get indextargets --format '$(SITE) $(COMPONENT) $(LABEL)' 'Created-By: Packages' |
+	awk '$2 == "main" && $3 == "Debian" { print $1; exit }')
+
+one() {
+	suite=$1
+	root=$(mktemp -d "${TMPDIR:-/tmp}/hanok-fresh.XXXXXX")
+	echo "== $suite: debootstrap"
+	debootstrap --variant=minbase --include=ca-certificates,git,make "$suite" "$root" "$site" >"$root.log" 2>&1 ||
+		{ tail -n 20 "$root.log"; return 1; }
+	# What a proxy or a certificate of this machine's apt needs, the new system needs too.
+	cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/" 2>/dev/null || :
+	[ -d /usr/local/share/ca-certificates ] && cp -r /usr/local/share/ca-certificates "$root/usr/local/share/"
+	cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || :
+	cp /etc/hosts "$root/etc/hosts" 2>/dev/null || :
+	mount -t proc proc "$root/proc"
+	mount --rbind /dev "$root/dev"
+	mount --make-rslave "$root/dev"
+	git clone -q "$top" "$root/root/hanok"
+	status=0
+	chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 sh -c \
+		'cd /root/hanok && make demo </dev/null && make check-fast </dev/null' || status=$?
+	umount -l "$root/dev" "$root/proc"
+	if [ $status = 0 ]; then
+		echo "== $suite: passed"
+		rm -rf --one-file-system "$root" "$root.log"
+	else
+		echo "== $suite: FAILED (left in $root)"
+	fi
+	return $status
+}
+
+failed=0
+for suite in "$@"; do
+	one "$suite" || failed=1
+done
+exit $failed
