@@ -18,4 +18,10 @@ enum { DECODE_UD = -1 /* #UD */, DECODE_MORE = -2 /* more bytes are needed */,
  */
 int decode_insn(const uint8_t *bytes, size_t avail, unsigned bits, struct insn *in);
 
+/*
+ * Bytes that the memory operand of *in takes (0: none, or not accessed). For XSAVE areas 576, the
+ * least; for strings one element.
+ */
+unsigned insn_mem_size(const struct insn *in);
+
 #endif

@@ -65,7 +65,8 @@ struct insn {
 	uint8_t reg_n, rm_n, vvvv; /* raw register numbers, extended by REX/VEX */
 	uint8_t cc;	/* condition 0..15 of Jcc, SETcc, CMOVcc */
 	uint8_t imm2;	/* second immediate: ENTER, far selector is in imm bits 63:48 - see decode.h */
-	uint8_t pad[3];
+	uint8_t vidx;	/* vector index register of a VSIB operand (index is R_ZERO then) */
+	uint8_t pad[2];
 };
 
 /* Operand kinds in op_desc. */
@@ -92,11 +93,25 @@ enum opk {
 	OPK_ST, OPK_STI,     /* x87 */
 	OPK_STRSRC, OPK_STRDST, /* string operands: seg:rSI, ES:rDI */
 	OPK_VSIB,  /* memory with a vector index */
+	OPK_FIXV,  /* fixed XMM register: XMM0 */
 };
+
+/* Operand sizes that are not a number of bytes; insn_mem_size() (decode.h) resolves them. */
+#define OPSZ_VL	    0xff /* vector length */
+#define OPSZ_VL2    0xfe /* a half, a quarter, an eighth of it */
+#define OPSZ_VL4    0xfd
+#define OPSZ_VL8    0xfc
+#define OPSZ_PTR    0xfb /* selector and offset: operand size + 2 */
+#define OPSZ_2X	    0xfa /* twice the operand size: BOUND, CMPXCHG8B */
+#define OPSZ_DESC   0xf9 /* table limit and base: 6 or 10 */
+#define OPSZ_FPENV  0xf8 /* 14 or 28 */
+#define OPSZ_FPSAVE 0xf7 /* 94 or 108 */
+#define OPSZ_FX	    0xf6 /* 512 */
+#define OPSZ_XS	    0xf5 /* XSAVE area */
 
 struct op_operand {
 	uint8_t kind; /* enum opk */
-	uint8_t size; /* bytes; 0 = operand size, 0xff = vector length */
+	uint8_t size; /* bytes; 0 = operand size, or OPSZ_* */
 	uint8_t rw;   /* 1 read, 2 written */
 	uint8_t fix;  /* register number of OPK_FIX */
 };
@@ -123,6 +138,7 @@ enum op_class {
 #define OPA_REP	     0x0800 /* takes rep prefixes */
 #define OPA_PE	     0x1000 /* #UD in real and virtual-8086 mode */
 #define OPA_NOTSX    0x2000 /* does not check CR0.TS (integer) */
+#define OPA_FLCOND   0x4000 /* a count of 0 leaves the flags as they are */
 
 struct op_desc {
 	const char *name; /* mnemonic in lower case */
