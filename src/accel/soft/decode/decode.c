@@ -12,7 +12,7 @@
 #include "accel/soft/decode/decode_tbl.h"
 #include "isa/x86/cpu_state.h"
 
-enum { MAX_LEN = 15, RSP = 4, RBP = 5, RAX = 0, RBX = 3, RSI = 6, RDI = 7 };
+enum { MAX_LEN = 15 };
 
 struct dec {
 	const uint8_t *p, *end;
