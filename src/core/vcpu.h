@@ -109,6 +109,7 @@ void vcpu_poll(struct vcpu *);
 /* For core/vm.c, on the control thread. */
 struct vcpu *vcpu_new(struct vm *, unsigned index, struct err *e);
 struct vcpu *vcpu_free(struct vcpu *); /* ends the thread; returns NULL */
+void vcpu_end_thread(struct vcpu *);
 int vcpu_start_thread(struct vcpu *, struct err *e); /* it stands still at first */
 void vcpu_want(struct vcpu *, enum vcpu_run_state);  /* any thread; does not wait */
 void vcpu_wait_stopped(struct vcpu *);

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Devices (dev.h): making them from configuration nodes, their properties, reset and removal.
+ * Control thread, but for dev_guest_error().
+ */
+#include "base/base.h"
+#include "base/log.h"
+#include "core/dev.h"
+#include "core/vm.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Keys of every -device that bus code reads during init. */
+static const char *const bus_keys[] = { "addr", "bus", "id", "multifunction", "romfile" };
+
+/* ---- properties ---- */
+
+static void store_uint(void *at, enum prop_kind kind, uint64_t val)
+{
+	switch (kind) {
+	case PROP_BOOL:
+		*(bool *)at = val != 0;
+		break;
+	case PROP_U8:
+	case PROP_ONOFFAUTO:
+		*(uint8_t *)at = (uint8_t)val;
+		break;
+	case PROP_U16:
+		*(uint16_t *)at = (uint16_t)val;
+		break;
+	case PROP_U32:
+		*(uint32_t *)at = (uint32_t)val;
+		break;
+	case PROP_U64:
+	case PROP_SIZE:
+		*(uint64_t *)at = val;
+		break;
+	case PROP_STR:
+	case PROP_END:
+	default:
+		break;
+	}
+}
+
+static uint64_t kind_max(enum prop_kind kind)
+{
+	switch (kind) {
+	case PROP_U8:
+		return UINT8_MAX;
+	case PROP_U16:
+		return UINT16_MAX;
+	case PROP_U32:
+		return UINT32_MAX;
+	default:
+		return UINT64_MAX;
+	}
+}
+
+static int get_onoffauto(struct conf_node *node, const char *key, uint64_t *val, struct err *e)
+{
+	const char *text = conf_get(node, key);
+	bool on = false;
+	int ret;
+
+	if (!text)
+		return 0;
+	if (!strcmp(text, "auto")) {
+		*val = PROP_AUTO;
+		return 0;
+	}
+	ret = conf_get_bool(node, key, &on, e);
+	if (ret == 0)
+		*val = on ? PROP_ON : PROP_OFF;
+	return ret;
+}
+
+static int get_size_checked(struct conf_node *node, const struct prop *p, uint64_t max,
+			    uint64_t *val, struct err *e)
+{
+	int ret = conf_get_size(node, p->name, val, e);
+
+	if (ret == 0 && (*val < p->min || *val > max))
+		return err_set(e, EINVAL,
+			       "%s: %s=%" PRIu64 " is outside %" PRIu64 " to %" PRIu64,
+			       node->where, p->name, *val, p->min, max);
+	return ret;
+}
+
+/* Sets one property from node (NULL: the default). */
+static int set_prop(struct dev *d, const struct prop *p, struct conf_node *node, struct err *e)
+{
+	void *at = (char *)d + p->offset;
+	uint64_t val = p->def, max = p->max ? p->max : kind_max(p->kind);
+	bool on = p->def != 0;
+	int ret = 0;
+
+	if (p->kind == PROP_STR) {
+		const char *text = node ? conf_get(node, p->name) : NULL;
+
+		if (!text)
+			text = p->def_str;
+		*(char **)at = text ? xstrdup(text) : NULL;
+		return 0;
+	}
+	if (!node) {
+		store_uint(at, p->kind, val);
+		return 0;
+	}
+	switch (p->kind) {
+	case PROP_BOOL:
+		ret = conf_get_bool(node, p->name, &on, e);
+		val = on;
+		break;
+	case PROP_ONOFFAUTO:
+		ret = get_onoffauto(node, p->name, &val, e);
+		break;
+	case PROP_SIZE:
+		ret = get_size_checked(node, p, max, &val, e);
+		break;
+	default:
+		ret = conf_get_u64(node, p->name, p->min, max, &val, e);
+		break;
+	}
+	store_uint(at, p->kind, val);
+	return ret;
+}
+
+static int set_props(struct dev *d, struct conf_node *node, struct err *e)
+{
+	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++) {
+		int ret = set_prop(d, p, node, e);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static void free_props(struct dev *d)
+{
+	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++) {
+		if (p->kind == PROP_STR)
+			free(*(char **)((char *)d + p->offset));
+	}
+}
+
+static int check_unused(const struct dev *d, const struct conf_node *node, struct err *e)
+{
+	autofree const char **known = NULL;
+	size_t n = 0;
+
+	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++)
+		n++;
+	known = xnew_n(const char *, n + ARRAY_SIZE(bus_keys) + 1);
+	n = 0;
+	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++)
+		known[n++] = p->name;
+	for (size_t i = 0; i < ARRAY_SIZE(bus_keys); i++)
+		known[n++] = bus_keys[i];
+	return conf_check_unused(node, known, e);
+}
+
+/* ---- making and removing ---- */
+
+static char *make_path(struct vm *vm, const struct dev_type *type, const char *id)
+{
+	unsigned n = 0;
+
+	if (id)
+		return xstrdup(id);
+	for (;; n++) {
+		char *path = xasprintf("%s.%u", type->name, n);
+		bool taken = false;
+
+		for (struct dev *d = vm->devs; d && !taken; d = d->next)
+			taken = !strcmp(d->path, path);
+		if (!taken)
+			return path;
+		free(path);
+	}
+}
+
+static struct dev *dev_alloc(struct vm *vm, const struct dev_type *type, const char *id)
+{
+	struct dev *d = xcalloc(1, type->size);
+	pthread_mutexattr_t attr;
+
+	d->type = type;
+	d->vm = vm;
+	d->id = id ? xstrdup(id) : NULL;
+	d->path = make_path(vm, type, id);
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&d->lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+	return d;
+}
+
+/* fini has run, or init never did. */
+static void dev_release(struct dev *d)
+{
+	/* Another thread may still be inside one of its registers by an older view of the map. */
+	if (d->vm->map)
+		map_synchronize(d->vm->map);
+	free_props(d);
+	pthread_mutex_destroy(&d->lock);
+	free(d->id);
+	free(d->path);
+	free(d);
+}
+
+static int dev_init(struct dev *d, struct conf_node *node, struct err *e)
+{
+	int ret;
+
+	d->node = node;
+	ret = d->type->init ? d->type->init(d, e) : 0;
+	d->node = NULL;
+	if (ret == 0 && node)
+		ret = check_unused(d, node, e);
+	if (ret < 0) {
+		if (d->type->fini)
+			d->type->fini(d);
+		dev_release(d);
+		return ret;
+	}
+	d->next = d->vm->devs;
+	d->vm->devs = d;
+	return 0;
+}
+
+static int explain_type(const struct conf_node *node, struct err *e)
+{
+	autofree const char **names = NULL;
+	const char *near;
+	size_t n = 0;
+
+	while (dev_types[n])
+		n++;
+	names = xnew_n(const char *, 2 * n + 1);
+	n = 0;
+	for (const struct dev_type *const *t = dev_types; *t; t++) {
+		if ((*t)->internal)
+			continue;
+		names[n++] = (*t)->name;
+		if ((*t)->alias)
+			names[n++] = (*t)->alias;
+	}
+	near = nearest_word(node->type ? node->type : "", names);
+	if (near)
+		return err_set(e, ENOENT, "%s: there is no device '%s'; did you mean '%s'?",
+			       node->where, node->type ? node->type : "", near);
+	return err_set(e, ENOENT, "%s: there is no device '%s'; '-device help' lists them",
+		       node->where, node->type ? node->type : "");
+}
+
+int dev_create(struct vm *vm, struct conf_node *node, struct dev **out, struct err *e)
+{
+	const struct dev_type *type = node->type ? dev_type_find(node->type) : NULL;
+	struct dev *d;
+	int ret;
+
+	if (!type || type->internal)
+		return explain_type(node, e);
+	if (node->id && dev_find(vm, node->id))
+		return err_set(e, EEXIST, "%s: the id '%s' is in use already", node->where,
+			       node->id);
+	d = dev_alloc(vm, type, node->id);
+	ret = set_props(d, node, e);
+	if (ret < 0) {
+		dev_release(d);
+		return ret;
+	}
+	ret = dev_init(d, node, e);
+	if (ret == 0 && out)
+		*out = d;
+	return ret;
+}
+
+int dev_create_internal(struct vm *vm, const struct dev_type *type, const char *id,
+			void (*prepare)(struct dev *, void *), void *arg, struct dev **out,
+			struct err *e)
+{
+	struct dev *d;
+	int ret;
+
+	if (id && dev_find(vm, id))
+		return err_set(e, EEXIST, "the device id '%s' is in use already", id);
+	d = dev_alloc(vm, type, id);
+	ret = set_props(d, NULL, e);
+	if (ret < 0) {
+		dev_release(d);
+		return ret;
+	}
+	if (prepare)
+		prepare(d, arg);
+	ret = dev_init(d, NULL, e);
+	if (ret == 0 && out)
+		*out = d;
+	return ret;
+}
+
+void dev_destroy(struct dev *d)
+{
+	for (struct dev **p = &d->vm->devs; *p; p = &(*p)->next) {
+		if (*p == d) {
+			*p = d->next;
+			break;
+		}
+	}
+	if (d->type->fini)
+		d->type->fini(d);
+	dev_release(d);
+}
+
+struct dev *dev_find(struct vm *vm, const char *id)
+{
+	for (struct dev *d = vm->devs; d; d = d->next) {
+		if (d->id && !strcmp(d->id, id))
+			return d;
+	}
+	return NULL;
+}
+
+/* In the order of their making: a bus before what sits on it. */
+void dev_reset_all(struct vm *vm)
+{
+	autofree struct dev **all = NULL;
+	size_t n = 0;
+
+	for (struct dev *d = vm->devs; d; d = d->next)
+		n++;
+	all = xnew_n(struct dev *, n);
+	n = 0;
+	for (struct dev *d = vm->devs; d; d = d->next)
+		all[n++] = d;
+	while (n--) {
+		if (all[n]->type->reset)
+			all[n]->type->reset(all[n]);
+	}
+}
+
+const struct dev_type *dev_type_find(const char *name)
+{
+	for (const struct dev_type *const *t = dev_types; *t; t++) {
+		if (!strcmp((*t)->name, name) || ((*t)->alias && !strcmp((*t)->alias, name)))
+			return *t;
+	}
+	return NULL;
+}
+
+void dev_guest_error(struct dev *d, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	atomic_fetch_add_explicit(&d->guest_errors, 1, memory_order_relaxed);
+	if (!log_allow(&d->guest_error_limit))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_debug("%s: guest error: %s", d->path, text);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rate of the host's time stamp counter, on x86 hosts: from CPUID where it says (leaf 15h,
+ * Intel SDM vol. 2A; a hypervisor's leaf 40000010h), else measured against CLOCK_MONOTONIC.
+ */
+#include "base/base.h"
+#include "base/clock.h"
+#include "core/vm.h"
+#include <cpuid.h>
+#include <x86intrin.h>
+
+#define MEASURE_NS	(20 * NS_PER_MS)
+#define LEAF_TSC	0x15u
+#define LEAF_HV_BASE	0x40000000u
+#define LEAF_HV_TIMING	0x40000010u
+#define HYPERVISOR_BIT	BIT32(31) /* CPUID.1:ECX */
+
+static uint64_t khz_from_cpuid(void)
+{
+	uint32_t a, b, c, d;
+
+	if (__get_cpuid_count(LEAF_TSC, 0, &a, &b, &c, &d) && a && b && c)
+		return mul_div_u64(c, b, a) / 1000;
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & HYPERVISOR_BIT))
+		return 0;
+	__cpuid(LEAF_HV_BASE, a, b, c, d);
+	if (a < LEAF_HV_TIMING || a > LEAF_HV_BASE + 0xffff)
+		return 0;
+	__cpuid(LEAF_HV_TIMING, a, b, c, d);
+	return a;
+}
+
+/* One pair of both clocks, taken close together: the best of a few tries. */
+static void sample(uint64_t *tsc, uint64_t *ns)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (int i = 0; i < 8; i++) {
+		uint64_t before = __rdtsc(), now = clock_now_ns(), after = __rdtsc();
+
+		if (after - before < best) {
+			best = after - before;
+			*tsc = before + best / 2;
+			*ns = now;
+		}
+	}
+}
+
+static uint64_t khz_measured(void)
+{
+	struct timespec nap = { .tv_nsec = MEASURE_NS };
+	uint64_t tsc0, tsc1, ns0, ns1;
+
+	sample(&tsc0, &ns0);
+	nanosleep(&nap, NULL);
+	sample(&tsc1, &ns1);
+	return mul_div_u64(tsc1 - tsc0, NS_PER_SEC / 1000, MAX(ns1 - ns0, (uint64_t)1));
+}
+
+uint64_t host_tsc_khz(void)
+{
+	uint64_t khz = khz_from_cpuid();
+
+	return khz ? khz : khz_measured();
+}

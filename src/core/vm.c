@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One virtual machine (vm.h): building it from a configuration, and its life cycle.
+ *
+ * Requests come from any thread as one atomic word, which the control thread takes from its loop.
+ * The word holds the strongest request so far: kind, cause and exit code, so that they cannot be
+ * torn apart.
+ */
+#include "base/base.h"
+#include "base/log.h"
+#include "core/accel.h"
+#include "core/arch.h"
+#include "core/backend.h"
+#include "core/dev.h"
+#include "core/vm.h"
+
+/* The request word; a larger kind wins. */
+#define REQ_KIND_SHIFT	24
+#define REQ_CAUSE_SHIFT 8
+enum request_kind { REQ_NONE, REQ_RESET, REQ_SHUTDOWN, REQ_EXIT };
+
+static const char *const cause_text[] = {
+	[VM_CAUSE_NONE] = "nothing",
+	[VM_CAUSE_HOST_QUIT] = "request of the user",
+	[VM_CAUSE_HOST_SIGNAL] = "signal",
+	[VM_CAUSE_GUEST_SHUTDOWN] = "power-off by the guest",
+	[VM_CAUSE_GUEST_RESET] = "reset by the guest",
+	[VM_CAUSE_GUEST_PANIC] = "panic of the guest",
+	[VM_CAUSE_TRIPLE_FAULT] = "triple fault",
+	[VM_CAUSE_ENGINE_FAILURE] = "failure of the CPU engine",
+	[VM_CAUSE_DEBUG_EXIT] = "debug exit by the guest",
+};
+
+/* ---- building ---- */
+
+static const struct accel_ops *find_engine(const char *name, struct err *e)
+{
+	const char *known[16];
+	const char *near;
+	size_t n = 0;
+
+	for (const struct accel_ops *const *a = accel_engines; *a; a++) {
+		if (!strcmp(name, (*a)->name) || ((*a)->alias && !strcmp(name, (*a)->alias)))
+			return *a;
+		if (n + 2 < ARRAY_SIZE(known)) {
+			known[n++] = (*a)->name;
+			if ((*a)->alias)
+				known[n++] = (*a)->alias;
+		}
+	}
+	known[n] = NULL;
+	near = nearest_word(name, known);
+	err_set(e, ENOENT, "there is no engine '%s'; %s '%s'", name,
+		near ? "did you mean" : "try", near ? near : known[0]);
+	return NULL;
+}
+
+static int make_engine(struct vm *vm, struct err *e)
+{
+	const struct accel_ops *accel = find_engine(vm->conf->accel, e);
+	int ret;
+
+	if (!accel)
+		return -ENOENT;
+	ret = accel->probe ? accel->probe(e) : 0;
+	if (ret < 0)
+		return ret;
+	ret = accel->vm_init(vm, vm->conf->cpu, e);
+	if (ret < 0)
+		return ret;
+	vm->accel = accel;
+	return 0;
+}
+
+static int make_vcpus(struct vm *vm, struct err *e)
+{
+	vm->vcpus = xnew_n(struct vcpu *, vm->conf->cpus);
+	for (unsigned i = 0; i < vm->conf->cpus; i++) {
+		struct vcpu *v = vcpu_new(vm, i, e);
+		int ret;
+
+		vm->vcpus[vm->nr_vcpus++] = v;
+		ret = vm->accel->vcpu_init(v, e);
+		if (ret == 0)
+			ret = arch_vcpu_init(v, e);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* chars: only character devices, or only the others. */
+static int open_backends(struct vm *vm, bool chars, struct err *e)
+{
+	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
+		int ret;
+
+		if (n->kind == CONF_DEVICE || (n->kind == CONF_CHARDEV) != chars)
+			continue;
+		ret = backend_open(vm, n, e);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int make_user_devices(struct vm *vm, struct err *e)
+{
+	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
+		struct dev *d;
+		int ret;
+
+		if (n->kind != CONF_DEVICE)
+			continue;
+		ret = dev_create(vm, n, &d, e);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static void requests_fn(struct loop_work *);
+static void idle_fn(struct loop_idle *, bool);
+
+static int make_base(struct vm *vm, struct err *e)
+{
+	vm->loop = loop_new(e);
+	if (!vm->loop)
+		return -1;
+	vm->map = map_new(e);
+	if (!vm->map)
+		return -1;
+	qsbr_register(map_qsbr(vm->map), &vm->reader);
+	vm->idle.fn = idle_fn;
+	loop_set_idle(vm->loop, &vm->idle);
+	vm->request_work.fn = requests_fn;
+	vm->ram = ram_new("ram", vm->conf->mem_size, e);
+	return vm->ram ? 0 : -1;
+}
+
+static int build(struct vm *vm, struct err *e)
+{
+	int ret = make_base(vm, e);
+
+	if (ret == 0)
+		ret = make_engine(vm, e);
+	if (ret == 0)
+		ret = make_vcpus(vm, e);
+	if (ret == 0)
+		ret = open_backends(vm, true, e);
+	if (ret == 0)
+		ret = open_backends(vm, false, e);
+	if (ret == 0)
+		ret = arch_board_init(vm, e);
+	if (ret == 0)
+		ret = make_user_devices(vm, e);
+	if (ret == 0)
+		ret = arch_board_finish(vm, e);
+	if (ret == 0)
+		ret = vm_reset_machine(vm, e);
+	return ret;
+}
+
+struct vm *vm_new_take(struct vm_conf *conf, struct err *e)
+{
+	struct vm *vm = xnew(struct vm);
+
+	vm->conf = conf;
+	vm->tsc_khz = host_tsc_khz();
+	if (build(vm, e) < 0)
+		return vm_free(vm);
+	return vm;
+}
+
+static void free_vcpus(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
+		vcpu_end_thread(vm->vcpus[i]);
+		arch_vcpu_fini(vm->vcpus[i]);
+		vm->accel->vcpu_fini(vm->vcpus[i]);
+		vcpu_free(vm->vcpus[i]);
+	}
+	free(vm->vcpus);
+}
+
+struct vm *vm_free(struct vm *vm)
+{
+	if (!vm)
+		return NULL;
+	if (vm->state == VM_RUNNING)
+		vm_pause(vm);
+	while (vm->devs)
+		dev_destroy(vm->devs);
+	if (vm->map)
+		arch_board_fini(vm);
+	free_vcpus(vm);
+	if (vm->accel && vm->accel->vm_fini)
+		vm->accel->vm_fini(vm);
+	backend_close_all(vm);
+	if (vm->map)
+		qsbr_unregister(&vm->reader);
+	map_free(vm->map);
+	ram_free(vm->ram);
+	loop_free(vm->loop);
+	vm_conf_free(vm->conf);
+	free(vm);
+	return NULL;
+}
+
+/* ---- running and standing still ---- */
+
+int vm_start(struct vm *vm, struct err *e)
+{
+	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
+		int ret = vcpu_start_thread(vm->vcpus[i], e);
+
+		if (ret < 0)
+			return ret;
+	}
+	vm_resume(vm);
+	return 0;
+}
+
+static void ask_stop(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nr_vcpus; i++)
+		vcpu_want(vm->vcpus[i], VCPU_STOPPED);
+}
+
+void vm_pause(struct vm *vm)
+{
+	ask_stop(vm);
+	for (unsigned i = 0; i < vm->nr_vcpus; i++)
+		vcpu_wait_stopped(vm->vcpus[i]);
+	if (vm->state != VM_RUNNING)
+		return;
+	for (struct dev *d = vm->devs; d; d = d->next) {
+		if (d->type->pause)
+			d->type->pause(d);
+	}
+	vm->state = VM_PAUSED;
+}
+
+void vm_resume(struct vm *vm)
+{
+	if (vm->state == VM_RUNNING)
+		return;
+	for (struct dev *d = vm->devs; d; d = d->next) {
+		if (d->type->resume)
+			d->type->resume(d);
+	}
+	vm->state = VM_RUNNING;
+	for (unsigned i = 0; i < vm->nr_vcpus; i++)
+		vcpu_want(vm->vcpus[i], VCPU_RUNNING);
+	/* A request that came while the machine stood still stopped nobody. */
+	if (atomic_load(&vm->requests))
+		ask_stop(vm);
+}
+
+static void idle_fn(struct loop_idle *idle, bool asleep)
+{
+	struct vm *vm = container_of(idle, struct vm, idle);
+
+	/* Accesses put the reader online themselves; between rounds it holds no view. */
+	if (asleep)
+		qsbr_offline(&vm->reader);
+}
+
+/* ---- reset ---- */
+
+void vm_add_reset_hook(struct vm *vm, struct vm_reset_hook *hook)
+{
+	struct vm_reset_hook **p = &vm->reset_hooks;
+
+	while (*p)
+		p = &(*p)->next;
+	hook->next = NULL;
+	*p = hook;
+}
+
+int vm_reset_machine(struct vm *vm, struct err *e)
+{
+	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		vcpu_clear(v, ~VCPU_EV_REQ);
+		atomic_store(&v->deadline_ns, UINT64_MAX);
+		vm->accel->reset(v, false);
+	}
+	dev_reset_all(vm);
+	for (struct vm_reset_hook *h = vm->reset_hooks; h; h = h->next)
+		h->fn(h);
+	return arch_board_boot(vm, e);
+}
+
+/* ---- requests ---- */
+
+static void request(struct vm *vm, enum request_kind kind, enum vm_cause cause, int code)
+{
+	uint32_t word = (uint32_t)kind << REQ_KIND_SHIFT | (uint32_t)cause << REQ_CAUSE_SHIFT |
+			((uint32_t)code & 0xff);
+	uint32_t old = atomic_load(&vm->requests);
+
+	while ((old >> REQ_KIND_SHIFT) < (uint32_t)kind) {
+		if (atomic_compare_exchange_weak(&vm->requests, &old, word))
+			break;
+	}
+	/* The guest must not run on behind the access that asked for this. */
+	ask_stop(vm);
+	loop_post(vm->loop, &vm->request_work);
+}
+
+void vm_request_reset(struct vm *vm, enum vm_cause cause)
+{
+	request(vm, REQ_RESET, cause, 0);
+}
+
+void vm_request_shutdown(struct vm *vm, enum vm_cause cause)
+{
+	request(vm, REQ_SHUTDOWN, cause, 0);
+}
+
+void vm_request_exit(struct vm *vm, int exit_code, enum vm_cause cause)
+{
+	request(vm, REQ_EXIT, cause, exit_code);
+}
+
+static void end(struct vm *vm, enum vm_cause cause, int exit_code)
+{
+	vm->cause = cause;
+	vm->exit_code = exit_code;
+	vm->state = VM_SHUTDOWN;
+	loop_stop(vm->loop);
+}
+
+static void carry_out_shutdown(struct vm *vm, enum vm_cause cause)
+{
+	bool by_host = cause == VM_CAUSE_HOST_QUIT || cause == VM_CAUSE_HOST_SIGNAL;
+	bool bad = cause == VM_CAUSE_GUEST_PANIC || cause == VM_CAUSE_ENGINE_FAILURE;
+
+	if (cause == VM_CAUSE_GUEST_PANIC)
+		log_error("the guest's kernel panicked; its console says why");
+	if (vm->conf->no_shutdown && !by_host && cause != VM_CAUSE_ENGINE_FAILURE) {
+		log_info("%s: the machine stays paused (-no-shutdown)", cause_text[cause]);
+		vm->cause = cause;
+		return;
+	}
+	end(vm, cause, bad ? 1 : 0);
+}
+
+static void carry_out_reset(struct vm *vm, enum vm_cause cause, bool was_running)
+{
+	struct err e = { 0 };
+
+	if (vm->conf->no_reboot) {
+		carry_out_shutdown(vm, cause);
+		return;
+	}
+	log_info("machine reset: %s", cause_text[cause]);
+	if (vm_reset_machine(vm, &e) < 0) {
+		log_error("the machine cannot start again after a reset: %s", e.msg);
+		end(vm, VM_CAUSE_ENGINE_FAILURE, 1);
+		return;
+	}
+	if (was_running)
+		vm_resume(vm);
+}
+
+static void requests_fn(struct loop_work *w)
+{
+	struct vm *vm = container_of(w, struct vm, request_work);
+	uint32_t word = atomic_exchange(&vm->requests, 0);
+	enum vm_cause cause = (enum vm_cause)(word >> REQ_CAUSE_SHIFT & 0xff);
+	bool was_running = vm->state == VM_RUNNING;
+
+	if (!word || vm->state == VM_SHUTDOWN)
+		return;
+	vm_pause(vm);
+	switch ((enum request_kind)(word >> REQ_KIND_SHIFT)) {
+	case REQ_EXIT:
+		end(vm, cause, (int)(word & 0xff));
+		break;
+	case REQ_SHUTDOWN:
+		carry_out_shutdown(vm, cause);
+		break;
+	case REQ_RESET:
+	default:
+		carry_out_reset(vm, cause, was_running);
+		break;
+	}
+}
+
+int vm_run(struct vm *vm)
+{
+	while (vm->state != VM_SHUTDOWN)
+		loop_run(vm->loop);
+	return vm->exit_code;
+}
