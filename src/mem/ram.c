@@ -4,11 +4,12 @@
  *
  * The two watch arrays are reserved, not touched: a page without code costs nothing.
  *
- * Order of the code watch. ram_watch() sets bits and runs a barrier on all threads of the process
- * before it reads the generation; ram_written_slow() clears the bits before it advances the
- * generation. With the opposite order a decoder could set its bit, take the new generation, and
- * then lose the bit. A second decoder that finds its bits set already must not trust them while
- * the first one's barrier is still under way: hence `arming`.
+ * Order of the code watch. ram_watch() reads the generation, then sets its bits, then runs a
+ * barrier on all threads of the process; ram_written_slow() clears the bits, then advances the
+ * generation. So whoever loses its bits to a writer also holds a generation that this writer
+ * makes void, and whoever sees the new generation also sees that its bits are gone. A second
+ * decoder that finds its bits set already must not trust them while the first one's barrier is
+ * still under way: hence `arming`.
  */
 #include "base/base.h"
 #include "mem/ram.h"
@@ -158,6 +159,7 @@ static void barrier_all_threads(struct ram_block *rb)
 uint32_t ram_watch(struct ram_block *rb, uint64_t off, uint64_t len)
 {
 	uint64_t page = off >> RAM_PAGE_SHIFT, mask = watch_mask(off, len), old;
+	uint32_t gen = atomic_load_explicit(&rb->gen[page], memory_order_acquire);
 
 	old = atomic_load_explicit(&rb->watch[page], memory_order_acquire);
 	if ((old & mask) != mask || atomic_load(&rb->arming)) {
@@ -166,7 +168,7 @@ uint32_t ram_watch(struct ram_block *rb, uint64_t off, uint64_t len)
 		barrier_all_threads(rb);
 		atomic_fetch_sub(&rb->arming, 1);
 	}
-	return atomic_load_explicit(&rb->gen[page], memory_order_acquire);
+	return gen;
 }
 
 void ram_written_slow(struct ram_block *rb, uint64_t off, uint64_t len)

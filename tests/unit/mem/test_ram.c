@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* RAM blocks: memory, guard pages, and the code watch under concurrent writers. */
+#include "base/base.h"
+#include "base/clock.h"
+#include "mem/ram.h"
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static void makes_memory(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", MIB(4), &e);
+
+	assert_non_null(rb);
+	assert_int_equal((uintptr_t)rb->host % MIB(2), 0);
+	assert_true(rb->fd >= 0);
+	for (uint64_t off = 0; off < rb->size; off += 4096)
+		assert_int_equal(rb->host[off], 0);
+	rb->host[0] = 1;
+	rb->host[rb->size - 1] = 2;
+	{
+		uint8_t b = 0;
+
+		assert_int_equal(pread(rb->fd, &b, 1, (off_t)rb->size - 1), 1);
+		assert_int_equal(b, 2); /* the memfd is the memory */
+	}
+	ram_free(rb);
+	assert_null(ram_free(NULL));
+}
+
+static void refuses_bad_sizes(void **state)
+{
+	struct err e = { 0 };
+
+	assert_null(ram_new("t", 0, &e));
+	assert_null(ram_new("t", 4095, &e));
+	assert_null(ram_new("t", UINT64_MAX & ~4095ull, &e));
+	assert_non_null(strstr(e.msg, "'t'"));
+}
+
+static void huge_blocks_cost_nothing(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", GIB(1024), &e);
+
+	if (!rb) /* a host with an address space limit */
+		skip();
+	rb->host[GIB(1000)] = 7;
+	assert_int_equal(ram_watch(rb, GIB(1000), 16), 0);
+	ram_written(rb, GIB(1000), 1);
+	assert_int_equal(ram_watch(rb, GIB(1000), 16), 1);
+	ram_free(rb);
+}
+
+static void touch(volatile uint8_t *p)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		signal(SIGSEGV, SIG_DFL); /* not a sanitizer's handler */
+		*p = 1;
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+static void guard_pages(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", MIB(2), &e);
+
+	assert_non_null(rb);
+	touch(rb->host - 1);
+	touch(rb->host + rb->size);
+	ram_free(rb);
+}
+
+static void watch_is_by_line(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", 4 * RAM_PAGE_SIZE, &e);
+
+	assert_int_equal(ram_watch(rb, 4096 + 100, 60), 0); /* lines 1 and 2 */
+	ram_written(rb, 4096, 64);			    /* line 0 */
+	ram_written(rb, 4096 + 192, 64);		    /* line 3 */
+	ram_written(rb, 0, 4096);			    /* another page */
+	assert_int_equal(rb->gen[1], 0);
+	ram_written(rb, 4096 + 191, 1); /* line 2's last byte */
+	assert_int_equal(rb->gen[1], 1);
+	assert_int_equal(rb->watch[1], 0);
+	ram_written(rb, 4096 + 191, 1); /* nobody watches any more */
+	assert_int_equal(rb->gen[1], 1);
+	ram_free(rb);
+}
+
+static void writes_over_pages(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", 4 * RAM_PAGE_SIZE, &e);
+
+	for (uint64_t p = 0; p < 4; p++)
+		ram_watch(rb, p * 4096, 4096);
+	ram_written(rb, 4095, 4098); /* last byte of 0, all of 1, first of 2 */
+	assert_int_equal(rb->gen[0], 1);
+	assert_int_equal(rb->gen[1], 1);
+	assert_int_equal(rb->gen[2], 1);
+	assert_int_equal(rb->gen[3], 0);
+	ram_free(rb);
+}
+
+/*
+ * A writer advances a number in RAM; decoders "decode" it and check that, whenever the generation
+ * has not moved since, what they decoded is not older than what the writer said it had finished.
+ */
+static struct {
+	struct ram_block *rb;
+	_Atomic uint64_t finished;
+	atomic_bool stop;
+	_Atomic uint64_t stale, decodes;
+} st;
+
+static void *writer(void *arg)
+{
+	for (uint64_t n = 1; !atomic_load(&st.stop); n++) {
+		__atomic_store_n((uint64_t *)(void *)st.rb->host, n, __ATOMIC_RELAXED);
+		ram_written(st.rb, 0, 8);
+		atomic_store(&st.finished, n);
+	}
+	return NULL;
+}
+
+static void *decoder(void *arg)
+{
+	while (!atomic_load(&st.stop)) {
+		uint32_t gen = ram_watch(st.rb, 0, 8);
+		uint64_t code = __atomic_load_n((uint64_t *)(void *)st.rb->host, __ATOMIC_RELAXED);
+		uint64_t done = atomic_load(&st.finished);
+
+		/* The writer's last finished write was noted in gen if it hit watched code. */
+		if (atomic_load(&st.rb->gen[0]) == gen && done > code)
+			atomic_fetch_add(&st.stale, 1);
+		atomic_fetch_add(&st.decodes, 1);
+	}
+	return NULL;
+}
+
+static void run_decoders(bool expedited)
+{
+	struct err e = { 0 };
+	uint64_t until = clock_now_ns() + 300 * NS_PER_MS;
+	pthread_t t[3];
+
+	memset(&st, 0, sizeof(st));
+	st.rb = ram_new("t", RAM_PAGE_SIZE, &e);
+	assert_non_null(st.rb);
+	if (!expedited) {
+		/* as on a kernel without membarrier(2) */
+		st.rb->expedited = false;
+		st.rb->shoot_page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		assert_true(st.rb->shoot_page != MAP_FAILED);
+	}
+	pthread_create(&t[0], NULL, writer, NULL);
+	pthread_create(&t[1], NULL, decoder, NULL);
+	pthread_create(&t[2], NULL, decoder, NULL);
+	while (clock_now_ns() < until || atomic_load(&st.decodes) < 100)
+		usleep(1000);
+	atomic_store(&st.stop, true);
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(st.stale, 0);
+	ram_free(st.rb);
+}
+
+static void no_stale_code(void **state)
+{
+	run_decoders(true);
+}
+
+static void no_stale_code_without_membarrier(void **state)
+{
+	run_decoders(false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(makes_memory),
+		cmocka_unit_test(refuses_bad_sizes),
+		cmocka_unit_test(huge_blocks_cost_nothing),
+		cmocka_unit_test(guard_pages),
+		cmocka_unit_test(watch_is_by_line),
+		cmocka_unit_test(writes_over_pages),
+		cmocka_unit_test(no_stale_code),
+		cmocka_unit_test(no_stale_code_without_membarrier),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
