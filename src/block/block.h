@@ -22,6 +22,7 @@ struct blk_req {
 	const struct iovec *iov; /* READ, WRITE: covers len */
 	unsigned niov;
 	bool unmap;		 /* ZERO: holes are fine */
+	bool fua;		 /* WRITE, ZERO: on stable storage before done(0) */
 	void (*done)(struct blk_req *, int ret); /* 0 or -errno; on the loop's thread */
 	/* node's */
 	uint64_t priv[6];
@@ -43,7 +44,15 @@ struct blk_node *blk_open(struct loop *, struct conf_node *node, struct err *e);
 struct blk_node *blk_close(struct blk_node *); /* drains first */
 const struct blk_info *blk_info(const struct blk_node *);
 
-/* Any thread. Order between requests in flight is not kept; FLUSH covers completed writes. */
+/* "io_uring" or "threads": how the node does its I/O. */
+const char *blk_engine(const struct blk_node *);
+/* The keys of a CONF_DRIVE that blk_open() reads; NULL-terminated. */
+extern const char *const blk_drive_keys[];
+
+/*
+ * Queues a request; what one round of the loop brings is sent to the kernel together. done() is
+ * never called from inside blk_submit(). A request that is not aligned, reaches beyond the end or
+ * writes to a read-only node completes with an error. Any thread. Order between requests in flight is not kept; FLUSH covers completed writes. */
 void blk_submit(struct blk_node *, struct blk_req *);
 /* Waits until nothing is in flight (runs completions). Loop's thread. */
 void blk_drain(struct blk_node *);

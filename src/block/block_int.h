@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared inside src/block only: the node, its synchronous operations, its two I/O engines. */
+#ifndef BLOCK_BLOCK_INT_H
+#define BLOCK_BLOCK_INT_H
+
+#include "block/block.h"
+#include <pthread.h>
+
+#define BLK_POOL_MAX  16  /* worker threads of a node */
+#define BLK_URING_LEN 128 /* requests of a node in the kernel at once */
+
+struct blk_uring;
+
+struct blk_reqs { /* a queue, linked by blk_req.next */
+	struct blk_req *head, **tail;
+};
+
+struct blk_worker {
+	struct blk_node *node;
+	pthread_t thread;
+	bool running, ended; /* ended: to be joined */
+};
+
+/* Everything in here is guarded by lock, but what says otherwise. */
+struct blk_pool {
+	pthread_mutex_t lock;
+	pthread_cond_t work, finished;
+	struct blk_reqs todo, done;
+	struct blk_worker worker[BLK_POOL_MAX];
+	unsigned idle, pending; /* pending: handed over and not on done yet */
+	bool quit;
+};
+
+struct blk_node {
+	struct loop *loop;
+	char *path;
+	int fd;
+	struct blk_info info;
+	bool is_dev, direct, no_flush, discard;
+	uint32_t mem_align; /* of buffers, for direct I/O */
+	/* Set by any thread once the host said that it cannot. */
+	atomic_bool no_punch, no_zero_range, no_dsync, flush_failed;
+
+	pthread_mutex_t lock; /* of queue */
+	struct blk_reqs queue; /* submitted, not yet with an engine */
+	struct loop_fd wake;   /* eventfd: something for the loop's thread to do */
+	atomic_uint inflight;  /* submitted and done() not called */
+	struct blk_uring *uring; /* NULL: the pool does everything */
+	struct blk_pool pool;
+};
+
+static inline void blk_reqs_init(struct blk_reqs *q)
+{
+	q->head = NULL;
+	q->tail = &q->head;
+}
+
+static inline void blk_reqs_add(struct blk_reqs *q, struct blk_req *r)
+{
+	r->next = NULL;
+	*q->tail = r;
+	q->tail = &r->next;
+}
+
+static inline struct blk_req *blk_reqs_pop(struct blk_reqs *q)
+{
+	struct blk_req *r = q->head;
+
+	if (r && !(q->head = r->next))
+		q->tail = &q->head;
+	return r;
+}
+
+/* Use of blk_req.priv */
+#define BLK_DONE(r)   ((r)->priv[0]) /* READ, WRITE: bytes that are through already */
+#define BLK_RESULT(r) ((r)->priv[1]) /* of the pool, as (uint64_t)(int64_t)ret */
+
+/* node.c: lets the loop's thread look at the node. Any thread. */
+void blk_wake(struct blk_node *);
+/* node.c: done(ret) and the accounting around it. Loop's thread. */
+void blk_complete(struct blk_node *, struct blk_req *, int ret);
+
+/* lock.c: see there. 0 or -errno with e set. */
+int blk_lock_file(int fd, bool read_only, const char *path, struct err *e);
+
+/* probe.c: fills info, is_dev and mem_align of an open node. */
+int blk_probe(struct blk_node *, struct err *e);
+
+/* file.c: carries a request out with blocking system calls. 0 or -errno. Any thread. */
+int blk_file_do(struct blk_node *, struct blk_req *);
+/* Can the kernel take the request's buffers as they are (direct I/O)? */
+bool blk_iov_aligned(const struct blk_node *, const struct blk_req *);
+
+/* pool.c: worker threads, started on demand, gone after a while without work. */
+void blk_pool_init(struct blk_pool *);
+void blk_pool_fini(struct blk_pool *);
+void blk_pool_submit(struct blk_node *, struct blk_req *);
+/* Completes what workers have finished; with wait set, waits for at least one. Loop's thread. */
+void blk_pool_reap(struct blk_node *, bool wait);
+bool blk_pool_busy(struct blk_pool *);
+
+/* uring.c. NULL with e set when the host does not let us. */
+struct blk_uring *blk_uring_new(int eventfd, struct err *e);
+struct blk_uring *blk_uring_free(struct blk_uring *);
+/* Takes the request, or false: full, or not one for io_uring (see blk_uring_takes()). */
+bool blk_uring_queue(struct blk_node *, struct blk_req *);
+bool blk_uring_takes(const struct blk_node *, const struct blk_req *);
+void blk_uring_submit(struct blk_node *);
+void blk_uring_reap(struct blk_node *, bool wait);
+bool blk_uring_busy(const struct blk_uring *);
+
+/* What a completion of the kernel means for a request that it was given whole. */
+enum blk_verdict { BLK_V_DONE, BLK_V_ERROR, BLK_V_REST };
+enum blk_verdict blk_judge(struct blk_req *, int res);
+
+#endif
