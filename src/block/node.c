@@ -359,12 +359,7 @@ struct blk_node *blk_open(struct loop *loop, struct conf_node *c, struct err *e)
 	pthread_mutex_init(&n->lock, NULL);
 	blk_reqs_init(&n->queue);
 	blk_pool_init(&n->pool);
-	if (open_node(n, c, e) < 0) {
-		if (c->id || c->where)
-			err_prefix(e, "drive %s: ", c->id ? c->id : c->where);
-		return blk_close(n);
-	}
-	return n;
+	return open_node(n, c, e) < 0 ? blk_close(n) : n;
 }
 
 struct blk_node *blk_close(struct blk_node *n)
