@@ -116,16 +116,30 @@ static void store_scalar(void *at, enum state_kind kind, uint64_t val)
 
 static void save_fields(struct state_buf *b, const struct state_desc *d, void *obj);
 
-static void save_field(struct state_buf *b, const struct state_field *f, uint8_t *at)
+/* Where the elements of a field are, and how many. */
+static uint8_t *elements(const struct state_field *f, void *obj, uint32_t *count)
+{
+	uint8_t *at = (uint8_t *)obj + f->offset;
+
+	*count = f->count;
+	if (f->kind != STATE_SUBS)
+		return at;
+	*count = *(uint32_t *)(void *)((uint8_t *)obj + f->count_at);
+	return *(uint8_t **)(void *)at;
+}
+
+static void save_field(struct state_buf *b, const struct state_field *f, void *obj)
 {
 	size_t length_at;
+	uint32_t count;
+	uint8_t *at = elements(f, obj, &count);
 
 	put(b, (uint64_t)f->kind, 1);
 	put_name(b, f->name);
 	length_at = b->len;
 	put(b, 0, 4);
-	for (uint32_t i = 0; i < f->count; i++, at += f->elem) {
-		if (f->kind == STATE_SUB) {
+	for (uint32_t i = 0; i < count; i++, at += f->elem) {
+		if (f->kind == STATE_SUB || f->kind == STATE_SUBS) {
 			put(b, f->sub->version, 4);
 			save_fields(b, f->sub, at);
 		} else {
@@ -141,7 +155,7 @@ static void save_fields(struct state_buf *b, const struct state_desc *d, void *o
 		d->pre_save(obj);
 	for (const struct state_field *f = d->fields; f->kind != STATE_END; f++) {
 		if (is_state(f))
-			save_field(b, f, (uint8_t *)obj + f->offset);
+			save_field(b, f, obj);
 	}
 	put(b, STATE_END, 1);
 }
@@ -228,9 +242,9 @@ static int check_version(struct reader *r, const struct state_desc *d, uint64_t 
 
 static int load_fields(struct reader *r, const struct state_desc *d, void *obj, uint64_t version);
 
-static int load_subs(struct reader *r, const struct state_field *f, uint8_t *at)
+static int load_subs(struct reader *r, const struct state_field *f, uint8_t *at, uint32_t count)
 {
-	for (uint32_t i = 0; i < f->count; i++, at += f->elem) {
+	for (uint32_t i = 0; i < count; i++, at += f->elem) {
 		uint64_t version;
 		int ret = get(r, 4, &version, f->name);
 
@@ -243,7 +257,7 @@ static int load_subs(struct reader *r, const struct state_field *f, uint8_t *at)
 	}
 	if (r->p != r->end)
 		return err_set(r->e, EINVAL, "state of %s: field '%s' has more than %" PRIu32
-			       " elements", r->id, f->name, f->count);
+			       " elements", r->id, f->name, count);
 	return 0;
 }
 
@@ -270,8 +284,9 @@ static int load_scalars(struct reader *r, const struct state_field *f, uint8_t *
 /* BYTES elements are one byte each, whatever the array's declared type. */
 static int load_field(struct reader *r, const struct state_field *f, uint64_t kind, void *obj)
 {
-	uint8_t *at = (uint8_t *)obj + f->offset;
 	struct reader inner = *r;
+	uint32_t count;
+	uint8_t *at = elements(f, obj, &count);
 	uint64_t length;
 	int ret;
 
@@ -287,7 +302,9 @@ static int load_field(struct reader *r, const struct state_field *f, uint64_t ki
 	inner.p = r->p;
 	inner.end = r->p + length;
 	r->p += length;
-	return f->kind == STATE_SUB ? load_subs(&inner, f, at) : load_scalars(&inner, f, at);
+	if (f->kind == STATE_SUB || f->kind == STATE_SUBS)
+		return load_subs(&inner, f, at, count);
+	return load_scalars(&inner, f, at);
 }
 
 static size_t count_fields(const struct state_desc *d)

@@ -22,6 +22,7 @@ enum state_kind {
 	STATE_BOOL,
 	STATE_BYTES,  /* fixed array of u8, stored as is */
 	STATE_SUB,    /* nested struct(s) with a table of their own */
+	STATE_SUBS,   /* pointer to an array of such structs; the object fixed their number */
 	STATE_HOST,   /* not state */
 	STATE_DERIVED /* not state, rebuilt by post_load */
 };
@@ -34,6 +35,7 @@ struct state_field {
 	uint32_t offset;
 	uint32_t elem;	/* bytes of one element */
 	uint32_t count; /* elements; 1 for a scalar */
+	uint32_t count_at; /* STATE_SUBS: offset of the uint32_t that holds the number */
 	uint32_t since; /* version that brought it; absent in an older stream is fine */
 	const struct state_desc *sub;
 };
@@ -77,6 +79,14 @@ struct state_desc {
 	{ .name = #m, .kind = STATE_SUB, .offset = offsetof(type, m),                   \
 	  .elem = sizeof(((type *)0)->m[0]),                                            \
 	  .count = sizeof(((type *)0)->m) / sizeof(((type *)0)->m[0]), .sub = (d) }
+/* m points to nr (a uint32_t member) structs that exist before a load; a stream with another
+ * number is refused. */
+#define ST_SUBS(type, m, nr, d)                                                         \
+	{ .name = #m, .kind = STATE_SUBS, .offset = offsetof(type, m),                  \
+	  .elem = sizeof(((type *)0)->m[0]), .count = 1,                                \
+	  .count_at = offsetof(type, nr) +                                              \
+		      0 * sizeof(char[_Generic(((type *)0)->nr, uint32_t: 1, default: -1)]), \
+	  .sub = (d) }
 #define ST_HOST(type, m) \
 	{ .name = #m, .kind = STATE_HOST, .offset = offsetof(type, m), .elem = sizeof(((type *)0)->m), .count = 1 }
 #define ST_DERIVED(type, m) \

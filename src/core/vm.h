@@ -16,6 +16,7 @@
 #include "mem/map.h"
 
 struct accel_ops;
+struct pci_bus;
 struct backend;
 struct dev;
 
@@ -51,6 +52,7 @@ struct vm {
 	unsigned nr_vcpus;
 	struct dev *devs; /* all devices, newest first */
 	struct msi_sink msi;
+	struct pci_bus *pci; /* bus 0, or NULL */
 	struct vm_reset_hook *reset_hooks;
 	/* Guest TSC = host TSC + tsc_offset (vCPUs start equal); its rate. */
 	uint64_t tsc_khz;
