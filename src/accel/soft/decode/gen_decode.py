@@ -43,7 +43,7 @@ FIXED = {'AL': ('FIX', 1, 0), 'CL': ('FIX', 1, 1), 'AX': ('FIX', 2, 0), 'DX': ('
          'XMM0': ('FIXV', 16, 0)}
 
 # Rows whose operand size does not follow from their operands.
-OSZ_BY_SIZE = {'v': 'V', 'z': 'Z', 'y': 'Y', 'n': 'N', 'p': 'V', 'a': 'V', '2': 'Y', 's': 'N'}
+OSZ_BY_SIZE = {'v': 'V', 'z': 'Z', 'y': 'Y', 'n': 'N', 'p': 'V', 'a': 'V', '2': 'Y', 's': 'V'}
 
 IMMS = {'Ib': 'U8', 'Ibs': 'S8', 'Iw': 'U16', 'Iz': 'Z', 'Iv': 'V', 'Jb': 'S8', 'Jz': 'Z',
         'Ap': 'FAR', '1': 'ONE'}
@@ -250,6 +250,8 @@ class Row:
         if self.cls in VECTOR_CLASSES and not (codes and self.operands[0].kind in
                                                ('REG', 'RM', 'R')):
             return 'X'
+        if 'd64' in self.attrs:
+            return 'V'
         for code, rule in OSZ_BY_SIZE.items():
             if code in codes:
                 return rule

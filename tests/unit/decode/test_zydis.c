@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The decoder against an independent one (Zydis): every opcode and ModRM byte under many prefixes,
+ * generated instructions and random bytes, in 16-, 32- and 64-bit code. Compared: validity, length,
+ * mnemonic, operand size, memory operand. Where the two differ on purpose is in exceptions below.
+ */
+#include "base/base.h"
+#include "accel/soft/decode/decode.h"
+#include "accel/soft/decode/decode_tbl.h"
+#include "insn_gen.h"
+#include "isa/x86/cpu_state.h"
+#include <Zydis/Zydis.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+enum { MAX_KINDS = 64 };
+
+struct ctx {
+	ZydisDecoder dec[3];
+	uint64_t compared, valid;
+	struct {
+		char what[80];
+		uint64_t count;
+	} kinds[MAX_KINDS];
+	unsigned nr_kinds;
+};
+
+static unsigned bits_of(unsigned mode)
+{
+	return 16u << mode;
+}
+
+/* Instruction sets that hanok does not decode: #UD there is right. */
+static bool set_unsupported(const ZydisDecodedInstruction *z)
+{
+	switch (z->encoding) {
+	case ZYDIS_INSTRUCTION_ENCODING_EVEX:
+	case ZYDIS_INSTRUCTION_ENCODING_MVEX:
+	case ZYDIS_INSTRUCTION_ENCODING_XOP:
+	case ZYDIS_INSTRUCTION_ENCODING_3DNOW:
+		return true;
+	default:
+		break;
+	}
+	switch (z->mnemonic) {
+	case ZYDIS_MNEMONIC_JKZD:
+	case ZYDIS_MNEMONIC_JKNZD:
+	case ZYDIS_MNEMONIC_VPERMIL2PS:
+	case ZYDIS_MNEMONIC_VPERMIL2PD:
+		return true;
+	default:
+		break;
+	}
+	switch (z->meta.isa_set) {
+	case ZYDIS_ISA_SET_AMD3DNOW:
+	case ZYDIS_ISA_SET_AMD_INVLPGB:
+	case ZYDIS_ISA_SET_AMX_BF16:
+	case ZYDIS_ISA_SET_AMX_INT8:
+	case ZYDIS_ISA_SET_AMX_TILE:
+	case ZYDIS_ISA_SET_AVX512BW_KOP:
+	case ZYDIS_ISA_SET_AVX512DQ_KOP:
+	case ZYDIS_ISA_SET_AVX512F_KOP:
+	case ZYDIS_ISA_SET_CET:
+	case ZYDIS_ISA_SET_ENQCMD:
+	case ZYDIS_ISA_SET_FMA4:
+	case ZYDIS_ISA_SET_HRESET:
+	case ZYDIS_ISA_SET_KEYLOCKER:
+	case ZYDIS_ISA_SET_KEYLOCKER_WIDE:
+	case ZYDIS_ISA_SET_MCOMMIT:
+	case ZYDIS_ISA_SET_MONITORX:
+	case ZYDIS_ISA_SET_PADLOCK_ACE:
+	case ZYDIS_ISA_SET_PADLOCK_PHE:
+	case ZYDIS_ISA_SET_PADLOCK_PMM:
+	case ZYDIS_ISA_SET_PADLOCK_RNG:
+	case ZYDIS_ISA_SET_PCONFIG:
+	case ZYDIS_ISA_SET_PKU:
+	case ZYDIS_ISA_SET_PT:
+	case ZYDIS_ISA_SET_RDPRU:
+	case ZYDIS_ISA_SET_RTM:
+	case ZYDIS_ISA_SET_SERIALIZE:
+	case ZYDIS_ISA_SET_SGX:
+	case ZYDIS_ISA_SET_SGX_ENCLV:
+	case ZYDIS_ISA_SET_SMX:
+	case ZYDIS_ISA_SET_SNP:
+	case ZYDIS_ISA_SET_TDX:
+	case ZYDIS_ISA_SET_TSX_LDTRK:
+	case ZYDIS_ISA_SET_UINTR:
+	case ZYDIS_ISA_SET_VMFUNC:
+	case ZYDIS_ISA_SET_WAITPKG:
+	case ZYDIS_ISA_SET_KNCV:
+	case ZYDIS_ISA_SET_KNCE:
+	case ZYDIS_ISA_SET_KNC_MISC:
+		return true;
+	case ZYDIS_ISA_SET_VTX:
+		return z->mnemonic != ZYDIS_MNEMONIC_VMCALL;
+	case ZYDIS_ISA_SET_SVM:
+		return z->mnemonic != ZYDIS_MNEMONIC_VMMCALL;
+	default:
+		return false;
+	}
+}
+
+/* Our mnemonic and the one of Zydis where they are not the same word; * stands for any ending. */
+static const char *const aliases[][2] = {
+	{ "jcc", "j*" }, { "setcc", "set*" }, { "cmovcc", "cmov*" }, { "movs", "movs*" },
+	{ "cmps", "cmps*" }, { "stos", "stos*" }, { "lods", "lods*" }, { "scas", "scas*" },
+	{ "ins", "ins*" }, { "outs", "outs*" }, { "mov_sreg", "mov" }, { "mov_cr", "mov" },
+	{ "mov_dr", "mov" }, { "push_sreg", "push" }, { "pop_sreg", "pop" }, { "pusha", "pusha*" },
+	{ "popa", "popa*" }, { "pushf", "pushf*" }, { "popf", "popf*" }, { "cbw", "cbw" },
+	{ "cbw", "cwde" }, { "cbw", "cdqe" }, { "cwd", "cwd" }, { "cwd", "cdq" }, { "cwd", "cqo" },
+	{ "iret", "iret*" }, { "jcxz", "j*cxz" }, { "cmpxchg8b", "cmpxchg*b" },
+	{ "call_far", "call" }, { "jmp_far", "jmp" }, { "ret_far", "ret" },
+	{ "prefetch", "prefetch*" }, { "fxsave", "fxsave64" }, { "fxrstor", "fxrstor64" },
+	{ "xsave", "xsave64" }, { "xrstor", "xrstor64" }, { "xsaveopt", "xsaveopt64" },
+	{ "xsavec", "xsavec64" }, { "xsaves", "xsaves64" }, { "xrstors", "xrstors64" },
+	{ "sysret", "sysret*" }, 
+	{ "fcom2", "fcom" }, { "fcomp3", "fcomp" }, { "fcomp5", "fcomp" }, { "fxch4", "fxch" },
+	{ "fxch7", "fxch" }, { "fstp8", "fstp" }, { "fstp9", "fstp" },
+	{ "wbnoinvd", "wbinvd" }, { "xchg", "pause" }, /* F3 41 90, as the hardware has it */
+	{ "fneni", "feni8087_nop" }, { "fndisi", "fdisi8087_nop" }, { "fnsetpm", "fsetpm287_nop" },
+};
+
+static bool glob(const char *pattern, const char *s)
+{
+	const char *star = strchr(pattern, '*');
+
+	if (!star)
+		return !strcmp(pattern, s);
+	size_t tail = strlen(star + 1), n = strlen(s);
+
+	return !strncmp(pattern, s, star - pattern) && n >= tail && !strcmp(s + n - tail, star + 1);
+}
+
+static bool same_mnemonic(const char *ours, const char *theirs)
+{
+	if (!strcmp(ours, theirs))
+		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(aliases); i++)
+		if (!strcmp(ours, aliases[i][0]) && glob(aliases[i][1], theirs))
+			return true;
+	return false;
+}
+
+/* Number of a GPR of any width, R_PC for rIP, R_ZERO for none. */
+static int reg_number(ZydisRegister reg)
+{
+	if (reg == ZYDIS_REGISTER_NONE)
+		return R_ZERO;
+	if (reg == ZYDIS_REGISTER_RIP || reg == ZYDIS_REGISTER_EIP)
+		return R_PC;
+	return ZydisRegisterGetId(reg);
+}
+
+static int seg_number(const ZydisDecodedOperand *o, unsigned bits)
+{
+	static const int map[] = { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS };
+	int n = ZydisRegisterGetId(o->mem.segment);
+
+	if (o->mem.segment == ZYDIS_REGISTER_NONE || n < 0 || n > 5)
+		return SEG_NONE;
+	return bits == 64 && map[n] < SEG_FS ? SEG_NONE : map[n];
+}
+
+static bool same_address(const struct insn *in, uint64_t moffs)
+{
+	unsigned unused = in->flags & INSN_A64 ? 0 : in->flags & INSN_A32 ? 32 : 48;
+
+	return moffs << unused == in->imm << unused;
+}
+
+static const char *compare_mem(const struct insn *in, const ZydisDecodedOperand *o, unsigned bits)
+{
+	bool vsib = o->mem.type == ZYDIS_MEMOP_TYPE_VSIB;
+	int base = reg_number(o->mem.base), index = vsib ? R_ZERO : reg_number(o->mem.index);
+	unsigned scale = o->mem.scale ? __builtin_ctz(o->mem.scale) : 0;
+
+	if (op_encs[in->op].mem == MEM_MOFFS)
+		return same_address(in, o->mem.disp.value) ? NULL : "moffs";
+	if (op_encs[in->op].mem == MEM_BX)
+		index = R_ZERO;
+	/* Zydis takes base 101 with mod 00 for R13D under 67 and VEX.B; it is no base. */
+	if (in->base == R_OFF(R_ZERO) && o->mem.base == ZYDIS_REGISTER_R13D)
+		base = R_ZERO;
+	if (in->base != R_OFF(base))
+		return "base";
+	if (in->index != R_OFF(index))
+		return "index";
+	if (vsib && in->vidx != ZydisRegisterGetId(o->mem.index))
+		return "vector index";
+	if ((vsib || index != R_ZERO) && in->scale != scale)
+		return "scale";
+	if (in->disp != o->mem.disp.value)
+		return "displacement";
+	if (o->mem.type != ZYDIS_MEMOP_TYPE_AGEN && in->seg != seg_number(o, bits))
+		return "segment";
+	return NULL;
+}
+
+/* The operand sizes are meant differently where there is no GPR operand. */
+static bool size_comparable(const struct insn *in)
+{
+	const struct op_desc *op = &op_descs[in->op];
+
+	if (op->cls != OPC_INT && op->cls != OPC_SYS && op->cls != OPC_BMI)
+		return false;
+	/* Zydis calls the operand of branches and of INS, OUTS by other names. */
+	if (op->attr & (OPA_BRANCH | OPA_REP))
+		return false;
+	switch (op_encs[in->op].osz) {
+	case OSZ_V:
+	case OSZ_Z:
+	case OSZ_Y:
+		return op->mn != MN_NOP;
+	case OSZ_B:
+		return insn_mem_size(in);
+	default:
+		return false;
+	}
+}
+
+/* Where Zydis knows no 32-bit minimum. */
+static unsigned zydis_size(const struct insn *in, const ZydisDecodedInstruction *z)
+{
+	return op_encs[in->op].osz == OSZ_Y ? MAX(z->operand_width, 32) : z->operand_width;
+}
+
+static const char *compare_operands(const struct insn *in, const ZydisDecodedInstruction *z,
+				    const ZydisDecodedOperand *ops, unsigned bits)
+{
+	const ZydisDecodedOperand *mem = NULL;
+
+	for (unsigned i = 0; i < z->operand_count && !mem; i++)
+		if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		    (i < z->operand_count_visible || op_encs[in->op].mem > MEM_VSIB))
+			mem = &ops[i];
+	if (op_encs[in->op].mem == MEM_SI && mem && mem[0].mem.base != ZYDIS_REGISTER_NONE &&
+	    ZydisRegisterGetId(mem->mem.base) == RDI)
+		for (mem++; mem->type != ZYDIS_OPERAND_TYPE_MEMORY; mem++)
+			;
+	if (op_encs[in->op].mem != MEM_AX && !mem != !(in->flags & INSN_MEM))
+		return "memory operand or not";
+	if (size_comparable(in) && in->opsize * 8 != zydis_size(in, z))
+		return "operand size";
+	if (z->address_width != (in->flags & INSN_A16 ? 16 : in->flags & INSN_A32 ? 32 : 64))
+		return "address size";
+	return mem ? compare_mem(in, mem, bits) : NULL;
+}
+
+static const char *compare_one(struct ctx *c, unsigned mode, const uint8_t *b, size_t avail,
+			       const char **name)
+{
+	ZydisDecodedInstruction z;
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	struct insn in;
+	unsigned bits = bits_of(mode);
+	int len = decode_insn(b, avail, bits, &in);
+	bool ok = ZYAN_SUCCESS(ZydisDecoderDecodeFull(&c->dec[mode], b, avail, &z, ops));
+
+	c->compared++;
+	*name = len > 0 ? op_descs[in.op].name : ok ? ZydisMnemonicGetString(z.mnemonic) : "-";
+	if (len <= 0 && !ok)
+		return NULL;
+	if (len <= 0)
+		return set_unsupported(&z) ? NULL : "we refuse";
+	if (!ok)
+		return "only we accept";
+	c->valid++;
+	if (!same_mnemonic(*name, ZydisMnemonicGetString(z.mnemonic)))
+		return ZydisMnemonicGetString(z.mnemonic);
+	if (len != z.length)
+		return "length";
+	return compare_operands(&in, &z, ops, bits);
+}
+
+static void record(struct ctx *c, unsigned mode, const uint8_t *b, const char *name,
+		   const char *why)
+{
+	char what[80];
+	unsigned i;
+
+	snprintf(what, sizeof(what), "%s: %s (%u bit)", name, why, bits_of(mode));
+	for (i = 0; i < c->nr_kinds && strcmp(what, c->kinds[i].what); i++)
+		;
+	if (i < c->nr_kinds) {
+		c->kinds[i].count++;
+		return;
+	}
+	print_error("%-40s", what);
+	for (unsigned k = 0; k < 15; k++)
+		print_error(" %02x", b[k]);
+	print_error("\n");
+	if (c->nr_kinds < MAX_KINDS) {
+		snprintf(c->kinds[c->nr_kinds].what, sizeof(what), "%s", what);
+		c->kinds[c->nr_kinds++].count = 1;
+	}
+}
+
+static void check(struct ctx *c, unsigned mode, const uint8_t *b)
+{
+	const char *name, *why = compare_one(c, mode, b, 15, &name);
+
+	if (why)
+		record(c, mode, b, name, why);
+}
+
+/* Every opcode and ModRM byte of the legacy maps behind these prefixes. */
+static void test_legacy_walk(void **state)
+{
+	static const char *const prefixes[] = {
+		"", "\x66", "\xf3", "\xf2", "\x67", "\xf0", "\x66\xf3", "\xf2\x66", "\x64",
+		"\x48", "\x41", "\x44", "\x66\x48", "\xf3\x48", "\xf2\x4f", "\xf0\x48", "\x40",
+		"\x26\x66", "\xf2\xf3", "\x48\x66",
+	};
+	static const char *const maps[] = { "", "\x0f", "\x0f\x38", "\x0f\x3a" };
+	struct ctx *c = *state;
+	uint8_t b[15];
+
+	for (unsigned n = 0; n < ARRAY_SIZE(prefixes) * 4 * 65536; n++) {
+		const char *p = prefixes[n >> 18], *m = maps[n >> 16 & 3];
+		size_t at = 0;
+
+		for (unsigned i = 0; i < sizeof(b); i++)
+			b[i] = 0x11 * i + 0x24;
+		while (*p)
+			b[at++] = *p++;
+		while (*m)
+			b[at++] = *m++;
+		b[at++] = n >> 8;
+		b[at] = n;
+		for (unsigned mode = 0; mode < 3; mode++)
+			check(c, mode, b);
+	}
+	assert_int_equal(c->nr_kinds, 0);
+}
+
+/* Every opcode of the VEX maps with all pp, L, W, with vvvv free and used, and ModRM samples. */
+static void test_vex_walk(void **state)
+{
+	static const uint8_t rxb[] = { 0xe0, 0xc0, 0x60, 0xa0 };
+	struct ctx *c = *state;
+	uint8_t b[15];
+
+	for (unsigned n = 0; n < 1u << 23; n++) {
+		unsigned modrm = n & 63, rest = n >> 22;
+
+		for (unsigned i = 0; i < sizeof(b); i++)
+			b[i] = 0x11 * i + 0x24;
+		b[0] = 0xc4;
+		b[1] = rxb[n >> 20 & 3] | ((n >> 18 & 3) + (rest ? 1 : 0));
+		b[2] = (n >> 14 & 15) << 4 >> 4;
+		b[2] = (n & 0x4000 ? 0x80 : 0) | (n & 0x8000 ? 0x78 : 0x50) | (n >> 16 & 3) |
+		       (rest ? 4 : 0);
+		b[3] = n >> 6;
+		/* mod 0 and 3 alternate with every register */
+		b[4] = (modrm & 0x38) | (modrm & 1 ? 0xc0 : 0) | (modrm & 6);
+		for (unsigned mode = 0; mode < 3; mode++)
+			check(c, mode, b);
+	}
+	assert_int_equal(c->nr_kinds, 0);
+}
+
+static void test_generated(void **state)
+{
+	struct ctx *c = *state;
+	struct rng r = { 2 };
+	uint8_t b[15];
+
+	for (unsigned n = 0; n < 60; n++)
+		for (unsigned op = 1; op < OP_NR; op++)
+			for (unsigned mode = 0; mode < 3; mode++)
+				if (insn_gen(op, bits_of(mode), 0, &r, b))
+					check(c, mode, b);
+	assert_int_equal(c->nr_kinds, 0);
+}
+
+static void test_random_bytes(void **state)
+{
+	struct ctx *c = *state;
+	struct rng r = { 3 };
+
+	for (unsigned n = 0; n < 1000000; n++) {
+		uint64_t v[2] = { rng_u64(&r), rng_u64(&r) };
+
+		for (unsigned mode = 0; mode < 3; mode++)
+			check(c, mode, (uint8_t *)v);
+	}
+	assert_int_equal(c->nr_kinds, 0);
+	assert_true(c->valid > c->compared / 4);
+}
+
+static int setup(void **state)
+{
+	static struct ctx c;
+	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16,
+						  ZYDIS_MACHINE_MODE_LEGACY_32,
+						  ZYDIS_MACHINE_MODE_LONG_64 };
+	static const ZydisStackWidth stacks[] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
+						  ZYDIS_STACK_WIDTH_64 };
+
+	memset(&c, 0, sizeof(c));
+	for (unsigned i = 0; i < 3; i++) {
+		ZydisDecoderInit(&c.dec[i], modes[i], stacks[i]);
+		ZydisDecoderEnableMode(&c.dec[i], ZYDIS_DECODER_MODE_AMD_BRANCHES, ZYAN_TRUE);
+		ZydisDecoderEnableMode(&c.dec[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&c.dec[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&c.dec[i], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&c.dec[i], ZYDIS_DECODER_MODE_WBNOINVD, ZYAN_TRUE);
+	}
+	*state = &c;
+	return 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_generated, setup),
+		cmocka_unit_test_setup(test_legacy_walk, setup),
+		cmocka_unit_test_setup(test_vex_walk, setup),
+		cmocka_unit_test_setup(test_random_bytes, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
