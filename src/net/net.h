@@ -31,17 +31,23 @@ struct net_nic {
 	 * stops reading until net_rx_ready(). */
 	bool (*receive)(struct net_nic *, const struct iovec *, unsigned n);
 	void (*link)(struct net_nic *, bool up);
+	void (*writable)(struct net_nic *); /* net_send() works again after -EAGAIN */
 };
 
 /* Opens the end of node (CONF_NETDEV: tap, user). NULL with e set on failure. */
 struct net_end *net_open(struct loop *, struct conf_node *node, struct err *e);
 struct net_end *net_close(struct net_end *);
+/* One NIC an end; NULL detaches. -EBUSY when taken. Loop's thread. */
 int net_attach(struct net_end *, struct net_nic *, struct err *e);
-/* Sends one frame (header first). Bytes sent, or -EAGAIN (full: try when writable), or -errno. Loop's thread. */
+/*
+ * Sends one frame (header first). Bytes sent, or -EAGAIN (full: again after writable()), or -errno:
+ * the frame is lost, as on a wire. Never half a frame. Loop's thread.
+ */
 ssize_t net_send(struct net_end *, const struct iovec *, unsigned n);
 /* The guest has receive buffers (again). Any thread. */
 void net_rx_ready(struct net_end *);
 uint32_t net_offloads(const struct net_end *);	    /* what the end supports */
 int net_set_offload(struct net_end *, uint32_t guest); /* what the guest can receive */
+bool net_link_up(const struct net_end *);
 
 #endif
