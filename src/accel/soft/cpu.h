@@ -12,6 +12,7 @@
 
 #include "accel/soft/decode/insn.h"
 #include "base/base.h"
+#include "base/log.h"
 #include "core/vcpu.h"
 #include "isa/x86/cpu_state.h"
 #include "isa/x86/x86.h"
@@ -20,7 +21,6 @@
 struct map;
 struct ram_block;
 struct soft_vm;
-struct x86_cpu_model;
 
 /*
  * Status flags as the host's LAHF and SETO give them: AH in bits 15:8 (SF ZF 0 AF 0 PF 1 CF),
@@ -92,7 +92,6 @@ struct soft_cpu {
 		uint32_t error;
 	} fault;
 
-	const struct x86_cpu_model *model; /* what cpu_has() asks; set before anything runs */
 	struct soft_vm *vm; /* shared between the VM's vCPUs: CPU model, stop-the-world lock */
 	struct soft_tlb tlbs[TLB_PRIVS];
 	struct block_cache *blocks;
@@ -122,6 +121,8 @@ struct soft_cpu {
 	bool in_guest, exclusive;
 	/* debug.c */
 	uint64_t dr6_pending; /* hits of data breakpoints by the current instruction */
+	struct log_limit msr_log; /* msr.c: unknown registers */
+	bool no_step;	      /* the instruction took its single-step trap along (INT n) */
 };
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)
@@ -246,6 +247,8 @@ void fpu_sync_in(struct soft_cpu *);
 struct fpu *fpu_new(struct soft_cpu *, struct err *e);
 struct fpu *fpu_free(struct fpu *); /* returns NULL */
 
+/* CPUID as the guest sees it: the model and what the board puts in. */
+void cpu_cpuid(struct soft_cpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 /* Whether the CPU model shows a feature (enum x86_feature). */
 bool cpu_has(const struct soft_cpu *, unsigned feature);
 

@@ -63,6 +63,7 @@ struct cpu_state {
 	uint64_t mtrr_def_type, mtrr_fixed[11];
 	uint64_t mtrr_base[X86_NR_MTRR_VAR], mtrr_mask[X86_NR_MTRR_VAR];
 	uint64_t mcg_status, mcg_ctl, mc_ctl[4], mc_status[4], mc_addr[4], mc_misc[4];
+	uint64_t amd_hwcr, amd_syscfg, amd_de_cfg, amd_top_mem[2];
 	/* what is in flight */
 	uint8_t mp_state;
 	bool sti_shadow, mov_ss_shadow, nmi_masked, in_smm;
