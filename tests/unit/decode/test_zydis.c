@@ -76,6 +76,8 @@ static bool set_unsupported(const ZydisDecodedInstruction *z)
 	case ZYDIS_ISA_SET_PADLOCK_RNG:
 	case ZYDIS_ISA_SET_PCONFIG:
 	case ZYDIS_ISA_SET_PKU:
+	case ZYDIS_ISA_SET_PREFETCH_NOP: /* 0F 0D with a register: #UD on AMD */
+	case ZYDIS_ISA_SET_CLZERO: /* with F2 or F3, as the hardware has it */
 	case ZYDIS_ISA_SET_PT:
 	case ZYDIS_ISA_SET_RDPRU:
 	case ZYDIS_ISA_SET_RTM:
@@ -180,9 +182,9 @@ static const char *compare_mem(const struct insn *in, const ZydisDecodedOperand 
 		return same_address(in, o->mem.disp.value) ? NULL : "moffs";
 	if (op_encs[in->op].mem == MEM_BX)
 		index = R_ZERO;
-	/* Zydis takes base 101 with mod 00 for R13D under 67 and VEX.B; it is no base. */
+	/* Zydis takes base 101 with mod 00 for R13D under 67 and VEX.B; it is disp32 without base. */
 	if (in->base == R_OFF(R_ZERO) && o->mem.base == ZYDIS_REGISTER_R13D)
-		base = R_ZERO;
+		return NULL;
 	if (in->base != R_OFF(base))
 		return "base";
 	if (in->index != R_OFF(index))

@@ -20,7 +20,7 @@ VECTOR_CLASSES = {'SSE', 'AVX'}
 
 ATTRS = {'lock': 'LOCKABLE', 'no64': 'NO64', 'o64': 'ONLY64', 'd64': 'D64', 'f64': 'F64',
          'cpl0': 'CPL0', 'iopl': 'IOPL', 'branch': 'BRANCH', 'end': 'END', 'align': 'ALIGN',
-         'fp': 'MXCSR', 'rep': 'REP', 'pe': 'PE', 'nots': 'NOTSX', 'flcond': 'FLCOND'}
+         'fp': 'MXCSR', 'rep': 'REP', 'pe': 'PE', 'nots': 'NOTSX', 'flcond': 'FLCOND', 'ud3': 'UD3'}
 # Attributes that only this program looks at.
 LOCAL_ATTRS = {'modreg', 'unal', 'mem:bx', 'mem:ax', 'mem:di', 'novvvv'}
 

@@ -139,6 +139,7 @@ enum op_class {
 #define OPA_PE	     0x1000 /* #UD in real and virtual-8086 mode */
 #define OPA_NOTSX    0x2000 /* does not check CR0.TS (integer) */
 #define OPA_FLCOND   0x4000 /* a count of 0 leaves the flags as they are */
+#define OPA_UD3	     0x8000 /* #UD unless CPL 0 */
 
 struct op_desc {
 	const char *name; /* mnemonic in lower case */
