@@ -16,6 +16,7 @@ struct map {
 	uint64_t next_order;
 	struct map_listener *listeners;
 	struct map_view *_Atomic view;
+	_Atomic uint64_t generation; /* view's, readable without a section */
 	struct qsbr qsbr;
 	/* An unregistered thread took a view: replaced ones are kept until the end. */
 	atomic_bool pinned;
@@ -122,6 +123,7 @@ static void publish(struct map *m)
 	struct map_view *now = render(m, old->generation + 1);
 
 	atomic_store_explicit(&m->view, now, memory_order_seq_cst);
+	atomic_store(&m->generation, now->generation);
 	for (struct map_listener *l = m->listeners; l; l = l->next)
 		l->commit(l, old, now);
 	if (atomic_load(&m->pinned)) {
@@ -145,6 +147,7 @@ struct map *map_new(struct err *e)
 	pthread_mutexattr_destroy(&attr);
 	qsbr_init(&m->qsbr);
 	atomic_init(&m->view, render(m, 1));
+	atomic_init(&m->generation, 1);
 	return m;
 }
 
@@ -582,6 +585,35 @@ void mem_wrote(struct map *m, uint64_t gpa, uint64_t len)
 		ram_written(r->rb, off, run);
 		gpa += run;
 		len -= run;
+	}
+	qsbr_exit(&section);
+}
+
+uint64_t map_generation(const struct map *m)
+{
+	return atomic_load_explicit(&((struct map *)m)->generation, memory_order_acquire);
+}
+
+void mem_wrote_host(struct map *m, const void *host, uint64_t len)
+{
+	struct qsbr_section section;
+	const struct map_view *v;
+
+	if (!len)
+		return;
+	qsbr_enter(&m->qsbr, &section);
+	v = current_view(m);
+	for (size_t i = 0; i < v->n[MAP_MEM]; i++) {
+		const struct map_region *r = v->range[MAP_MEM][i].region;
+		uint64_t off;
+
+		if (r->kind != MAP_RAM)
+			continue;
+		off = (uint64_t)((uintptr_t)host - (uintptr_t)r->rb->host);
+		if (off >= r->rb->size || len > r->rb->size - off)
+			continue;
+		ram_written(r->rb, off, len);
+		break;
 	}
 	qsbr_exit(&section);
 }

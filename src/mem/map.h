@@ -132,5 +132,9 @@ int mem_write(struct map *, uint64_t gpa, const void *from, uint64_t len) MUST_C
  */
 void *mem_view(struct map *, uint64_t gpa, uint64_t len, bool write, uint64_t *run);
 void mem_wrote(struct map *, uint64_t gpa, uint64_t len);
+/* The same for [host, host + len) inside one window that mem_view() gave, by its host address. */
+void mem_wrote_host(struct map *, const void *host, uint64_t len);
+/* Changes with each new view: who keeps what mem_view() gave asks again after a change. Any thread. */
+uint64_t map_generation(const struct map *);
 
 #endif

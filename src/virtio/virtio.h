@@ -37,7 +37,11 @@ struct vq_chain {
 	uint32_t seq;	 /* order of pops, for IN_ORDER */
 	unsigned out_n, in_n;	  /* device-readable, then device-writable entries of iov */
 	uint64_t out_len, in_len; /* bytes */
-	struct iovec *iov;	  /* room for VQ_MAX_SEGS, the caller's */
+	/*
+	 * Room for VQ_MAX_SEGS, the caller's. vq_push() reads it again to tell the code watch of
+	 * RAM what was written, so the device leaves it as it is until then.
+	 */
+	struct iovec *iov;
 };
 
 /* The device side of one type. All calls under the device lock of the transport. */
@@ -68,11 +72,14 @@ struct virtio {
 	uint8_t cfg[256];
 	uint8_t cfg_wmask[256]; /* bits of cfg the driver may write */
 	/* the transport's */
-	struct vq *vqs; /* nr_vqs */
-	uint64_t features;  /* negotiated; frozen at FEATURES_OK */
-	uint8_t status;
-	bool broken, started;
-	atomic_uint cfg_generation;
+	struct vq *vqs;	      /* nr_vqs */
+	uint64_t ring_features; /* transport and ring bits offered besides the type's */
+	uint64_t driver_features; /* what the driver has written so far */
+	uint64_t features;    /* negotiated; frozen at FEATURES_OK */
+	uint8_t status;	      /* without NEEDS_RESET, which is `broken` */
+	bool broken;	      /* any thread, atomic */
+	bool started;	      /* between type->start and ->stop */
+	uint32_t cfg_generation; /* any thread, atomic */
 	/* interrupt: n = queue number, or -1 for configuration. Any thread. */
 	void (*notify)(struct virtio *, int n);
 };
@@ -82,7 +89,10 @@ static inline bool virtio_has(const struct virtio *v, unsigned bit)
 	return v->features >> bit & 1;
 }
 
-/* The configuration space changed on the device's initiative: generation, interrupt. Any thread. */
+/*
+ * The configuration space changed on the device's initiative: generation, interrupt. The device
+ * changes cfg[] and calls this under dev->lock.
+ */
 void virtio_cfg_changed(struct virtio *);
 /* The driver broke the specification: NEEDS_RESET, queues stop. Any thread. */
 void virtio_break(struct virtio *, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -90,6 +100,7 @@ void virtio_break(struct virtio *, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct vq *virtio_vq(struct virtio *, unsigned n);
 unsigned vq_index(const struct vq *);
 bool vq_enabled(const struct vq *);
+uint16_t vq_ring_size(const struct vq *); /* as the driver chose it, <= virtio.vq_size */
 
 /*
  * Takes the next available chain; chain->iov must have room for VQ_MAX_SEGS entries.
@@ -103,7 +114,11 @@ void vq_unpop(struct vq *, const struct vq_chain *);
 void vq_push(struct vq *, const struct vq_chain *, uint32_t written);
 /* Interrupts the driver if it wants that (EVENT_IDX, suppression flags); after one or more pushes. */
 void vq_notify(struct vq *);
-/* Whether the driver should kick; enabling returns true when the ring has become non-empty. */
+/*
+ * Whether the driver should kick; enabling returns true when the ring has become non-empty. Kicks
+ * start enabled; while they are, a driver with EVENT_IDX is asked for one whenever vq_pop() or
+ * vq_empty() has found the ring empty. So a device pops until it gets 0, or comes back by itself.
+ */
 void vq_disable_kick(struct vq *);
 bool vq_enable_kick(struct vq *);
 bool vq_empty(struct vq *);
