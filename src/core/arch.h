@@ -8,6 +8,7 @@
 #define CORE_ARCH_H
 
 #include "base/base.h"
+#include "core/irq.h"
 
 struct conf_node;
 struct vcpu;
@@ -35,6 +36,12 @@ void arch_board_fini(struct vm *vm);
  * firmware tables and images (again) into RAM and the boot CPU at their entry.
  */
 int arch_board_boot(struct vm *vm, struct err *e) MUST_CHECK;
+
+/*
+ * A legacy interrupt line (ISA: 0..15) for one source: a shared line is up while any source holds
+ * it up. Unconnected when the machine has no such lines.
+ */
+struct irq arch_isa_irq(struct vm *vm, unsigned line);
 
 /*
  * Opens the back end that node (CONF_DRIVE, CONF_NETDEV, CONF_CHARDEV, CONF_OBJECT) describes and

@@ -65,6 +65,8 @@ struct vcpu {
 	_Atomic uint32_t events;
 	_Atomic uint32_t sipi_vector;
 	_Atomic uint64_t deadline_ns; /* CLOCK_MONOTONIC for ops->timer; UINT64_MAX = none */
+	/* Guest TSC = host TSC + this. The engine keeps it (IA32_TSC and TSC_ADJUST writes). */
+	_Atomic uint64_t tsc_offset;
 	const struct vcpu_ops *ops;
 	void *ops_opaque;
 	void *engine; /* the engine's own struct */

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Interrupt lines of the q35 board: ISA lines, PCI pins through PIRQs, and messages.
+ * ICH9 datasheet 5.9 and 13.1 (PIRQx_ROUT); Intel SDM vol. 3, 10.11 (MSI).
+ *
+ * Threads: any; one lock around the counting, then PIC and IOAPIC under theirs.
+ */
+#include "base/base.h"
+#include "arch/x86/board.h"
+
+#define PIRQ_GSI	16u
+#define PIRQ_OFF	0x80u
+#define IOAPIC_PIT_PIN	2u
+
+void gsi_init(struct x86_board *b)
+{
+	pthread_mutex_init(&b->gsi.lock, NULL);
+	for (unsigned i = 0; i < X86_NR_PIRQ; i++)
+		b->gsi.pirq_route[i] = PIRQ_OFF;
+}
+
+static bool pirq_up(const struct x86_gsi *g, unsigned pirq)
+{
+	return g->pirq_sources[pirq];
+}
+
+/* Under the lock: what the PIC's input n should see. */
+static void update_pic(struct x86_board *b, unsigned n)
+{
+	struct x86_gsi *g = &b->gsi;
+	bool level = g->isa_sources[n];
+
+	for (unsigned i = 0; i < X86_NR_PIRQ; i++)
+		if (g->pirq_route[i] == n && pirq_up(g, i))
+			level = true;
+	if (level == (g->pic_level >> n & 1))
+		return;
+	g->pic_level = (uint16_t)(g->pic_level ^ 1u << n);
+	if (b->pic)
+		pic_dev_set(b->pic, n, level);
+}
+
+static void set_isa(void *opaque, int n, int level)
+{
+	struct x86_board *b = opaque;
+	struct x86_gsi *g = &b->gsi;
+	unsigned line = (unsigned)n & 15, source = (unsigned)n >> 4 & 31;
+	uint32_t was;
+
+	pthread_mutex_lock(&g->lock);
+	was = g->isa_sources[line];
+	if (level)
+		g->isa_sources[line] |= BIT32(source);
+	else
+		g->isa_sources[line] &= ~BIT32(source);
+	update_pic(b, line);
+	if (b->ioapic && !was != !g->isa_sources[line])
+		ioapic_dev_set(b->ioapic, line ? line : IOAPIC_PIT_PIN, g->isa_sources[line] != 0);
+	pthread_mutex_unlock(&g->lock);
+}
+
+struct irq gsi_isa_line(struct x86_board *b, unsigned isa_irq)
+{
+	unsigned source = b->next_source++ & 31;
+
+	return (struct irq){.set = set_isa, .opaque = b, .n = (int)(source << 4 | (isa_irq & 15))};
+}
+
+unsigned gsi_pci_pirq(unsigned slot, unsigned pin)
+{
+	/* Slots 0 to 24 take PIRQ E to H in turns; the chipset's own from 25 on A to D. */
+	return ((slot + pin) & 3) + (slot < 25 ? 4 : 0);
+}
+
+void gsi_pci_intx(void *opaque, uint8_t devfn, unsigned pin, int level)
+{
+	struct x86_board *b = opaque;
+	struct x86_gsi *g = &b->gsi;
+	unsigned pirq = gsi_pci_pirq(devfn >> 3, pin & 3);
+	uint8_t bit = (uint8_t)(1u << (pin & 3));
+	bool was;
+
+	pthread_mutex_lock(&g->lock);
+	if (!level == !(g->pin_level[devfn] & bit)) {
+		pthread_mutex_unlock(&g->lock);
+		return;
+	}
+	was = pirq_up(g, pirq);
+	g->pin_level[devfn] ^= bit;
+	g->pirq_sources[pirq] = (uint16_t)(g->pirq_sources[pirq] + (level ? 1 : -1));
+	if (pirq_up(g, pirq) != was) {
+		if (g->pirq_route[pirq] < 16)
+			update_pic(b, g->pirq_route[pirq]);
+		if (b->ioapic)
+			ioapic_dev_set(b->ioapic, PIRQ_GSI + pirq, pirq_up(g, pirq));
+	}
+	pthread_mutex_unlock(&g->lock);
+}
+
+void gsi_set_pirq_route(struct x86_board *b, unsigned pirq, uint8_t route)
+{
+	struct x86_gsi *g = &b->gsi;
+	uint8_t old;
+
+	pthread_mutex_lock(&g->lock);
+	old = g->pirq_route[pirq];
+	/* 0, 1, 2, 8 and 13 are reserved: no routing, as with the enable bit set. */
+	if ((route & PIRQ_OFF) || !(0xdef8u >> (route & 15) & 1))
+		route = PIRQ_OFF;
+	else
+		route &= 15;
+	g->pirq_route[pirq] = route;
+	if (old < 16)
+		update_pic(b, old);
+	if (route < 16)
+		update_pic(b, route);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void x86_msi_send(void *opaque, const struct msi *msi)
+{
+	struct x86_board *b = opaque;
+	uint32_t dest = msi->addr >> 12 & 0xff;
+	struct apic_msg m = {
+		.dest = dest == 0xff ? APIC_DEST_ALL : dest,
+		.vector = msi->data & 0xff,
+		.mode = msi->data >> 8 & 7,
+		.logical = msi->addr >> 2 & 1,
+		/* Level-triggered messages exist for bridges of lines only: an edge each time. */
+		.level = false,
+	};
+
+	if (msi->addr >> 20 != 0xfee)
+		return; /* a memory write like any other: devices may not DMA by interrupt */
+	apic_bus_send(&b->bus, &m);
+}

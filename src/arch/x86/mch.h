@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Q35 memory controller hub and ICH9 LPC bridge. See mch.c, lpc.c. */
+#ifndef ARCH_X86_MCH_H
+#define ARCH_X86_MCH_H
+
+#include "base/base.h"
+#include "arch/x86/board.h"
+
+#define ECAM_BASE  0xb0000000u
+#define ECAM_SIZE  MIB(256)
+#define PM_BASE	   0x600u
+#define RCBA_BASE  0xfed1c000u
+
+struct mch {
+	struct pci_dev p;
+	struct x86_board *board;
+	struct map_region ecam, cf8;
+	uint32_t config_address;
+};
+extern const struct dev_type mch_type;
+/* Sets what a firmware would: ECAM at ECAM_BASE. */
+void mch_firmware_defaults(struct mch *);
+
+struct lpc {
+	struct pci_dev p;
+	struct x86_board *board;
+	uint8_t reset_control;
+};
+extern const struct dev_type lpc_type;
+/* PMBASE, ACPI enable, PIRQ routing, as a firmware would. */
+void lpc_firmware_defaults(struct lpc *);
+
+/* Port 0xcf9, which lies inside the PCI ports: reset control. */
+void lpc_reset_control_write(struct lpc *, uint8_t val);
+
+#endif

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ACPI fixed hardware of an ICH9: PM1 event and control, PM timer, GPE0, SMI registers, TCO as
+ * registers, and the APM ports. ACPI 6.4 chapter 4.8; ICH9 datasheet 13.8 and 13.9.
+ *
+ * Sleeping state S5 ends the machine; S3 and S4 are not offered by the tables and do nothing.
+ * The TCO watchdog keeps its registers and never runs: it shows itself halted.
+ *
+ * Threads: the chip is not locked; the device locks dev->lock (registers on vCPU threads, the
+ * carry of the timer and the button on the control loop).
+ */
+#include "base/base.h"
+#include "dev/acpi_pm.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "core/arch.h"
+#include "core/vm.h"
+
+#define PM1_STS 0x00u
+#define PM1_EN	0x02u
+#define PM1_CNT 0x04u
+#define PM_TMR	0x08u
+#define SMI_EN	0x30u
+#define SMI_STS 0x34u
+#define TCO	0x60u
+
+#define STS_TMR	   BIT32(0)
+#define STS_GBL	   BIT32(5)
+#define STS_PWRBTN BIT32(8)
+#define STS_WAK	   BIT32(15)
+#define PM1_STS_W1C 0xcf31u
+#define PM1_EN_MASK 0x4721u
+
+#define CNT_SCI_EN  BIT32(0)
+#define CNT_GBL_RLS BIT32(2)
+#define CNT_SLP_EN  BIT32(13)
+#define CNT_MASK    0x1c07u
+
+#define SMI_GBL	 BIT32(0)
+#define SMI_APMC BIT32(5)
+#define APM_ENABLE  0x02u
+#define APM_DISABLE 0x03u
+
+#define TCO1_STS     0x04u
+#define TCO2_STS     0x06u
+#define TCO1_CNT     0x08u
+#define TCO_TMR	     0x12u
+#define TCO1_CNT_HALT 0x08u /* in its high byte */
+
+static uint64_t pm_ticks(const struct acpi_pm *p, uint64_t now)
+{
+	return mul_div_u64(now > p->timer_ns ? now - p->timer_ns : 0, ACPI_PM_TIMER_HZ,
+			   NS_PER_SEC);
+}
+
+uint32_t acpi_pm_timer(const struct acpi_pm *p, uint64_t now)
+{
+	return (uint32_t)pm_ticks(p, now) & 0xffffff;
+}
+
+static void update_sci(struct acpi_pm *p)
+{
+	bool level = p->pm1_sts & p->pm1_en & PM1_EN_MASK;
+
+	for (unsigned i = 0; i < sizeof(p->gpe_sts); i++)
+		level |= (p->gpe_sts[i] & p->gpe_en[i]) != 0;
+	level = level && (p->pm1_cnt & CNT_SCI_EN);
+	if (level != p->level) {
+		p->level = level;
+		irq_set(&p->sci, level);
+	}
+}
+
+uint64_t acpi_pm_update(struct acpi_pm *p, uint64_t now)
+{
+	uint64_t ticks = pm_ticks(p, now);
+	uint32_t msb = (uint32_t)(ticks >> 23) & 1;
+
+	if (msb != p->timer_msb) {
+		p->timer_msb = msb;
+		p->pm1_sts |= STS_TMR;
+		update_sci(p);
+	}
+	if (!(p->pm1_en & STS_TMR))
+		return UINT64_MAX;
+	return p->timer_ns + 1 +
+	       mul_div_u64(((ticks >> 23) + 1) << 23, NS_PER_SEC, ACPI_PM_TIMER_HZ);
+}
+
+void acpi_pm_reset(struct acpi_pm *p, uint64_t now)
+{
+	p->pm1_sts = 0;
+	p->pm1_en = 0;
+	p->pm1_cnt = 0;
+	p->smi_en = 0;
+	p->smi_sts = 0;
+	memset(p->gpe_sts, 0, sizeof(p->gpe_sts));
+	memset(p->gpe_en, 0, sizeof(p->gpe_en));
+	memset(p->tco, 0, sizeof(p->tco));
+	st_le16(p->tco + TCO_TMR, 4);
+	p->tco[TCO1_CNT + 1] = TCO1_CNT_HALT;
+	p->apm_cnt = 0;
+	p->apm_sts = 0;
+	p->timer_ns = now;
+	p->timer_msb = 0;
+	update_sci(p);
+}
+
+static void go_to_sleep(struct acpi_pm *p, unsigned type)
+{
+	if ((type == ACPI_PM_S5_TYP || type == 7) && p->power_off)
+		p->power_off(p->opaque);
+}
+
+/* A byte of a register whose bits are cleared by ones. */
+static void w1c16(uint16_t *reg, unsigned byte, uint8_t val, uint16_t mask)
+{
+	*reg = (uint16_t)(*reg & ~((unsigned)val << (byte * 8) & mask));
+}
+
+static void set16(uint16_t *reg, unsigned byte, uint8_t val, uint16_t mask)
+{
+	unsigned v = (*reg & ~(0xffu << (byte * 8))) | (unsigned)val << (byte * 8);
+
+	*reg = (uint16_t)(v & mask);
+}
+
+static void write_cnt(struct acpi_pm *p, unsigned byte, uint8_t val)
+{
+	set16(&p->pm1_cnt, byte, val, CNT_MASK);
+	if (byte == 0 && (val & CNT_GBL_RLS))
+		p->smi_sts |= BIT32(2);
+	if (byte == 1 && (val & CNT_SLP_EN >> 8))
+		go_to_sleep(p, p->pm1_cnt >> 10 & 7);
+}
+
+static uint8_t tco_read(struct acpi_pm *p, unsigned off)
+{
+	return p->tco[off];
+}
+
+static void tco_write(struct acpi_pm *p, unsigned off, uint8_t val)
+{
+	switch (off) {
+	case TCO1_STS:
+	case TCO1_STS + 1:
+	case TCO2_STS:
+	case TCO2_STS + 1:
+		p->tco[off] &= (uint8_t)~val;
+		break;
+	case TCO1_CNT + 1:
+		p->tco[off] = val | TCO1_CNT_HALT;
+		break;
+	default:
+		p->tco[off] = val;
+	}
+}
+
+static uint8_t read_gpe(const struct acpi_pm *p, unsigned off)
+{
+	return off < 8 ? p->gpe_sts[off] : p->gpe_en[off - 8];
+}
+
+uint8_t acpi_pm_read(struct acpi_pm *p, unsigned off, uint64_t now)
+{
+	acpi_pm_update(p, now);
+	switch (off) {
+	case PM1_STS ... PM1_STS + 1:
+		return (uint8_t)(p->pm1_sts >> (off - PM1_STS) * 8);
+	case PM1_EN ... PM1_EN + 1:
+		return (uint8_t)(p->pm1_en >> (off - PM1_EN) * 8);
+	case PM1_CNT ... PM1_CNT + 1:
+		return (uint8_t)(p->pm1_cnt >> (off - PM1_CNT) * 8);
+	case PM_TMR ... PM_TMR + 3:
+		return (uint8_t)(acpi_pm_timer(p, now) >> (off - PM_TMR) * 8);
+	case ACPI_PM_GPE0_OFF ... ACPI_PM_GPE0_OFF + ACPI_PM_GPE0_LEN - 1:
+		return read_gpe(p, off - ACPI_PM_GPE0_OFF);
+	case SMI_EN ... SMI_EN + 3:
+		return (uint8_t)(p->smi_en >> (off - SMI_EN) * 8);
+	case SMI_STS ... SMI_STS + 3:
+		return (uint8_t)(p->smi_sts >> (off - SMI_STS) * 8);
+	case TCO ... TCO + 0x1f:
+		return tco_read(p, off - TCO);
+	default:
+		return 0;
+	}
+}
+
+void acpi_pm_write(struct acpi_pm *p, unsigned off, uint8_t val, uint64_t now)
+{
+	unsigned shift;
+
+	acpi_pm_update(p, now);
+	switch (off) {
+	case PM1_STS ... PM1_STS + 1:
+		w1c16(&p->pm1_sts, off - PM1_STS, val, PM1_STS_W1C);
+		break;
+	case PM1_EN ... PM1_EN + 1:
+		set16(&p->pm1_en, off - PM1_EN, val, PM1_EN_MASK);
+		break;
+	case PM1_CNT ... PM1_CNT + 1:
+		write_cnt(p, off - PM1_CNT, val);
+		break;
+	case ACPI_PM_GPE0_OFF ... ACPI_PM_GPE0_OFF + 7:
+		p->gpe_sts[off - ACPI_PM_GPE0_OFF] &= (uint8_t)~val;
+		break;
+	case ACPI_PM_GPE0_OFF + 8 ... ACPI_PM_GPE0_OFF + 15:
+		p->gpe_en[off - ACPI_PM_GPE0_OFF - 8] = val;
+		break;
+	case SMI_EN ... SMI_EN + 3:
+		shift = (off - SMI_EN) * 8;
+		p->smi_en = (p->smi_en & ~(0xffu << shift)) | (uint32_t)val << shift;
+		break;
+	case SMI_STS ... SMI_STS + 3:
+		p->smi_sts &= ~((uint32_t)val << (off - SMI_STS) * 8);
+		break;
+	case TCO ... TCO + 0x1f:
+		tco_write(p, off - TCO, val);
+		break;
+	default:
+		break;
+	}
+	update_sci(p);
+}
+
+void acpi_pm_apm_write(struct acpi_pm *p, unsigned off, uint8_t val)
+{
+	if (off) {
+		p->apm_sts = val;
+		return;
+	}
+	p->apm_cnt = val;
+	/* What a firmware's SMI handler would do; with one, its SMI comes on top. */
+	if (val == APM_ENABLE)
+		p->pm1_cnt |= CNT_SCI_EN;
+	else if (val == APM_DISABLE)
+		p->pm1_cnt &= (uint16_t)~CNT_SCI_EN;
+	update_sci(p);
+	if ((p->smi_en & (SMI_GBL | SMI_APMC)) == (SMI_GBL | SMI_APMC)) {
+		p->smi_sts |= SMI_APMC;
+		if (p->smi)
+			p->smi(p->opaque);
+	}
+}
+
+void acpi_pm_button(struct acpi_pm *p)
+{
+	p->pm1_sts |= STS_PWRBTN;
+	update_sci(p);
+}
+
+void acpi_pm_gpe(struct acpi_pm *p, unsigned n)
+{
+	if (n < sizeof(p->gpe_sts) * 8)
+		p->gpe_sts[n / 8] |= (uint8_t)(1u << n % 8);
+	update_sci(p);
+}
+
+static int pm_check(void *obj, struct err *e)
+{
+	struct acpi_pm *p = obj;
+
+	if ((p->pm1_en & ~PM1_EN_MASK) || (p->pm1_cnt & ~CNT_MASK) || p->timer_msb > 1)
+		return err_set(e, EINVAL, "acpi-pm: reserved register bits are set");
+	return 0;
+}
+
+#define S struct acpi_pm
+const struct state_desc acpi_pm_state = {
+	.name = "acpi-pm",
+	.struct_name = "acpi_pm",
+	.version = 1,
+	.post_load = pm_check,
+	.fields = (const struct state_field[]){
+		ST_HOST(S, sci), ST_HOST(S, power_off), ST_HOST(S, smi), ST_HOST(S, opaque),
+		ST_U16(S, pm1_sts), ST_U16(S, pm1_en), ST_U16(S, pm1_cnt), ST_U32(S, smi_en),
+		ST_U32(S, smi_sts), ST_U8A(S, gpe_sts), ST_U8A(S, gpe_en), ST_U8A(S, tco),
+		ST_U8(S, apm_cnt), ST_U8(S, apm_sts), ST_U64(S, timer_ns), ST_U32(S, timer_msb),
+		ST_BOOL(S, level), ST_END},
+};
+#undef S
+
+/* ---- the device ---- */
+
+/* Under dev->lock. */
+static void rearm(struct acpi_pm_dev *s, uint64_t now)
+{
+	uint64_t next = acpi_pm_update(&s->chip, now);
+
+	if (next != UINT64_MAX)
+		loop_arm(s->d.vm->loop, &s->timer, next);
+	else
+		loop_disarm(s->d.vm->loop, &s->timer);
+}
+
+static void timer_fired(struct loop_timer *t)
+{
+	struct acpi_pm_dev *s = container_of(t, struct acpi_pm_dev, timer);
+
+	pthread_mutex_lock(&s->d.lock);
+	rearm(s, clock_now_ns());
+	pthread_mutex_unlock(&s->d.lock);
+}
+
+/* Wider accesses are atomic: one time for all bytes. */
+static uint64_t pm_read(void *opaque, uint64_t off, unsigned size)
+{
+	struct acpi_pm_dev *s = opaque;
+	uint64_t now = clock_now_ns(), v = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		v |= (uint64_t)acpi_pm_read(&s->chip, (unsigned)off + i, now) << i * 8;
+	return v;
+}
+
+static void pm_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+	struct acpi_pm_dev *s = opaque;
+	uint64_t now = clock_now_ns();
+	bool timer_wanted = s->chip.pm1_en & STS_TMR;
+
+	for (unsigned i = 0; i < size; i++)
+		acpi_pm_write(&s->chip, (unsigned)off + i, (uint8_t)(val >> i * 8), now);
+	if (timer_wanted != (s->chip.pm1_en & STS_TMR))
+		rearm(s, now);
+}
+
+static uint64_t apm_read(void *opaque, uint64_t off, unsigned size)
+{
+	struct acpi_pm_dev *s = opaque;
+
+	return off ? s->chip.apm_sts : s->chip.apm_cnt;
+}
+
+static void apm_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+	struct acpi_pm_dev *s = opaque;
+
+	acpi_pm_apm_write(&s->chip, (unsigned)off, (uint8_t)val);
+}
+
+static const struct io_ops pm_ops = {pm_read, pm_write, 1, 4};
+static const struct io_ops apm_ops = {apm_read, apm_write, 1, 1};
+
+static void power_off(void *opaque)
+{
+	struct acpi_pm_dev *s = opaque;
+
+	vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_SHUTDOWN);
+}
+
+int acpi_pm_dev_place(struct acpi_pm_dev *s, uint16_t base, struct err *e)
+{
+	if (!base) {
+		if (s->region.added)
+			map_del(s->d.vm->map, &s->region);
+		return 0;
+	}
+	return map_move(s->d.vm->map, &s->region, base, e);
+}
+
+void acpi_pm_dev_acpi_mode(struct acpi_pm_dev *s)
+{
+	pthread_mutex_lock(&s->d.lock);
+	s->chip.pm1_cnt |= CNT_SCI_EN;
+	update_sci(&s->chip);
+	pthread_mutex_unlock(&s->d.lock);
+}
+
+void acpi_pm_dev_button(struct acpi_pm_dev *s)
+{
+	pthread_mutex_lock(&s->d.lock);
+	acpi_pm_button(&s->chip);
+	pthread_mutex_unlock(&s->d.lock);
+}
+
+static int dev_init(struct dev *d, struct err *e)
+{
+	struct acpi_pm_dev *s = container_of(d, struct acpi_pm_dev, d);
+
+	s->timer.fn = timer_fired;
+	s->chip.sci = arch_isa_irq(d->vm, 9);
+	s->chip.power_off = power_off;
+	s->chip.opaque = s;
+	acpi_pm_reset(&s->chip, clock_now_ns());
+	s->region = (struct map_region){.name = "acpi-pm", .space = MAP_PIO, .kind = MAP_IO,
+					.size = ACPI_PM_SIZE, .ops = &pm_ops, .opaque = s,
+					.lock = &d->lock};
+	s->apm = (struct map_region){.name = "apm", .space = MAP_PIO, .kind = MAP_IO,
+				     .addr = 0xb2, .size = 2, .ops = &apm_ops, .opaque = s,
+				     .lock = &d->lock};
+	return map_add(d->vm->map, &s->apm, e);
+}
+
+static void dev_fini(struct dev *d)
+{
+	struct acpi_pm_dev *s = container_of(d, struct acpi_pm_dev, d);
+
+	loop_disarm(d->vm->loop, &s->timer);
+	if (s->region.added)
+		map_del(d->vm->map, &s->region);
+	if (s->apm.added)
+		map_del(d->vm->map, &s->apm);
+}
+
+static void dev_reset(struct dev *d)
+{
+	struct acpi_pm_dev *s = container_of(d, struct acpi_pm_dev, d);
+
+	pthread_mutex_lock(&d->lock);
+	loop_disarm(d->vm->loop, &s->timer);
+	acpi_pm_reset(&s->chip, clock_now_ns());
+	pthread_mutex_unlock(&d->lock);
+}
+
+#define S struct acpi_pm_dev
+static const struct state_desc dev_state = {
+	.name = "acpi-pm-dev",
+	.struct_name = "acpi_pm_dev",
+	.version = 1,
+	.fields = (const struct state_field[]){ST_HOST(S, d), ST_SUB(S, chip, &acpi_pm_state),
+					       ST_HOST(S, timer), ST_HOST(S, region),
+					       ST_HOST(S, apm), ST_END},
+};
+#undef S
+
+const struct dev_type acpi_pm_dev_type = {
+	.name = "ich9-pm",
+	.bus = DEV_BUS_ISA,
+	.help = "ACPI power management registers",
+	.size = sizeof(struct acpi_pm_dev),
+	.state = &dev_state,
+	.internal = true,
+	.init = dev_init,
+	.fini = dev_fini,
+	.reset = dev_reset,
+};
