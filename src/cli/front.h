@@ -20,6 +20,9 @@ int front_start_take(struct vm_conf *conf);
 int run_main(int argc, char **argv);
 int qemu_main(int argc, char **argv);
 
+/* Reads hanok run's words into conf; *help = the user asked for help instead. */
+int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struct err *e) MUST_CHECK;
+
 /* Fills conf->uuid from its text form. */
 int front_parse_uuid(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
 /* "4" or "cpus=4,sockets=1,cores=4,threads=1,maxcpus=4": fills the topology. */

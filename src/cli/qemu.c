@@ -80,7 +80,7 @@ static int apply_defaults(struct qemu_line *line, struct err *e)
 	return default_serial(line, "stdio", e);
 }
 
-static int read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
+int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 {
 	for (int i = 1; i < argc && !line->help_shown; i++) {
 		int r = one_option(line, argc, argv, &i, e);
@@ -100,7 +100,7 @@ int qemu_main(int argc, char **argv)
 {
 	struct qemu_line line = {.conf = vm_conf_new()};
 	struct err e = {0};
-	int r = read_line(&line, argc, argv, &e);
+	int r = qemu_read_line(&line, argc, argv, &e);
 
 	free(line.accel_refused);
 	if (r < 0) {

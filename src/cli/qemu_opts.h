@@ -40,6 +40,12 @@ int qemu_opt_netdev(struct qemu_line *, const char *arg, const char *where, stru
 int qemu_opt_nic(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_device(struct qemu_line *, const char *arg, const char *where, struct err *e);
 
+/*
+ * Reads a whole command line into line->conf (made by the caller) and applies QEMU's defaults.
+ * The caller frees line->accel_refused.
+ */
+int qemu_read_line(struct qemu_line *, int argc, char **argv, struct err *e) MUST_CHECK;
+
 /* "help" or "?" */
 bool qemu_wants_help(const char *arg);
 /* Lists the device types, or the properties of one. */

@@ -158,44 +158,45 @@ static int check_rest(int argc, char **argv, struct err *e)
 	return err_set(e, EINVAL, "'%s' is no option; kernel arguments go behind --", argv[optind]);
 }
 
-static int read_line(struct run_line *line, int argc, char **argv, struct err *e)
+int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struct err *e)
 {
+	struct run_line line = {.conf = conf};
 	struct conf_node *console;
 	int opt, r;
 
 	optind = 1;
 	while ((opt = getopt_long(argc, argv, "+", options, NULL)) != -1) {
-		r = one_option(line, opt, optarg, e);
-		if (r < 0 || line->help)
+		r = one_option(&line, opt, optarg, e);
+		*help = line.help;
+		if (r < 0 || line.help)
 			return r;
 	}
 	r = check_rest(argc, argv, e);
 	if (r < 0)
 		return r;
-	if (!line->conf->kernel)
+	if (!conf->kernel)
 		return err_set(e, EINVAL, "--kernel is missing: which kernel shall boot? On Debian "
 			       "/boot/vmlinuz-$(uname -r) is one");
-	set_append(line, argc, argv);
-	console = conf_add(line->conf, CONF_CHARDEV, "stdio", "console", "the console");
-	front_set(&line->conf->serial[0], console->id);
+	set_append(&line, argc, argv);
+	console = conf_add(conf, CONF_CHARDEV, "stdio", "console", "the console");
+	front_set(&conf->serial[0], console->id);
 	return 0;
 }
 
 int run_main(int argc, char **argv)
 {
-	struct run_line line = {.conf = vm_conf_new()};
+	struct vm_conf *conf = vm_conf_new();
 	struct err e = {0};
-	int r;
+	bool help = false;
+	int r = run_read_line(conf, argc, argv, &help, &e);
 
-	/* A guest that reboots in the foreground starts again; one that powers off ends. */
-	r = read_line(&line, argc, argv, &e);
-	if (r < 0 || line.help) {
-		vm_conf_free(line.conf);
+	if (r < 0 || help) {
+		vm_conf_free(conf);
 		if (r < 0)
 			log_error("%s", e.msg);
 		else
 			fputs(usage, stdout);
 		return r < 0;
 	}
-	return front_start_take(line.conf);
+	return front_start_take(conf);
 }

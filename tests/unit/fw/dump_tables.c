@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "fw/acpi.h"
 #include "fw/smbios.h"
-#include "tests/lib/test_board.h"
+#include "test_board.h"
 #include <stdio.h>
 
 static int write_file(const char *dir, const char *name, const uint8_t *p, size_t len)

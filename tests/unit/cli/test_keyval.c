@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* key=value syntax, and the values both front ends read. */
+#include "cmocka_all.h"
+
+#include "cli/front.h"
+
+static void expect_kv(const char *text, const char *implied, const char *key, const char *val)
+{
+	struct keyvals kvs;
+	struct err e;
+	const char *got;
+
+	assert_int_equal(keyvals_parse(&kvs, text, implied, &e), 0);
+	got = keyvals_get(&kvs, key);
+	if (!val) {
+		assert_null(got);
+	} else {
+		assert_non_null(got);
+		assert_string_equal(got, val);
+	}
+	keyvals_fini(&kvs);
+}
+
+static void test_parse(void **state)
+{
+	expect_kv("a=1,b=2", NULL, "b", "2");
+	expect_kv("user,id=n0", "type", "type", "user");
+	expect_kv("user,id=n0", "type", "id", "n0");
+	expect_kv("file=a,,b,if=virtio", NULL, "file", "a,b");
+	expect_kv("file=a,,b,if=virtio", NULL, "if", "virtio");
+	expect_kv("path=/x,server,nowait", NULL, "server", "on");
+	expect_kv("path=/x,server,nowait", NULL, "wait", "off");
+	expect_kv("a=1,a=2", NULL, "a", "2");
+	expect_kv("a=", NULL, "a", "");
+	expect_kv("a=x=y", NULL, "a", "x=y");
+	expect_kv("a=1", NULL, "b", NULL);
+}
+
+static void test_parse_bad(void **state)
+{
+	struct keyvals kvs;
+	struct err e;
+
+	assert_int_equal(keyvals_parse(&kvs, "=x", NULL, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "name is missing"));
+	assert_int_equal(keyvals_parse(&kvs, "a=1,", NULL, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "comma"));
+	assert_int_equal(keyvals_parse(&kvs, "", NULL, &e), -EINVAL);
+}
+
+static void test_take(void **state)
+{
+	struct keyvals kvs;
+	struct err e;
+	autofree char *a = NULL;
+
+	assert_int_equal(keyvals_parse(&kvs, "a=1,b=2,a=3", NULL, &e), 0);
+	a = keyvals_take(&kvs, "a");
+	assert_string_equal(a, "3");
+	assert_int_equal(kvs.n, 1);
+	assert_string_equal(kvs.kv[0].key, "b");
+	assert_null(keyvals_take(&kvs, "a"));
+	keyvals_fini(&kvs);
+}
+
+static void test_onoff(void **state)
+{
+	struct err e;
+	bool v = false;
+
+	assert_int_equal(parse_onoff("k", "on", &v, &e), 0);
+	assert_true(v);
+	assert_int_equal(parse_onoff("k", "no", &v, &e), 0);
+	assert_false(v);
+	assert_int_equal(parse_onoff("k", "maybe", &v, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "k=maybe"));
+}
+
+static void test_uuid(void **state)
+{
+	struct vm_conf *conf = vm_conf_new();
+	struct err e;
+
+	assert_int_equal(front_parse_uuid(conf, "00112233-4455-6677-8899-AAbbccddeeff", &e), 0);
+	assert_true(conf->has_uuid);
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(conf->uuid[i], i * 0x11);
+	assert_int_equal(front_parse_uuid(conf, "00112233445566778899aabbccddeeff", &e), -EINVAL);
+	assert_int_equal(front_parse_uuid(conf, "00112233-4455-6677-8899-aabbccddeefg", &e), -EINVAL);
+	assert_int_equal(front_parse_uuid(conf, "", &e), -EINVAL);
+	vm_conf_free(conf);
+}
+
+static void expect_smp(const char *text, unsigned cpus, unsigned sockets, unsigned cores, unsigned threads)
+{
+	struct vm_conf *conf = vm_conf_new();
+	struct err e;
+
+	assert_int_equal(front_parse_smp(conf, text, &e), 0);
+	assert_int_equal(conf->cpus, cpus);
+	assert_int_equal(conf->sockets, sockets);
+	assert_int_equal(conf->cores, cores);
+	assert_int_equal(conf->threads, threads);
+	assert_int_equal(conf->sockets * conf->dies * conf->cores * conf->threads, conf->cpus);
+	vm_conf_free(conf);
+}
+
+static void test_smp(void **state)
+{
+	expect_smp("1", 1, 1, 1, 1);
+	expect_smp("4", 4, 1, 4, 1);
+	expect_smp("8,sockets=2", 8, 2, 4, 1);
+	expect_smp("8,sockets=2,cores=2,threads=2", 8, 2, 2, 2);
+	expect_smp("cores=3,threads=2", 6, 1, 3, 2);
+	expect_smp("cpus=4,maxcpus=4", 4, 1, 4, 1);
+	expect_smp("255", 255, 1, 255, 1);
+}
+
+static void test_smp_bad(void **state)
+{
+	static const char *const bad[] = {"0", "256", "-1", "x", "4,cores=3", "8,sockets=3", "4,maxcpus=8",
+					  "sockets=", "4,clusters=2", "99999999999999999999", "4,cors=4",
+					  "sockets=200,cores=200,threads=200"};
+	struct vm_conf *conf = vm_conf_new();
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (!front_parse_smp(conf, bad[i], &e))
+			fail_msg("-smp %s was taken", bad[i]);
+	assert_true(front_parse_smp(conf, "4,cors=4", &e) < 0);
+	assert_non_null(strstr(e.msg, "cores"));
+	vm_conf_free(conf);
+}
+
+static void test_memory(void **state)
+{
+	struct vm_conf *conf = vm_conf_new();
+	struct err e;
+
+	assert_int_equal(front_parse_memory(conf, "512", &e), 0);
+	assert_int_equal(conf->mem_size, MIB(512));
+	assert_int_equal(front_parse_memory(conf, "1G", &e), 0);
+	assert_int_equal(conf->mem_size, GIB(1));
+	assert_int_equal(front_parse_memory(conf, "size=524288k", &e), 0);
+	assert_int_equal(conf->mem_size, MIB(512));
+	assert_int_equal(front_parse_memory(conf, "1T", &e), 0);
+	assert_int_equal(conf->mem_size, GIB(1024));
+	assert_int_equal(front_parse_memory(conf, "2T", &e), -EINVAL);
+	assert_int_equal(front_parse_memory(conf, "0", &e), -EINVAL);
+	assert_true(front_parse_memory(conf, "1X", &e) < 0);
+	assert_int_equal(front_parse_memory(conf, "1G,slots=4", &e), -EINVAL);
+	vm_conf_free(conf);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_bad),
+		cmocka_unit_test(test_take),  cmocka_unit_test(test_onoff),
+		cmocka_unit_test(test_uuid),  cmocka_unit_test(test_smp),
+		cmocka_unit_test(test_smp_bad), cmocka_unit_test(test_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole command lines of both front ends into the configuration tree. */
+#include "cmocka_all.h"
+
+#include "cli/qemu_opts.h"
+
+#define MAX_WORDS 64
+
+/* Splits at single spaces; 'x y' keeps a blank. */
+static int split(char *text, char **argv)
+{
+	int n = 1;
+
+	argv[0] = (char *)"prog";
+	while (*text && n < MAX_WORDS) {
+		char end = ' ';
+
+		if (*text == '\'') {
+			end = '\'';
+			text++;
+		}
+		argv[n++] = text;
+		text = strchr(text, end);
+		if (!text)
+			break;
+		*text++ = '\0';
+		while (*text == ' ')
+			text++;
+	}
+	argv[n] = NULL;
+	return n;
+}
+
+static struct vm_conf *qemu(const char *text, struct err *e, int *result)
+{
+	struct qemu_line line = {.conf = vm_conf_new()};
+	autofree char *copy = xstrdup(text);
+	char *argv[MAX_WORDS + 1];
+	int argc = split(copy, argv);
+
+	*result = qemu_read_line(&line, argc, argv, e);
+	free(line.accel_refused);
+	return line.conf;
+}
+
+static struct vm_conf *qemu_ok(const char *text)
+{
+	struct err e = {0};
+	int r;
+	struct vm_conf *conf = qemu(text, &e, &r);
+
+	if (r < 0)
+		fail_msg("'%s' was refused: %s", text, e.msg);
+	return conf;
+}
+
+/* Refused, and the message names what. */
+static void qemu_bad(const char *text, const char *names)
+{
+	struct err e = {0};
+	int r;
+	struct vm_conf *conf = qemu(text, &e, &r);
+
+	vm_conf_free(conf);
+	if (r >= 0)
+		fail_msg("'%s' was taken", text);
+	if (!strstr(e.msg, names))
+		fail_msg("'%s': the message does not name '%s': %s", text, names, e.msg);
+}
+
+static struct conf_node *nth(struct vm_conf *conf, enum conf_kind kind, unsigned n)
+{
+	for (struct conf_node *node = conf->nodes; node; node = node->next)
+		if (node->kind == kind && !n--)
+			return node;
+	return NULL;
+}
+
+static void expect(struct conf_node *node, const char *key, const char *val)
+{
+	const char *got;
+
+	assert_non_null(node);
+	got = conf_get(node, key);
+	assert_non_null(got);
+	assert_string_equal(got, val);
+}
+
+static void test_typed_line(void **state)
+{
+	struct vm_conf *conf = qemu_ok("-M q35 -accel tcg -smp 4 -m 1G -kernel K -initrd I -append 'console=ttyS0 a' "
+				       "-nographic -drive file=D,if=virtio,format=raw -nic user,model=virtio-net-pci");
+
+	assert_string_equal(conf->machine, "q35");
+	assert_string_equal(conf->accel, "soft");
+	assert_int_equal(conf->cpus, 4);
+	assert_int_equal(conf->mem_size, GIB(1));
+	assert_string_equal(conf->kernel, "K");
+	assert_string_equal(conf->initrd, "I");
+	assert_string_equal(conf->append, "console=ttyS0 a");
+	expect(nth(conf, CONF_DRIVE, 0), "file", "D");
+	expect(nth(conf, CONF_DRIVE, 0), "format", "raw");
+	assert_string_equal(nth(conf, CONF_DEVICE, 0)->type, "virtio-blk-pci");
+	expect(nth(conf, CONF_DEVICE, 0), "drive", nth(conf, CONF_DRIVE, 0)->id);
+	assert_string_equal(nth(conf, CONF_NETDEV, 0)->type, "user");
+	assert_string_equal(nth(conf, CONF_DEVICE, 1)->type, "virtio-net-pci");
+	expect(nth(conf, CONF_DEVICE, 1), "netdev", nth(conf, CONF_NETDEV, 0)->id);
+	assert_string_equal(nth(conf, CONF_CHARDEV, 0)->type, "stdio");
+	assert_string_equal(conf->serial[0], nth(conf, CONF_CHARDEV, 0)->id);
+	vm_conf_free(conf);
+}
+
+static void test_serial(void **state)
+{
+	struct vm_conf *conf = qemu_ok("-display none -chardev stdio,id=c0,mux=on,signal=off -serial chardev:c0 "
+				       "-serial none -serial unix:/s,server,nowait -serial tcp:h:12,server=on,wait=off");
+
+	assert_string_equal(conf->serial[0], "c0");
+	assert_null(conf->serial[1]);
+	expect(conf_find(conf, CONF_CHARDEV, conf->serial[2]), "path", "/s");
+	expect(conf_find(conf, CONF_CHARDEV, conf->serial[2]), "server", "on");
+	expect(conf_find(conf, CONF_CHARDEV, conf->serial[2]), "wait", "off");
+	expect(conf_find(conf, CONF_CHARDEV, conf->serial[3]), "host", "h");
+	expect(conf_find(conf, CONF_CHARDEV, conf->serial[3]), "port", "12");
+	vm_conf_free(conf);
+	qemu_bad("-serial chardev:nope", "nope");
+	qemu_bad("-serial socket", "unix:PATH");
+	qemu_bad("-serial stdin", "stdio");
+	qemu_bad("-serial null -serial null -serial null -serial null -serial null", "serial ports");
+}
+
+static void test_defaults(void **state)
+{
+	struct vm_conf *conf = qemu_ok("-display none -nodefaults");
+
+	assert_null(conf->serial[0]);
+	assert_string_equal(conf->accel, "soft");
+	assert_int_equal(conf->cpus, 1);
+	vm_conf_free(conf);
+	conf = qemu_ok("-nographic -no-reboot -no-shutdown -name guest=g,debug-threads=on "
+		       "-uuid 00112233-4455-6677-8899-aabbccddeeff -rtc base=localtime,clock=host -boot strict=on "
+		       "-no-user-config -monitor none -vga none -net none -cpu max,+avx");
+	assert_true(conf->no_reboot && conf->no_shutdown && conf->has_uuid);
+	assert_string_equal(conf->name, "g");
+	assert_string_equal(conf->rtc_base, "localtime");
+	assert_string_equal(conf->cpu, "max,+avx");
+	assert_non_null(conf->serial[0]);
+	vm_conf_free(conf);
+}
+
+static void test_accel(void **state)
+{
+	vm_conf_free(qemu_ok("-accel kvm -accel tcg,thread=multi -nographic"));
+	vm_conf_free(qemu_ok("-machine q35,accel=kvm:tcg,usb=off -nographic"));
+	vm_conf_free(qemu_ok("-machine pc-q35-9.0 -nographic"));
+	qemu_bad("-accel kvm", "kvm");
+	qemu_bad("-machine q35,accel=xen", "xen");
+}
+
+static void test_refused(void **state)
+{
+	qemu_bad("-kernal K", "-kernel");
+	qemu_bad("-kernel", "argument");
+	qemu_bad("disk.img", "-drive");
+	qemu_bad("-M pc", "q35");
+	qemu_bad("-M q36", "q35");
+	qemu_bad("-M q35,usb=on", "usb=on");
+	qemu_bad("-M q35,dump-guest-coro=on", "dump-guest-core");
+	qemu_bad("-drive file=x", "if=virtio");
+	qemu_bad("-drive file=x,if=ide", "if=ide");
+	qemu_bad("-drive if=virtio", "file=");
+	qemu_bad("-drive file=x,if=virtio,media=cdrom", "cdrom");
+	qemu_bad("-device virtio-blk-pcj", "virtio-blk-pci");
+	qemu_bad("-netdev usr,id=x", "user");
+	qemu_bad("-netdev user", "id");
+	qemu_bad("-nic user,model=e1000", "e1000");
+	qemu_bad("-chardev stdio", "id");
+	qemu_bad("-chardev studio,id=x", "stdio");
+	qemu_bad("-chardev null,id=x -chardev null,id=x", "already");
+	qemu_bad("-display sdl", "sdl");
+	qemu_bad("-monitor stdio", "monitor");
+	qemu_bad("-smp 0", "smp");
+	qemu_bad("-boot ordr=c", "ordr");
+}
+
+static struct vm_conf *run_line(const char *text, struct err *e, int *result)
+{
+	struct vm_conf *conf = vm_conf_new();
+	autofree char *copy = xstrdup(text);
+	char *argv[MAX_WORDS + 1];
+	int argc = split(copy, argv);
+	bool help = false;
+
+	*result = run_read_line(conf, argc, argv, &help, e);
+	return conf;
+}
+
+static void test_run(void **state)
+{
+	struct err e = {0};
+	int r;
+	struct vm_conf *conf = run_line("--kernel K --initrd I --disk D --disk E,ro --net user --net tap=t0,mac=52:54:00:00:00:01 "
+					"--cpus 2 --memory 1G --cpu x86-64-v2 -- root=/dev/vda quiet", &e, &r);
+
+	assert_int_equal(r, 0);
+	assert_string_equal(conf->append, "console=ttyS0 root=/dev/vda quiet");
+	assert_int_equal(conf->cpus, 2);
+	assert_int_equal(conf->mem_size, GIB(1));
+	assert_string_equal(conf->cpu, "x86-64-v2");
+	expect(nth(conf, CONF_DRIVE, 0), "file", "D");
+	expect(nth(conf, CONF_DRIVE, 1), "readonly", "on");
+	assert_string_equal(nth(conf, CONF_NETDEV, 0)->type, "user");
+	expect(nth(conf, CONF_NETDEV, 1), "ifname", "t0");
+	expect(nth(conf, CONF_DEVICE, 3), "mac", "52:54:00:00:00:01");
+	assert_string_equal(conf->serial[0], "console");
+	vm_conf_free(conf);
+}
+
+static void run_bad(const char *text, const char *names)
+{
+	struct err e = {0};
+	int r;
+	struct vm_conf *conf = run_line(text, &e, &r);
+
+	vm_conf_free(conf);
+	if (r >= 0)
+		fail_msg("'%s' was taken", text);
+	if (!strstr(e.msg, names))
+		fail_msg("'%s': the message does not name '%s': %s", text, names, e.msg);
+}
+
+static void test_run_bad(void **state)
+{
+	run_bad("--disk D", "--kernel");
+	run_bad("--kernel K quiet", "--");
+	run_bad("--kernel K --net wifi", "--net user");
+	run_bad("--kernel K --cpus 0", "--cpus 0");
+	run_bad("--kernel K --memory lots", "--memory lots");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_typed_line), cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_defaults),   cmocka_unit_test(test_accel),
+		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_run),
+		cmocka_unit_test(test_run_bad),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
