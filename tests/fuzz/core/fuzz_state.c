@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void try_load(const uint8_t *p, size_t n)
 {
-	struct sample s = { .host = &s };
+	struct sample_part list[2] = { 0 };
+	struct sample s = { .host = &s, .list = list, .nr_list = 2 };
 	struct err e = { 0 };
 	const uint8_t *pos = p;
 

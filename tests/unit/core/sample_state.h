@@ -24,6 +24,8 @@ struct sample {
 	bool flags[4];
 	struct sample_part one;
 	struct sample_part many[3];
+	uint32_t nr_list;
+	struct sample_part *list;
 	uint32_t newer; /* since version 2 */
 	uint32_t derived;
 	uint32_t index; /* checked: < 3 */
@@ -63,6 +65,8 @@ static const struct state_field sample_fields[] = {
 	ST_BOOLA(struct sample, flags),
 	ST_SUB(struct sample, one, &sample_part_state),
 	ST_SUBA(struct sample, many, &sample_part_state),
+	ST_HOST(struct sample, nr_list),
+	ST_SUBS(struct sample, list, nr_list, &sample_part_state),
 	{ .name = "newer", .kind = STATE_U32, .offset = offsetof(struct sample, newer), .elem = 4,
 	  .count = 1, .since = 2 },
 	ST_DERIVED(struct sample, derived),
@@ -75,9 +79,14 @@ static const struct state_desc sample_state = {
 	.post_load = sample_post_load,
 };
 
-static inline void sample_fill(struct sample *s)
+/* list: nr of them, the caller's */
+static inline void sample_fill(struct sample *s, struct sample_part *list, uint32_t nr)
 {
 	memset(s, 0, sizeof(*s));
+	s->list = list;
+	s->nr_list = nr;
+	for (uint32_t i = 0; i < nr; i++)
+		list[i] = (struct sample_part){ .a = (uint8_t)i, .b = { i * 3, i * 5 } };
 	s->u8 = 0x81;
 	s->u16 = 0x8281;
 	s->u32 = 0x84838281;

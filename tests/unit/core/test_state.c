@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+/* What a and b of each test point to. */
+static struct sample_part list_a[2], list_b[2];
+
 static struct state_buf saved(const struct state_desc *d, struct sample *s)
 {
 	struct state_buf b = { 0 };
@@ -20,7 +23,13 @@ static int load(const struct state_buf *b, const struct state_desc *d, struct sa
 		struct err *e)
 {
 	const uint8_t *pos = b->data;
-	int ret = state_load(&pos, b->data + b->len, "s0", d, s, e);
+	int ret;
+
+	s->list = list_b;
+	s->nr_list = ARRAY_SIZE(list_b);
+	memset(list_b, 0, sizeof(list_b));
+	ret = state_load(&pos, b->data + b->len, "s0", d, s, e);
+	assert_ptr_equal(s->list, list_b);
 
 	if (ret == 0)
 		assert_ptr_equal(pos, b->data + b->len);
@@ -50,6 +59,7 @@ static void same_state(const struct sample *a, const struct sample *b)
 	assert_memory_equal(&a->one, &b->one, sizeof(a->one));
 	assert_memory_equal(a->many, b->many, sizeof(a->many));
 	assert_int_equal(a->index, b->index);
+	assert_memory_equal(a->list, b->list, sizeof(list_a));
 }
 
 static void round_trip(void **state)
@@ -58,7 +68,7 @@ static void round_trip(void **state)
 	struct err e = { 0 };
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	buf = saved(&sample_state, &a);
 	assert_int_equal(load(&buf, &sample_state, &b, &e), 0);
 	same_state(&a, &b);
@@ -75,7 +85,9 @@ static void several_objects_in_a_row(void **state)
 	struct err e = { 0 };
 	const uint8_t *pos;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
+	b.list = list_b;
+	b.nr_list = 2;
 	state_save(&buf, "x", &sample_state, &a);
 	state_save(&buf, "y", &sample_part_state, &a.one);
 	pos = buf.data;
@@ -96,7 +108,7 @@ static void every_truncation_is_refused(void **state)
 	struct sample a, b;
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	buf = saved(&sample_state, &a);
 	for (size_t n = 0; n < buf.len; n++) {
 		/* a copy of exact size, so that the address sanitizer sees the end */
@@ -119,7 +131,7 @@ static void every_bit_flip_is_refused(void **state)
 	struct sample a, b;
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	buf = saved(&sample_state, &a);
 	for (size_t bit = 0; bit < buf.len * 8; bit++) {
 		struct err e = { 0 };
@@ -138,7 +150,7 @@ static void resealed_bit_flips_stay_in_bounds(void **state)
 	struct sample a;
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	buf = saved(&sample_state, &a);
 	for (size_t bit = 64; bit < (buf.len - 4) * 8; bit++) {
 		struct sample b = { .host = &a };
@@ -173,7 +185,7 @@ static void older_streams_may_lack_newer_fields(void **state)
 	}
 	old.fields = old_fields;
 	old.version = 1;
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	buf = saved(&old, &a);
 	assert_int_equal(load(&buf, &sample_state, &b, &e), 0);
 	same_state(&a, &b);
@@ -196,7 +208,7 @@ static void newer_and_unknown_are_refused(void **state)
 	struct err e = { 0 };
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	newer.version = 3;
 	buf = saved(&newer, &a);
 	assert_int_equal(load(&buf, &sample_state, &b, &e), -EINVAL);
@@ -230,7 +242,7 @@ static void shapes_must_match(void **state)
 	struct err e = { 0 };
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	d.fields = f;
 	memcpy(f, sample_fields, sizeof(f));
 	f[7].count = 2; /* words[3] saved as [2] */
@@ -262,6 +274,26 @@ static void shapes_must_match(void **state)
 	state_buf_fini(&buf);
 }
 
+static void list_lengths_must_match(void **state)
+{
+	struct sample a, b;
+	struct err e = { 0 };
+	struct state_buf buf;
+
+	sample_fill(&a, list_a, 2);
+	a.nr_list = 1;
+	buf = saved(&sample_state, &a);
+	assert_int_equal(load(&buf, &sample_state, &b, &e), -EINVAL);
+	assert_string_equal(e.msg, "state of s0: ends inside list");
+	state_buf_fini(&buf);
+	a.list = (struct sample_part[3]){ 0 };
+	a.nr_list = 3;
+	buf = saved(&sample_state, &a);
+	assert_int_equal(load(&buf, &sample_state, &b, &e), -EINVAL);
+	assert_string_equal(e.msg, "state of s0: field 'list' has more than 2 elements");
+	state_buf_fini(&buf);
+}
+
 static void duplicates_and_bad_values(void **state)
 {
 	struct state_field twice[ARRAY_SIZE(sample_fields) + 1];
@@ -270,7 +302,7 @@ static void duplicates_and_bad_values(void **state)
 	struct err e = { 0 };
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	twice[0] = sample_fields[1];
 	memcpy(twice + 1, sample_fields, sizeof(sample_fields));
 	d.fields = twice;
@@ -301,7 +333,7 @@ static void pre_save_runs(void **state)
 	struct err e = { 0 };
 	struct state_buf buf;
 
-	sample_fill(&a);
+	sample_fill(&a, list_a, 2);
 	d.pre_save = pre_save;
 	buf = saved(&d, &a);
 	assert_int_equal(pre_saves, 1);
@@ -340,6 +372,7 @@ int main(void)
 		cmocka_unit_test(older_streams_may_lack_newer_fields),
 		cmocka_unit_test(newer_and_unknown_are_refused),
 		cmocka_unit_test(shapes_must_match),
+		cmocka_unit_test(list_lengths_must_match),
 		cmocka_unit_test(duplicates_and_bad_values),
 		cmocka_unit_test(pre_save_runs),
 		cmocka_unit_test(format_is_stable),
