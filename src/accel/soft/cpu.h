@@ -251,6 +251,8 @@ struct fpu *fpu_free(struct fpu *); /* returns NULL */
 void cpu_cpuid(struct soft_cpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 /* Whether the CPU model shows a feature (enum x86_feature). */
 bool cpu_has(const struct soft_cpu *, unsigned feature);
+/* Physical and linear address width of the model. */
+unsigned cpu_phys_bits(const struct soft_cpu *);
 
 /*
  * Binding: which handler executes a decoded instruction. Each file of handlers has one function

@@ -13,6 +13,8 @@ struct soft_vm {
 	struct vm *vm;
 	struct map *map;
 	struct x86_cpu_model *model;
+	struct soft_cpu **cpus; /* nr_cpus slots by vcpu index; NULL where there is none (yet) */
+	unsigned nr_cpus;
 	struct map_listener listener; /* drops the TLBs when the map changes */
 
 	/* Stop-the-world: run.c. running counts the vCPUs that execute guest code. */
