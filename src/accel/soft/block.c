@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finding, decoding and dropping blocks (block.h).
+ *
+ * Memory is one arena: blocks are cut off its front, void ones are left where they are, and when it
+ * is full everything goes. That happens only between blocks. vCPU thread only.
+ */
+#include "accel/soft/block.h"
+
+#include "accel/soft/decode/decode.h"
+#include "accel/soft/mmu.h"
+#include <sys/mman.h>
+
+#define ARENA_SIZE MIB(8)
+#define HASH_BITS  14
+
+#define BLOCK_BYTES(n) (sizeof(struct block) + (size_t)((n) + 1) * sizeof(struct insn))
+#define MAX_INSN_LEN   15
+
+struct block_cache *block_cache_new(struct err *e)
+{
+	struct block_cache *bc = xnew(struct block_cache);
+
+	bc->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (bc->arena == MAP_FAILED) {
+		err_set_errno(e, errno, "no memory for a vCPU's decoded code");
+		free(bc);
+		return NULL;
+	}
+	bc->hash = xnew_n(struct block *, 1u << HASH_BITS);
+	return bc;
+}
+
+struct block_cache *block_cache_free(struct block_cache *bc)
+{
+	if (bc) {
+		munmap(bc->arena, ARENA_SIZE);
+		free(bc->hash);
+		free(bc);
+	}
+	return NULL;
+}
+
+static void flush_blocks(struct block_cache *bc)
+{
+	memset(bc->jump, 0, sizeof(bc->jump));
+	memset(bc->hash, 0, sizeof(*bc->hash) << HASH_BITS);
+	bc->used = 0;
+	bc->flushes++;
+}
+
+static struct block *arena_block(struct block_cache *bc)
+{
+	if (bc->used + BLOCK_BYTES(BLOCK_MAX) > ARENA_SIZE)
+		flush_blocks(bc);
+	return (struct block *)(bc->arena + bc->used);
+}
+
+static void arena_keep(struct block_cache *bc, const struct block *b)
+{
+	bc->used += (BLOCK_BYTES(b->nr) + 15) & ~(size_t)15;
+}
+
+static struct block **hash_head(struct block_cache *bc, uint64_t gpa, uint32_t key)
+{
+	uint64_t h = (gpa ^ (uint64_t)key << 40) * 0x9e3779b97f4a7c15ull;
+
+	return &bc->hash[h >> (64 - HASH_BITS)];
+}
+
+/* Code that is decoded now: where its bytes are. */
+struct fetch {
+	struct mmu_page pg[2]; /* second page only when the first instruction crosses */
+	uint8_t *bytes;	       /* the code: in the page, or in buf */
+	unsigned avail;
+	uint8_t buf[2 * MAX_INSN_LEN + 2];
+	bool cacheable;
+	bool crosses;
+};
+
+/* Code in device memory: read byte by byte, up to what one instruction needs. */
+static void fetch_io(struct soft_cpu *c, const struct mmu_page *pg, uint8_t *to, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t v = 0;
+
+		map_access(c->map, MAP_MEM, pg->gpa + i, &v, 1, false);
+		to[i] = (uint8_t)v;
+	}
+}
+
+static void fetch_part(struct soft_cpu *c, const struct mmu_page *pg, uint8_t *to, unsigned n)
+{
+	if (pg->host)
+		memcpy(to, pg->host, n);
+	else
+		fetch_io(c, pg, to, n);
+}
+
+static enum tlb_priv fetch_priv(const struct soft_cpu *c)
+{
+	return c->cpl == 3 ? TLB_USER : TLB_SUPER;
+}
+
+static void fetch_first(struct soft_cpu *c, uint64_t lin, struct fetch *f)
+{
+	unsigned left = 0x1000 - (unsigned)(lin & PAGE_OFF);
+
+	mmu_xlat(c, lin, TLB_EXEC, fetch_priv(c), &f->pg[0]);
+	f->crosses = false;
+	f->cacheable = f->pg[0].host != NULL;
+	if (f->cacheable) {
+		f->bytes = f->pg[0].host;
+		f->avail = left;
+	} else {
+		f->avail = MIN(left, (unsigned)MAX_INSN_LEN);
+		fetch_io(c, &f->pg[0], f->buf, f->avail);
+		f->bytes = f->buf;
+	}
+}
+
+/* The first instruction goes on in the next page. */
+static void fetch_second(struct soft_cpu *c, uint64_t lin, struct fetch *f)
+{
+	unsigned left = 0x1000 - (unsigned)(lin & PAGE_OFF);
+	uint64_t next = lin + left;
+
+	if (!(c->s.efer & EFER_LMA))
+		next = (uint32_t)next;
+	else if (!mmu_canonical(c, next))
+		cpu_raise_err(c, X86_GP, 0);
+	mmu_xlat(c, next, TLB_EXEC, fetch_priv(c), &f->pg[1]);
+	f->crosses = true;
+	f->cacheable = f->cacheable && f->pg[1].host;
+}
+
+static void copy_crossing(struct soft_cpu *c, uint64_t lin, struct fetch *f)
+{
+	unsigned left = 0x1000 - (unsigned)(lin & PAGE_OFF);
+
+	fetch_part(c, &f->pg[0], f->buf, left);
+	fetch_part(c, &f->pg[1], f->buf + left, MAX_INSN_LEN + 1);
+	f->bytes = f->buf;
+	f->avail = left + MAX_INSN_LEN + 1;
+}
+
+static _Atomic uint32_t no_gen; /* for blocks that are never kept: always 0 */
+
+static uint32_t watch_page(const struct mmu_page *pg, uint64_t len, _Atomic uint32_t **at)
+{
+	*at = &pg->rb->gen[pg->rb_off >> RAM_PAGE_SHIFT];
+	return ram_watch(pg->rb, pg->rb_off, len);
+}
+
+static void watch_code(struct fetch *f, struct block *b)
+{
+	b->gen_at = b->gen2_at = &no_gen;
+	b->gen = b->gen2 = 0;
+	b->gpa2 = UINT64_MAX;
+	if (!f->cacheable)
+		return;
+	/* How long the block gets is not known before: watch what it can reach. */
+	b->gen = watch_page(&f->pg[0], MIN(0x1000 - (f->pg[0].rb_off & PAGE_OFF),
+					   (uint64_t)BLOCK_MAX * 8), &b->gen_at);
+	b->gen2_at = b->gen_at;
+	b->gen2 = b->gen;
+	if (f->crosses) {
+		b->gen2 = watch_page(&f->pg[1], MAX_INSN_LEN + 1, &b->gen2_at);
+		b->gpa2 = f->pg[1].gpa;
+	}
+}
+
+static void special_insn(struct insn *in, unsigned off, insn_fn fn)
+{
+	memset(in, 0, sizeof(*in));
+	in->fn = fn;
+	in->flags = INSN_END;
+	in->next = (uint16_t)off;
+	in->base = in->index = R_OFF(R_ZERO);
+	in->seg = SEG_NONE;
+}
+
+static void finish_insn(struct soft_cpu *c, struct insn *in, unsigned off, const uint8_t *bytes)
+{
+	in->next = (uint16_t)(off + in->len);
+	if (in->flags & INSN_RIPREL)
+		in->disp += in->next;
+	bind_insn(c, in, bytes);
+}
+
+/*
+ * Decodes into b until it is full. max: instructions. Returns false when the first instruction
+ * needs bytes of the next page.
+ */
+static bool decode_block(struct soft_cpu *c, const struct fetch *f, struct block *b, unsigned max)
+{
+	unsigned off = 0, n = 0;
+
+	b->check = false;
+	while (n < max) {
+		struct insn *in = &b->in[n];
+		int len;
+
+		if (n && off >= (unsigned)BLOCK_MAX * 8 - MAX_INSN_LEN)
+			break; /* what watch_code() covers */
+		len = decode_insn(f->bytes + off, f->avail - off, c->code_bits, in);
+		if (len == DECODE_MORE) {
+			if (!n)
+				return false;
+			break;
+		}
+		n++;
+		if (len < 0) {
+			special_insn(in, off, len == DECODE_LONG ? exec_gp0 : exec_ud);
+			break;
+		}
+		finish_insn(c, in, off, f->bytes + off);
+		off += (unsigned)len;
+		if (in->flags & INSN_END) {
+			b->check = op_descs[in->op].cls != OPC_INT;
+			break;
+		}
+	}
+	b->nr = (uint16_t)n;
+	b->bytes = (uint16_t)off;
+	special_insn(&b->in[n], off, exec_leave);
+	return true;
+}
+
+/* Code segment limit (not 64-bit mode): how many bytes from rip on may be executed. */
+static uint64_t limit_left(const struct soft_cpu *c)
+{
+	if (c->code_bits == 64)
+		return UINT64_MAX;
+	if (c->rip > c->s.seg[SEG_CS].limit)
+		return 0;
+	return c->s.seg[SEG_CS].limit - c->rip + 1;
+}
+
+static void check_fetch(struct soft_cpu *c, uint64_t lin)
+{
+	if (c->code_bits == 64 ? !mmu_canonical(c, lin) : !limit_left(c))
+		cpu_raise_err(c, X86_GP, 0);
+}
+
+static struct block *make_block(struct soft_cpu *c, uint64_t lin)
+{
+	struct block_cache *bc = c->blocks;
+	struct block *b = arena_block(bc), **head;
+	unsigned max = c->slow ? 1 : BLOCK_MAX;
+	struct fetch f;
+
+	fetch_first(c, lin, &f);
+	watch_code(&f, b);
+	if (!f.cacheable)
+		max = 1;
+	if (!decode_block(c, &f, b, max)) {
+		fetch_second(c, lin, &f);
+		watch_code(&f, b);
+		copy_crossing(c, lin, &f);
+		decode_block(c, &f, b, 1);
+	}
+	b->gpa = f.pg[0].gpa;
+	b->key = c->mode_key;
+	if (!f.cacheable || b->bytes > limit_left(c))
+		return b; /* used once: its place in the arena stays free */
+	arena_keep(bc, b);
+	head = hash_head(bc, b->gpa, b->key);
+	b->hash_next = *head;
+	*head = b;
+	return b;
+}
+
+/* A cached block that begins at gpa; void ones are taken out of the chain. */
+static struct block *lookup(struct soft_cpu *c, uint64_t gpa)
+{
+	struct block **at = hash_head(c->blocks, gpa, c->mode_key), *b;
+
+	while ((b = *at)) {
+		if (!block_valid(b)) {
+			*at = b->hash_next;
+			continue;
+		}
+		if (b->gpa == gpa && b->key == c->mode_key)
+			return b;
+		at = &b->hash_next;
+	}
+	return NULL;
+}
+
+/* A crossing block is right only where its second page is mapped behind the first. */
+static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t lin)
+{
+	struct fetch f;
+
+	if (b->gpa2 == UINT64_MAX)
+		return true;
+	fetch_second(c, lin, &f);
+	return f.pg[1].gpa == b->gpa2;
+}
+
+/* The limit ends inside the block: execute what fits, one instruction at a time. */
+static struct block *limited_block(struct soft_cpu *c, uint64_t lin)
+{
+	struct block *b = arena_block(c->blocks);
+	struct fetch f;
+
+	fetch_first(c, lin, &f);
+	watch_code(&f, b);
+	if (!decode_block(c, &f, b, 1)) {
+		fetch_second(c, lin, &f);
+		watch_code(&f, b);
+		copy_crossing(c, lin, &f);
+		decode_block(c, &f, b, 1);
+	}
+	if (b->bytes > limit_left(c))
+		cpu_raise_err(c, X86_GP, 0);
+	return b;
+}
+
+struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
+{
+	struct jump_entry *j;
+	struct mmu_page pg;
+	struct block *b;
+
+	if (!(c->s.efer & EFER_LMA))
+		lin = (uint32_t)lin;
+	check_fetch(c, lin);
+	mmu_xlat(c, lin, TLB_EXEC, fetch_priv(c), &pg);
+	b = lookup(c, pg.gpa);
+	if (!b || !second_page_fits(c, b, lin))
+		b = make_block(c, lin);
+	if (b->bytes > limit_left(c))
+		return limited_block(c, lin);
+	if (b->gen_at == &no_gen)
+		return b;
+	j = jump_slot(c->blocks, lin);
+	j->lin = lin;
+	j->stamp = c->stamp;
+	j->b = b;
+	return b;
+}
+
+void block_check_current(struct soft_cpu *c)
+{
+	struct block *b = c->blk;
+
+	if (!b || !c->cur || block_valid(b))
+		return;
+	for (unsigned i = (unsigned)(c->cur - b->in) + 1; i <= b->nr; i++)
+		b->in[i].fn = exec_leave;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blocks of decoded instructions: a per-vCPU cache keyed by the physical address of the first byte
+ * and by what decoding depends on (mode_key). A block ends with its page, at a branch, at an
+ * instruction that changes what decoding depends on, or after BLOCK_MAX instructions.
+ *
+ * Validity: ram.h's code watch. A block keeps the generation its page had before it was decoded;
+ * a block whose page has another generation now is void. An instruction that crosses into the next
+ * page is a block by itself and keeps both pages' generations and addresses.
+ */
+#ifndef SOFT_BLOCK_H
+#define SOFT_BLOCK_H
+
+#include "accel/soft/cpu.h"
+
+#define BLOCK_MAX 32
+
+struct block {
+	_Atomic uint32_t *gen_at; /* the page's generation word */
+	_Atomic uint32_t *gen2_at; /* of the second page; the same as gen_at when there is none */
+	uint32_t gen, gen2;
+	uint32_t key;	 /* mode_key */
+	uint16_t nr;	 /* instructions */
+	uint16_t bytes;	 /* of guest code */
+	uint64_t gpa, gpa2; /* gpa2: of the second page, UINT64_MAX: none */
+	struct block *hash_next;
+	bool check;	 /* its last instruction may have changed what the run loop looks at */
+	struct insn in[]; /* nr of them and block_end_insn */
+};
+
+static inline bool block_valid(const struct block *b)
+{
+	return likely(atomic_load_explicit(b->gen_at, memory_order_relaxed) == b->gen) &&
+	       likely(atomic_load_explicit(b->gen2_at, memory_order_relaxed) == b->gen2);
+}
+
+#define JUMP_CACHE_BITS 11
+#define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)
+
+struct jump_entry {
+	uint64_t lin, stamp;
+	struct block *b;
+};
+
+struct block_cache {
+	struct jump_entry jump[JUMP_CACHE_SIZE];
+	struct block **hash;
+	uint8_t *arena;
+	size_t used;
+	uint64_t flushes; /* statistics */
+};
+
+/* NULL with e set when the host has no memory. */
+struct block_cache *block_cache_new(struct err *e);
+struct block_cache *block_cache_free(struct block_cache *); /* returns NULL */
+
+static inline struct jump_entry *jump_slot(struct block_cache *bc, uint64_t lin)
+{
+	return &bc->jump[(lin ^ lin >> JUMP_CACHE_BITS) & (JUMP_CACHE_SIZE - 1)];
+}
+
+/*
+ * The block at c->rip: from the cache, or decoded now. Raises what fetching raises (c->cur must
+ * be NULL). Fills the jump cache.
+ */
+struct block *block_find_slow(struct soft_cpu *c, uint64_t lin);
+
+static inline struct block *block_find(struct soft_cpu *c)
+{
+	uint64_t lin = c->rip + c->segbase[SEG_CS];
+	const struct jump_entry *j = jump_slot(c->blocks, lin);
+
+	if (likely(j->lin == lin && j->stamp == c->stamp && block_valid(j->b)))
+		return j->b;
+	return block_find_slow(c, lin);
+}
+
+/*
+ * To be called after a store that hit decoded code: when it was the executing block's, the
+ * instructions behind the current one are replaced by one that leaves the block.
+ */
+void block_check_current(struct soft_cpu *c);
+
+/* bind.c: chooses in->fn for a decoded instruction. bytes: its encoding. */
+void bind_insn(struct soft_cpu *, struct insn *in, const uint8_t *bytes);
+/* Leaves the block in front of in. */
+const struct insn *exec_leave(struct soft_cpu *, const struct insn *in);
+const struct insn *exec_ud(struct soft_cpu *, const struct insn *in);
+const struct insn *exec_gp0(struct soft_cpu *, const struct insn *in);
+
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vCPU's state between its two forms - cpu_state for the world, the hot fields for the
+ * interpreter - and what is derived from it: mode, privilege, TLB in use. Also RESET and INIT.
+ * Intel SDM vol. 3 chapter 11 (reset), AMD APM vol. 2 chapter 14. vCPU thread, or at rest.
+ */
+#include "accel/soft/engine.h"
+#include "accel/soft/fpu.h"
+#include "accel/soft/mmu.h"
+
+/* mode_key: what decoding and binding depend on. */
+#define KEY_CODE_SHIFT	0 /* 2 bits: 16, 32, 64 */
+#define KEY_STACK_SHIFT 2
+#define KEY_PROTECTED	BIT32(4) /* protected mode, not virtual-8086 */
+#define KEY_SLOW	BIT32(5)
+#define KEY_USER	BIT32(6)
+#define KEY_CR0_SHIFT	8 /* MP, EM, TS */
+#define KEY_OSFXSR	BIT32(11)
+#define KEY_OSXSAVE	BIT32(12)
+#define KEY_XCR0_SHIFT	13 /* x87, SSE, AVX */
+#define KEY_LONG	BIT32(16)
+
+/* Every access misses, so that the slow path can check its alignment. */
+static const struct soft_tlb tlb_none = {
+	.e = { [0 ... TLB_KINDS - 1] = { [0 ... TLB_SIZE - 1] = { .tag = TLB_INVALID } } }
+};
+
+static uint8_t bits_of_code(const struct soft_cpu *c)
+{
+	uint16_t attr = c->s.seg[SEG_CS].attr;
+
+	if (c->long_mode && (attr & SEG_L))
+		return 64;
+	return attr & SEG_DB ? 32 : 16;
+}
+
+static uint8_t bits_of_stack(const struct soft_cpu *c)
+{
+	if (c->code_bits == 64)
+		return 64;
+	return c->s.seg[SEG_SS].attr & SEG_DB ? 32 : 16;
+}
+
+static uint8_t privilege(const struct soft_cpu *c)
+{
+	if (!(c->s.cr0 & CR0_PE))
+		return 0;
+	if (c->rflags & FLAG_VM)
+		return 3;
+	return (c->s.seg[SEG_SS].attr & SEG_DPL) >> SEG_DPL_SHIFT;
+}
+
+static uint32_t make_key(const struct soft_cpu *c)
+{
+	uint32_t key = (uint32_t)(c->code_bits >> 5) << KEY_CODE_SHIFT |
+		       (uint32_t)(c->stack_bits >> 5) << KEY_STACK_SHIFT;
+
+	if ((c->s.cr0 & CR0_PE) && !(c->rflags & FLAG_VM))
+		key |= KEY_PROTECTED;
+	if (c->slow)
+		key |= KEY_SLOW;
+	if (c->cpl == 3)
+		key |= KEY_USER;
+	key |= (uint32_t)(c->s.cr0 >> 1 & 7) << KEY_CR0_SHIFT;
+	if (c->s.cr4 & CR4_OSFXSR)
+		key |= KEY_OSFXSR;
+	if (c->s.cr4 & CR4_OSXSAVE)
+		key |= KEY_OSXSAVE;
+	key |= (uint32_t)(c->s.xcr0 & 7) << KEY_XCR0_SHIFT;
+	if (c->long_mode)
+		key |= KEY_LONG;
+	return key;
+}
+
+static void update_key(struct soft_cpu *c)
+{
+	c->mode_key = make_key(c);
+	c->stamp = (c->stamp & ~(uint64_t)UINT32_MAX) | c->mode_key;
+}
+
+void cpu_set_slow(struct soft_cpu *c, bool slow)
+{
+	if (c->slow != slow) {
+		c->slow = slow;
+		update_key(c);
+	}
+}
+
+static void update_segments(struct soft_cpu *c)
+{
+	for (unsigned i = 0; i < SEG_NR; i++)
+		c->segbase[i] = c->code_bits == 64 && i < SEG_FS ? 0 : c->s.seg[i].base;
+	c->segbase[SEG_NONE] = 0;
+}
+
+static void update_tlb(struct soft_cpu *c)
+{
+	uint64_t rflags = c->rflags;
+
+	c->smap_lifted = c->cpl < 3 && (rflags & FLAG_AC);
+	c->align_check = c->cpl == 3 && (rflags & FLAG_AC) && (c->s.cr0 & CR0_AM);
+	c->tlb = c->align_check ? (struct soft_tlb *)(uintptr_t)&tlb_none : &c->tlbs[mmu_priv(c)];
+}
+
+/* Translations and jump cache entries made under other rules go. */
+static void flush_if_stale(struct soft_cpu *c)
+{
+	uint64_t key = paging_key(c);
+	/* R/W fields of DR7: data breakpoints that are on */
+	bool watch = false;
+	const struct x86_seg *cs = &c->s.seg[SEG_CS];
+	bool cs_moved = c->code_bits != 64 &&
+			(cs->base != c->cs_base_seen || cs->limit != c->cs_limit_seen);
+
+	for (unsigned i = 0; i < 4; i++)
+		watch |= (c->s.dr7 >> (2 * i) & 3) && (c->s.dr7 >> (16 + 4 * i) & 3);
+	if (key != c->paging_key || watch || c->has_watch)
+		mmu_flush(c, true);
+	else if (cs_moved)
+		c->stamp += BIT64(32); /* limits were checked for the old segment */
+	c->paging_key = key;
+	c->has_watch = watch;
+	c->cs_base_seen = cs->base;
+	c->cs_limit_seen = cs->limit;
+}
+
+void cpu_mode_changed(struct soft_cpu *c)
+{
+	c->long_mode = c->s.efer & EFER_LMA;
+	c->code_bits = bits_of_code(c);
+	c->stack_bits = bits_of_stack(c);
+	c->cpl = privilege(c);
+	if ((c->rflags & FLAG_TF) || (c->s.dr7 & 0xff))
+		c->slow = true; /* the run loop takes it back */
+	update_segments(c);
+	update_tlb(c);
+	flush_if_stale(c);
+	fpu_mode_changed(c);
+	update_key(c);
+}
+
+void cpu_set_rflags(struct soft_cpu *c, uint64_t rflags)
+{
+	uint64_t old = c->rflags;
+
+	c->fl = flags_to_fl(rflags);
+	c->rflags = (rflags & ~(uint64_t)FLAGS_STATUS) | FLAG_R1;
+	if ((old ^ c->rflags) & (FLAG_TF | FLAG_AC | FLAG_VM))
+		cpu_mode_changed(c);
+}
+
+void cpu_sync_out(struct soft_cpu *c)
+{
+	const struct vcpu_ops *ops = c->vcpu->ops;
+
+	memcpy(c->s.gpr, c->r, sizeof(c->s.gpr));
+	c->s.rip = c->rip;
+	c->s.rflags = cpu_rflags(c);
+	if (ops && ops->get_tpr)
+		c->s.cr8 = ops->get_tpr(c->vcpu);
+	fpu_sync_out(c);
+}
+
+void cpu_sync_in(struct soft_cpu *c)
+{
+	const struct vcpu_ops *ops = c->vcpu->ops;
+
+	memcpy(c->r, c->s.gpr, sizeof(c->s.gpr));
+	c->r[R_ZERO] = 0;
+	c->rip = c->s.rip;
+	c->fl = flags_to_fl(c->s.rflags);
+	c->rflags = (c->s.rflags & ~(uint64_t)FLAGS_STATUS) | FLAG_R1;
+	c->cur = NULL;
+	c->poll = 1;
+	if (ops && ops->set_tpr)
+		ops->set_tpr(c->vcpu, c->s.cr8 & 15);
+	fpu_sync_in(c);
+	cpu_mode_changed(c);
+	mmu_flush(c, true);
+	c->walk_ram.first = 1;
+	c->walk_ram.last = 0;
+	if ((c->s.cr0 & CR0_PG) && (c->s.cr4 & CR4_PAE) && !c->long_mode)
+		mmu_load_pdptes(c, c->s.cr3);
+}
+
+static struct x86_seg real_segment(unsigned type)
+{
+	return (struct x86_seg){ .limit = 0xffff, .attr = (uint16_t)(SEG_P | SEG_S | type) };
+}
+
+static void reset_segments(struct cpu_state *s)
+{
+	for (unsigned i = 0; i < SEG_NR; i++)
+		s->seg[i] = real_segment(3);
+	s->seg[SEG_CS] = real_segment(0xb);
+	s->seg[SEG_CS].sel = 0xf000;
+	s->seg[SEG_CS].base = 0xffff0000;
+	s->ldtr = (struct x86_seg){ .limit = 0xffff, .attr = SEG_P | 2 };
+	s->tr = (struct x86_seg){ .limit = 0xffff, .attr = SEG_P | 0xb };
+	s->gdtr = s->idtr = (struct x86_dtable){ .limit = 0xffff };
+}
+
+/* What INIT leaves alone. Intel SDM vol. 3 table 11-1. */
+static void keep_over_init(struct cpu_state *to, const struct cpu_state *old)
+{
+	struct cpu_state now = *to;
+
+	*to = *old;
+	memcpy(to->gpr, now.gpr, sizeof(to->gpr));
+	memcpy(to->seg, now.seg, sizeof(to->seg));
+	memcpy(to->dr, now.dr, sizeof(to->dr));
+	to->rip = now.rip;
+	to->rflags = now.rflags;
+	to->ldtr = now.ldtr;
+	to->tr = now.tr;
+	to->gdtr = now.gdtr;
+	to->idtr = now.idtr;
+	to->cr0 = now.cr0 | (old->cr0 & (CR0_CD | CR0_NW));
+	to->cr2 = to->cr3 = to->cr4 = to->cr8 = 0;
+	to->dr6 = now.dr6;
+	to->dr7 = now.dr7;
+	to->efer = 0;
+	to->sti_shadow = to->mov_ss_shadow = to->nmi_masked = false;
+	to->nmi_pending = to->smi_pending = to->event_injected = false;
+}
+
+static void power_on(struct soft_cpu *c, struct cpu_state *s)
+{
+	uint32_t id[4];
+
+	memset(s, 0, sizeof(*s));
+	cpu_cpuid(c, 1, 0, id);
+	s->gpr[RDX] = id[0];
+	s->rip = 0xfff0;
+	s->rflags = FLAG_R1;
+	reset_segments(s);
+	s->cr0 = CR0_CD | CR0_NW | CR0_ET;
+	s->dr6 = 0xffff0ff0;
+	s->dr7 = 0x400;
+	s->xcr0 = 1;
+	s->fcw = 0x40;
+	s->ftw = 0xff; /* all +0.0, valid */
+	s->mxcsr = 0x1f80;
+	s->pat = 0x0007040600070406ull;
+	s->apic_base = 0xfee00000 | BIT32(11);
+	s->smbase = 0x30000;
+	s->misc_enable = 1;
+}
+
+void cpu_reset(struct soft_cpu *c, bool init)
+{
+	bool bsp = c->vcpu->index == 0;
+	struct cpu_state old;
+
+	if (init) {
+		cpu_sync_out(c);
+		old = c->s;
+		bsp = old.apic_base & BIT32(8);
+	}
+	power_on(c, &c->s);
+	if (bsp)
+		c->s.apic_base |= BIT32(8);
+	if (init)
+		keep_over_init(&c->s, &old);
+	c->s.mp_state = bsp ? MP_RUNNABLE : MP_WAIT_SIPI;
+	c->dr6_pending = 0;
+	c->slow = false;
+	cpu_sync_in(c);
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The run loop: executes blocks, and looks between them at what happened outside - requests,
+ * interrupts, INIT and SIPI, SMI and NMI, timers, stop-the-world - and inside: halts, interrupt
+ * shadows, single-step. Intel SDM vol. 3 section 7.9 (priority), 11.4 (INIT, SIPI).
+ *
+ * A fault leaves the instruction by longjmp to soft_run(); the instruction has then not happened,
+ * and rip is set back to it. vCPU thread only, but for the lock and counters of stop-the-world.
+ */
+#include "accel/soft/block.h"
+#include "accel/soft/engine.h"
+#include "accel/soft/fpu.h"
+#include "accel/soft/mmu.h"
+#include "accel/soft/soft_vm.h"
+
+/* Blocks between two looks at the clock: some tens of microseconds. */
+#define POLL_BLOCKS 2048
+
+/* Events that have no condition. */
+#define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI | VCPU_EV_WAKE)
+
+/* ---- faults ---- */
+
+void cpu_raise(struct soft_cpu *c, unsigned vector)
+{
+	c->fault.vector = (uint8_t)vector;
+	c->fault.has_error = false;
+	c->fault.is_soft_int = false;
+	c->fault.error = 0;
+	_longjmp(c->on_fault, 1);
+}
+
+void cpu_raise_err(struct soft_cpu *c, unsigned vector, uint32_t error)
+{
+	c->fault.vector = (uint8_t)vector;
+	c->fault.has_error = true;
+	c->fault.is_soft_int = false;
+	c->fault.error = error;
+	_longjmp(c->on_fault, 1);
+}
+
+void cpu_raise_pf(struct soft_cpu *c, uint64_t lin, uint32_t error)
+{
+	c->s.cr2 = lin;
+	cpu_raise_err(c, X86_PF, error);
+}
+
+/* ---- stop-the-world ---- */
+
+static void enter_guest(struct soft_cpu *c)
+{
+	struct soft_vm *vm = c->vm;
+
+	pthread_mutex_lock(&vm->lock);
+	while (vm->exclusive)
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	vm->running++;
+	pthread_mutex_unlock(&vm->lock);
+	c->in_guest = true;
+}
+
+static void leave_guest(struct soft_cpu *c)
+{
+	struct soft_vm *vm = c->vm;
+
+	c->in_guest = false;
+	pthread_mutex_lock(&vm->lock);
+	vm->running--;
+	if (vm->exclusive)
+		pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static void kick_others(struct soft_cpu *c)
+{
+	struct soft_vm *vm = c->vm;
+
+	for (unsigned i = 0; i < vm->nr_cpus; i++) {
+		struct soft_cpu *o = vm->cpus[i];
+
+		if (o && o != c)
+			vcpu_kick(o->vcpu, VCPU_EV_ENGINE);
+	}
+}
+
+void cpu_exclusive_begin(struct soft_cpu *c)
+{
+	struct soft_vm *vm = c->vm;
+
+	pthread_mutex_lock(&vm->lock);
+	vm->running--;
+	while (vm->exclusive) {
+		pthread_cond_broadcast(&vm->cond);
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	}
+	vm->exclusive = true;
+	kick_others(c);
+	while (vm->running)
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	vm->running++;
+	pthread_mutex_unlock(&vm->lock);
+	c->exclusive = true;
+}
+
+void cpu_exclusive_end(struct soft_cpu *c)
+{
+	struct soft_vm *vm = c->vm;
+
+	c->exclusive = false;
+	pthread_mutex_lock(&vm->lock);
+	vm->exclusive = false;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+/* ---- events ---- */
+
+static bool int_shadow(const struct soft_cpu *c)
+{
+	return c->s.sti_shadow || c->s.mov_ss_shadow;
+}
+
+/* Which events would be taken in the state as it is. */
+static uint32_t wanted_events(const struct soft_cpu *c)
+{
+	uint32_t mask = EV_ALWAYS;
+
+	if (c->s.mp_state == MP_WAIT_SIPI)
+		return mask | VCPU_EV_INIT;
+	if (!c->s.in_smm)
+		mask |= VCPU_EV_INIT;
+	if (c->s.mov_ss_shadow)
+		return mask;
+	if (!c->s.in_smm)
+		mask |= VCPU_EV_SMI;
+	if (!c->s.nmi_masked)
+		mask |= VCPU_EV_NMI;
+	if ((c->rflags & FLAG_IF) && !c->s.sti_shadow)
+		mask |= VCPU_EV_INTR;
+	return mask;
+}
+
+static void take_sipi(struct soft_cpu *c)
+{
+	unsigned vector = atomic_load(&c->vcpu->sipi_vector) & 0xff;
+
+	vcpu_clear(c->vcpu, VCPU_EV_SIPI);
+	if (c->s.mp_state != MP_WAIT_SIPI)
+		return;
+	c->s.seg[SEG_CS].sel = (uint16_t)(vector << 8);
+	c->s.seg[SEG_CS].base = (uint64_t)vector << 12;
+	c->rip = 0;
+	c->s.mp_state = MP_RUNNABLE;
+	cpu_mode_changed(c);
+}
+
+static void flush_translations(struct soft_cpu *c)
+{
+	vcpu_clear(c->vcpu, VCPU_EV_TLB);
+	c->walk_ram.first = 1;
+	c->walk_ram.last = 0;
+	mmu_flush(c, true);
+}
+
+/* An external interrupt: acknowledged with the board, then delivered. False: shutdown. */
+static bool take_interrupt(struct soft_cpu *c)
+{
+	const struct vcpu_ops *ops = c->vcpu->ops;
+	int vector;
+
+	vcpu_clear(c->vcpu, VCPU_EV_INTR);
+	vector = ops && ops->get_intr ? ops->get_intr(c->vcpu) : -1;
+	if (vector < 0)
+		return true;
+	c->s.mp_state = MP_RUNNABLE;
+	return excp_interrupt(c, (unsigned)vector & 0xff);
+}
+
+static bool take_nmi(struct soft_cpu *c)
+{
+	vcpu_clear(c->vcpu, VCPU_EV_NMI);
+	c->s.mp_state = MP_RUNNABLE;
+	c->s.nmi_masked = true;
+	return excp_interrupt(c, X86_NMI);
+}
+
+static void take_smi(struct soft_cpu *c)
+{
+	vcpu_clear(c->vcpu, VCPU_EV_SMI);
+	smm_enter(c);
+}
+
+static void take_init(struct soft_cpu *c)
+{
+	vcpu_clear(c->vcpu, VCPU_EV_INIT | VCPU_EV_SIPI);
+	cpu_reset(c, true);
+}
+
+/* Takes one pending event, the most important first. False: shutdown. */
+static bool take_event(struct soft_cpu *c, uint32_t ev)
+{
+	if (ev & VCPU_EV_TLB) {
+		flush_translations(c);
+	} else if (ev & VCPU_EV_ENGINE) {
+		vcpu_clear(c->vcpu, VCPU_EV_ENGINE);
+		leave_guest(c);
+		enter_guest(c);
+	} else if (ev & VCPU_EV_INIT) {
+		take_init(c);
+	} else if (ev & VCPU_EV_SIPI) {
+		take_sipi(c);
+	} else if (ev & VCPU_EV_SMI) {
+		take_smi(c);
+	} else if (ev & VCPU_EV_NMI) {
+		return take_nmi(c);
+	} else if (ev & VCPU_EV_INTR) {
+		return take_interrupt(c);
+	} else if (ev & VCPU_EV_WAKE) {
+		vcpu_clear(c->vcpu, VCPU_EV_WAKE);
+		if (c->s.mp_state == MP_HALTED)
+			c->s.mp_state = MP_RUNNABLE;
+	}
+	return true;
+}
+
+/* HLT or waiting for SIPI: sleeps until something wanted comes. */
+static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
+{
+	const struct vcpu_ops *ops = c->vcpu->ops;
+
+	fpu_host(c);
+	leave_guest(c);
+	if (ops && ops->halt)
+		ops->halt(c->vcpu, true);
+	vcpu_wait(c->vcpu, wanted);
+	if (ops && ops->halt)
+		ops->halt(c->vcpu, false);
+	enter_guest(c);
+	c->poll = POLL_BLOCKS;
+}
+
+/* Single-step and breakpoints make every instruction a block; so does an interrupt shadow. */
+static void update_slow(struct soft_cpu *c)
+{
+	bool debug = (c->rflags & FLAG_TF) || (c->s.dr7 & 0xff);
+
+	if (!debug && (c->rflags & FLAG_RF))
+		c->rflags &= ~(uint64_t)FLAG_RF; /* nobody can see it */
+	cpu_set_slow(c, debug || int_shadow(c) || c->dr6_pending);
+}
+
+/* What is due between two instructions. False: leave the engine with *why. */
+static bool attend(struct soft_cpu *c, enum vcpu_exit *why)
+{
+	for (;;) {
+		uint32_t wanted = wanted_events(c), ev;
+
+		if (!c->poll) {
+			fpu_host(c);
+			vcpu_poll(c->vcpu);
+			c->poll = POLL_BLOCKS;
+		}
+		ev = vcpu_events(c->vcpu);
+		if (ev & VCPU_EV_REQ) {
+			*why = VCPU_EXIT_INTR;
+			return false;
+		}
+		if (c->s.mp_state == MP_SHUTDOWN || ((ev & wanted) && !take_event(c, ev & wanted))) {
+			c->s.mp_state = MP_SHUTDOWN;
+			*why = VCPU_EXIT_SHUTDOWN;
+			return false;
+		}
+		if (ev & wanted)
+			continue;
+		if (c->s.mp_state == MP_RUNNABLE) {
+			c->ev_mask = wanted;
+			update_slow(c);
+			return true;
+		}
+		sleep_halted(c, wanted);
+	}
+}
+
+/* ---- execution ---- */
+
+static inline void run_block(struct soft_cpu *c, struct block *b)
+{
+	const struct insn *in = b->in;
+
+	c->blk = b;
+	c->r[R_PC] = c->rip;
+	c->insns += b->nr;
+	do {
+		c->cur = in;
+		in = in->fn(c, in);
+	} while (in);
+	c->cur = NULL;
+}
+
+static void run_fast(struct soft_cpu *c)
+{
+	const struct vcpu *v = c->vcpu;
+	struct block *b;
+
+	do {
+		if (unlikely(vcpu_events(v) & c->ev_mask) || unlikely(!--c->poll))
+			return;
+		b = block_find(c);
+		run_block(c, b);
+	} while (!b->check);
+}
+
+/* One instruction with everything that debugging looks at. */
+static void run_slow(struct soft_cpu *c)
+{
+	bool tf = c->rflags & FLAG_TF;
+
+	/* The shadow covers this instruction; it may throw another one. */
+	c->s.sti_shadow = false;
+	c->s.mov_ss_shadow = false;
+	debug_fetch(c, c->rip + c->segbase[SEG_CS]);
+	c->rflags &= ~(uint64_t)FLAG_RF;
+	run_block(c, block_find(c));
+	if (c->poll > 1)
+		c->poll--;
+	if (tf || c->dr6_pending)
+		debug_trap(c, tf);
+}
+
+static enum vcpu_exit run_loop(struct soft_cpu *c)
+{
+	enum vcpu_exit why;
+
+	while (attend(c, &why)) {
+		if (unlikely(c->slow))
+			run_slow(c);
+		else
+			run_fast(c);
+	}
+	return why;
+}
+
+/* Behind the longjmp: the fault's instruction has not happened. False: shutdown. */
+static bool land_fault(struct soft_cpu *c)
+{
+	if (c->exclusive)
+		cpu_exclusive_end(c);
+	if (c->cur) {
+		c->insns -= (uint64_t)(&c->blk->in[c->blk->nr] - c->cur);
+		c->rip = cpu_cur_rip(c);
+		c->cur = NULL;
+	}
+	return excp_deliver(c);
+}
+
+enum vcpu_exit soft_run(struct vcpu *v)
+{
+	struct soft_cpu *c = soft_cpu(v);
+	enum vcpu_exit why;
+
+	enter_guest(c);
+	fpu_enter(c);
+	c->cur = NULL;
+	if (_setjmp(c->on_fault) && !land_fault(c))
+		c->s.mp_state = MP_SHUTDOWN;
+	why = run_loop(c);
+	fpu_leave(c);
+	leave_guest(c);
+	return why;
+}

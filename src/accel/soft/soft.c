@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The soft engine as core sees it (core/accel.h): life cycle of its VM and vCPU structures, state
+ * in and out, CPUID. Control thread, except run() (vCPU thread) and kick() (any).
+ */
+#include "accel/accel.h"
+
+#include "accel/soft/block.h"
+#include "accel/soft/engine.h"
+#include "accel/soft/mmu.h"
+#include "accel/soft/soft_vm.h"
+#include "core/vm.h"
+#include "isa/x86/cpuid.h"
+
+static void map_changed(struct map_listener *l, const struct map_view *old,
+			const struct map_view *now)
+{
+	struct soft_vm *vm = container_of(l, struct soft_vm, listener);
+
+	for (unsigned i = 0; i < vm->nr_cpus; i++) {
+		if (vm->cpus[i])
+			vcpu_kick(vm->cpus[i]->vcpu, VCPU_EV_TLB);
+	}
+}
+
+static int soft_probe(struct err *e)
+{
+	return 0;
+}
+
+static int soft_vm_init(struct vm *vm, const char *model, struct err *e)
+{
+	struct soft_vm *sv = xnew(struct soft_vm);
+	int ret;
+
+	sv->model = xnew(struct x86_cpu_model);
+	ret = x86_model_parse(sv->model, model ? model : "default", e);
+	if (ret) {
+		free(sv->model);
+		free(sv);
+		return ret;
+	}
+	sv->vm = vm;
+	sv->map = vm->map;
+	sv->nr_cpus = vm->conf ? vm->conf->cpus : vm->nr_vcpus;
+	sv->cpus = xnew_n(struct soft_cpu *, sv->nr_cpus ? sv->nr_cpus : 1);
+	pthread_mutex_init(&sv->lock, NULL);
+	pthread_cond_init(&sv->cond, NULL);
+	sv->listener.commit = map_changed;
+	map_add_listener(sv->map, &sv->listener);
+	vm->accel_state = sv;
+	return 0;
+}
+
+static void soft_vm_fini(struct vm *vm)
+{
+	struct soft_vm *sv = vm->accel_state;
+
+	if (!sv)
+		return;
+	map_del_listener(sv->map, &sv->listener);
+	pthread_cond_destroy(&sv->cond);
+	pthread_mutex_destroy(&sv->lock);
+	free(sv->cpus);
+	free(sv->model);
+	free(sv);
+	vm->accel_state = NULL;
+}
+
+static void soft_vcpu_fini(struct vcpu *v)
+{
+	struct soft_cpu *c = v->engine;
+
+	if (!c)
+		return;
+	c->vm->cpus[v->index] = NULL;
+	fpu_free(c->fpu);
+	block_cache_free(c->blocks);
+	mmu_fini(c);
+	free(c);
+	v->engine = NULL;
+}
+
+static int soft_vcpu_init(struct vcpu *v, struct err *e)
+{
+	struct soft_vm *sv = v->vm->accel_state;
+	struct soft_cpu *c;
+
+	if (v->index >= sv->nr_cpus)
+		return err_set(e, EINVAL, "vCPU %u of %u", v->index, sv->nr_cpus);
+	c = aligned_alloc(64, align_up(sizeof(*c), 64));
+	if (!c)
+		return err_set(e, ENOMEM, "no memory for vCPU %u", v->index);
+	memset(c, 0, sizeof(*c));
+	c->vcpu = v;
+	c->vm = sv;
+	c->map = sv->map;
+	c->stamp = BIT64(32);
+	mmu_init(c);
+	v->engine = c;
+	sv->cpus[v->index] = c;
+	c->blocks = block_cache_new(e);
+	if (c->blocks)
+		c->fpu = fpu_new(c, e);
+	if (!c->blocks || !c->fpu) {
+		soft_vcpu_fini(v);
+		return e && e->code ? -e->code : -ENOMEM;
+	}
+	cpu_reset(c, false);
+	return 0;
+}
+
+static int soft_get_state(struct vcpu *v, struct cpu_state *s)
+{
+	struct soft_cpu *c = v->engine;
+
+	cpu_sync_out(c);
+	*s = c->s;
+	return 0;
+}
+
+static int check_state(const struct cpu_state *s, struct err *e)
+{
+	if (s->mp_state > MP_SHUTDOWN)
+		return err_set(e, EINVAL, "vCPU state: mp_state %u is unknown", s->mp_state);
+	if ((s->cr0 & CR0_PG) && !(s->cr0 & CR0_PE))
+		return err_set(e, EINVAL, "vCPU state: CR0 has PG without PE");
+	if ((s->efer & EFER_LMA) &&
+	    (!(s->cr0 & CR0_PG) || !(s->cr4 & CR4_PAE) || !(s->efer & EFER_LME)))
+		return err_set(e, EINVAL, "vCPU state: EFER.LMA without LME, PG and PAE");
+	return 0;
+}
+
+static int soft_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
+{
+	struct soft_cpu *c = v->engine;
+	int ret = check_state(s, e);
+
+	if (ret)
+		return ret;
+	c->s = *s;
+	cpu_sync_in(c);
+	return 0;
+}
+
+static void soft_reset(struct vcpu *v, bool init)
+{
+	cpu_reset(v->engine, init);
+}
+
+void cpu_cpuid(struct soft_cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+	const struct vm_conf *conf = c->vm->vm->conf;
+	const struct vcpu_ops *ops = c->vcpu->ops;
+	struct x86_cpuid_env env = {
+		.model = c->vm->model,
+		.apic_id = c->vcpu->apic_id,
+		.cr4 = c->s.cr4,
+		.xcr0 = c->s.xcr0,
+		.xss = c->s.xss,
+		.misc_enable = c->s.misc_enable,
+		.tsc_khz = c->vm->vm->tsc_khz,
+	};
+
+	if (conf)
+		env.topo = (struct x86_topology){ conf->sockets, conf->dies, conf->cores,
+						  conf->threads };
+	x86_cpuid(&env, leaf, subleaf, r);
+	if (ops && ops->cpuid)
+		ops->cpuid(c->vcpu, leaf, subleaf, r);
+}
+
+static void soft_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+	cpu_cpuid(v->engine, leaf, subleaf, r);
+}
+
+bool cpu_has(const struct soft_cpu *c, unsigned feature)
+{
+	return x86_model_has(c->vm->model, feature);
+}
+
+unsigned cpu_phys_bits(const struct soft_cpu *c)
+{
+	return c->vm->model->phys_bits;
+}
+
+const struct accel_ops accel_soft = {
+	.name = "soft",
+	.alias = "tcg",
+	.probe = soft_probe,
+	.vm_init = soft_vm_init,
+	.vm_fini = soft_vm_fini,
+	.vcpu_init = soft_vcpu_init,
+	.vcpu_fini = soft_vcpu_fini,
+	.run = soft_run,
+	.get_state = soft_get_state,
+	.set_state = soft_set_state,
+	.reset = soft_reset,
+	.cpuid = soft_cpuid,
+};
