@@ -29,18 +29,32 @@ struct char_front {
 struct char_end *char_open(struct loop *, struct conf_node *node, struct err *e);
 struct char_end *char_close(struct char_end *); /* flushes what it can; restores the terminal */
 const char *char_id(const struct char_end *);
+/* Somebody is at the other side (sockets, ptys; always true for the others). Loop's thread. */
+bool char_is_up(const struct char_end *);
 
 /* One front an end; NULL detaches. -EBUSY when taken. */
 int char_attach(struct char_end *, struct char_front *, struct err *e);
-/* Any thread. Returns how many bytes were taken. */
+/*
+ * Any thread. Returns how many bytes were taken; the rest is offered again when front->writable
+ * was called. While nobody is at the other side of a socket or pty, output is taken and dropped.
+ */
 size_t char_write(struct char_end *, const void *data, size_t len);
 /* The front has room again: read on. Any thread. */
 void char_accept_input(struct char_end *);
 
-/* The keys behind Ctrl-A on a stdio end (x, h, b, c, Ctrl-A). Set before input arrives. */
+/*
+ * The keys behind Ctrl-A on a stdio end: x quits, h helps, b sends a break, Ctrl-A itself. Without
+ * an escape set, and on other ends, Ctrl-A is a byte like others. Set before input arrives.
+ */
 struct char_escape {
 	void (*quit)(struct char_escape *); /* Ctrl-A x */
 };
 void char_set_escape(struct char_end *, struct char_escape *);
+
+/*
+ * Puts the terminal back as it was before a stdio end opened it. Async-signal-safe, any thread,
+ * any number of times: for exit paths and signal handlers that do not get to char_close().
+ */
+void char_restore_terminal(void);
 
 #endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Character ends (char.h): the engine that moves bytes between a front and file descriptors.
+ *
+ * Input is read only as far as the front has room, and the descriptor leaves the loop meanwhile
+ * (a hang-up would wake it for ever). Output goes through a bounded ring that only the loop's
+ * thread empties, so writers append under a short lock and never wait for the host.
+ *
+ * Threads: char_write() and char_accept_input() any; everything else the loop's. State: none; what
+ * is in flight to the host belongs to the host.
+ */
+#include "base/base.h"
+#include "base/log.h"
+#include "char/char_int.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IN_CHUNK	4096u
+#define ROUNDS		16u /* chunks a wake-up, so that one end cannot keep the loop */
+#define CLOSE_WAIT_MS	1000
+
+/* ---- output ---- */
+
+size_t char_write(struct char_end *c, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	size_t taken, at;
+
+	if (c->sink)
+		return len;
+	pthread_mutex_lock(&c->lock);
+	if (!c->taking) {
+		pthread_mutex_unlock(&c->lock);
+		return len;
+	}
+	if (!c->ring)
+		c->ring = xnew_n(uint8_t, CHAR_OUT_SIZE);
+	taken = MIN(len, CHAR_OUT_SIZE - c->len);
+	for (size_t done = 0; done < taken;) {
+		size_t n;
+
+		at = (c->head + c->len) % CHAR_OUT_SIZE;
+		n = MIN(taken - done, CHAR_OUT_SIZE - at);
+		memcpy(c->ring + at, p + done, n);
+		c->len += n;
+		done += n;
+	}
+	if (taken < len)
+		c->starved = true;
+	pthread_mutex_unlock(&c->lock);
+	if (taken)
+		loop_post(c->loop, &c->work);
+	return taken;
+}
+
+/* Sockets are not opened again with O_NONBLOCK, and a peer that left must not raise SIGPIPE. */
+static ssize_t write_some(int fd, const uint8_t *p, size_t n)
+{
+	ssize_t ret = send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (ret < 0 && errno == ENOTSOCK)
+		ret = write(fd, p, n);
+	return ret;
+}
+
+/* The piece at the ring's head; the loop's thread alone removes, so it stays where it is. */
+static size_t peek(struct char_end *c, const uint8_t **p)
+{
+	size_t n;
+
+	pthread_mutex_lock(&c->lock);
+	n = MIN(c->len, CHAR_OUT_SIZE - c->head);
+	*p = c->ring + c->head;
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
+static void drop_front(struct char_end *c, size_t n)
+{
+	pthread_mutex_lock(&c->lock);
+	c->head = (c->head + n) % CHAR_OUT_SIZE;
+	c->len -= n;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* 1 = all is out, 0 = the host takes no more now, -1 = the other side is gone. */
+static int flush_ring(struct char_end *c)
+{
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		const uint8_t *p;
+		size_t n = peek(c, &p);
+		ssize_t ret;
+
+		if (!n)
+			return 1;
+		ret = write_some(c->out.fd, p, n);
+		if (ret < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (ret < 0 && c->sync_out) { /* a full disk: the guest goes on */
+			log_warn("chardev %s: output lost: %s", c->id, strerror(errno));
+			drop_front(c, n);
+			continue;
+		}
+		if (ret < 0)
+			return -1;
+		drop_front(c, (size_t)ret);
+	}
+	return 0;
+}
+
+static void tell_writable(struct char_end *c)
+{
+	bool tell;
+
+	pthread_mutex_lock(&c->lock);
+	tell = c->starved && c->len <= CHAR_OUT_SIZE / 2;
+	if (tell)
+		c->starved = false;
+	pthread_mutex_unlock(&c->lock);
+	if (tell && c->front && c->front->writable)
+		c->front->writable(c->front);
+}
+
+static void lost(struct char_end *c)
+{
+	if (c->type->lost)
+		c->type->lost(c);
+	else
+		char_down(c);
+}
+
+static void flush_out(struct char_end *c)
+{
+	int ret;
+
+	if (c->out.fd < 0)
+		return;
+	ret = flush_ring(c);
+	if (ret < 0) {
+		lost(c);
+		return;
+	}
+	if (ret == 0 && !c->sync_out) {
+		struct err e;
+
+		if (!c->out.added && loop_add(c->loop, &c->out, &e) < 0)
+			log_warn("chardev %s: %s", c->id, e.msg);
+	} else {
+		loop_del(c->loop, &c->out);
+		if (ret == 0)
+			loop_post(c->loop, &c->work);
+	}
+	tell_writable(c);
+}
+
+static void out_ready(struct loop_fd *f, uint32_t ready)
+{
+	flush_out(container_of(f, struct char_end, out));
+}
+
+/* ---- input ---- */
+
+static size_t front_room(const struct char_end *c)
+{
+	return c->front && c->front->room ? c->front->room(c->front) : 0;
+}
+
+/* Reads once. False: nothing more now. */
+static bool read_some(struct char_end *c, size_t room)
+{
+	uint8_t buf[IN_CHUNK];
+	ssize_t n = read(c->in.fd, buf, MIN(room, sizeof(buf)));
+	size_t left;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		lost(c);
+		return false;
+	}
+	left = c->type->filter ? c->type->filter(c, buf, (size_t)n) : (size_t)n;
+	if (left && c->front)
+		c->front->receive(c->front, buf, left);
+	return c->in.fd >= 0;
+}
+
+/* In the loop while the front has room. */
+static void watch_in(struct char_end *c)
+{
+	bool want = c->in.fd >= 0 && front_room(c) > 0;
+	struct err e;
+
+	if (!want || c->sync_in)
+		loop_del(c->loop, &c->in);
+	else if (!c->in.added && loop_add(c->loop, &c->in, &e) < 0)
+		c->sync_in = true; /* a regular file or /dev/null */
+	if (want && c->sync_in)
+		loop_post(c->loop, &c->work);
+}
+
+static void in_ready(struct loop_fd *f, uint32_t ready)
+{
+	struct char_end *c = container_of(f, struct char_end, in);
+	size_t room = front_room(c);
+
+	if (room)
+		read_some(c, room);
+	watch_in(c);
+}
+
+static void run_work(struct loop_work *w)
+{
+	struct char_end *c = container_of(w, struct char_end, work);
+	size_t room;
+
+	flush_out(c);
+	if (c->sync_in && c->in.fd >= 0 && (room = front_room(c)) > 0)
+		read_some(c, room);
+	watch_in(c);
+}
+
+void char_accept_input(struct char_end *c)
+{
+	loop_post(c->loop, &c->work);
+}
+
+/* ---- up and down ---- */
+
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static void set_taking(struct char_end *c, bool up)
+{
+	pthread_mutex_lock(&c->lock);
+	c->taking = up;
+	if (!up)
+		c->head = c->len = 0;
+	pthread_mutex_unlock(&c->lock);
+	c->up = up;
+}
+
+void char_up_take(struct char_end *c, int in_fd, int out_fd)
+{
+	c->in.fd = in_fd;
+	c->out.fd = out_fd;
+	c->sync_in = is_regular(in_fd);
+	c->sync_out = is_regular(out_fd);
+	set_taking(c, true);
+	watch_in(c);
+	if (c->front && c->front->connected)
+		c->front->connected(c->front, true);
+}
+
+static void close_in(struct char_end *c)
+{
+	loop_del(c->loop, &c->in);
+	close_fd_(&c->in.fd);
+	c->in.fd = -1;
+}
+
+void char_down(struct char_end *c)
+{
+	bool was_up = c->up;
+
+	close_in(c);
+	loop_del(c->loop, &c->out);
+	close_fd_(&c->out.fd);
+	c->out.fd = -1;
+	set_taking(c, false);
+	tell_writable(c);
+	if (was_up && c->front && c->front->connected)
+		c->front->connected(c->front, false);
+}
+
+bool char_is_up(const struct char_end *c)
+{
+	return c->up || c->sink;
+}
+
+void char_say(struct char_end *c, const char *text)
+{
+	(void)char_write(c, text, strlen(text));
+}
+
+/* ---- ends ---- */
+
+static const struct char_type *const types[] = { &char_stdio, &char_null, &char_file, &char_socket,
+						 &char_pty };
+
+static const struct char_type *type_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (name && !strcmp(types[i]->name, name))
+			return types[i];
+	}
+	return NULL;
+}
+
+struct char_end *char_open(struct loop *loop, struct conf_node *node, struct err *e)
+{
+	const struct char_type *type = type_find(node->type);
+	struct char_end *c;
+
+	if (!type) {
+		err_set(e, ENOENT, "%s: there is no character device '%s'; there are stdio, file,"
+			" null, socket and pty", node->where, node->type ? node->type : "");
+		return NULL;
+	}
+	c = xnew(struct char_end);
+	c->type = type;
+	c->loop = loop;
+	c->id = xstrdup(node->id ? node->id : type->name);
+	c->in = (struct loop_fd){ .fd = -1, .events = EPOLLIN, .fn = in_ready };
+	c->out = (struct loop_fd){ .fd = -1, .events = EPOLLOUT, .fn = out_ready };
+	c->work.fn = run_work;
+	pthread_mutex_init(&c->lock, NULL);
+	if (type->open(c, node, e) < 0 || conf_check_unused(node, type->keys, e) < 0)
+		return char_close(c);
+	return c;
+}
+
+/* Output that waits gets a moment: the last lines of a guest are those one wants to read. */
+static void drain(struct char_end *c)
+{
+	for (int i = 0; i < CLOSE_WAIT_MS / 10 && c->out.fd >= 0; i++) {
+		struct pollfd p = { .fd = c->out.fd, .events = POLLOUT };
+
+		if (flush_ring(c) != 0)
+			break;
+		poll(&p, 1, 10);
+	}
+}
+
+struct char_end *char_close(struct char_end *c)
+{
+	if (!c)
+		return NULL;
+	c->front = NULL;
+	drain(c);
+	char_down(c);
+	if (c->type->close)
+		c->type->close(c);
+	loop_cancel(c->loop, &c->work);
+	pthread_mutex_destroy(&c->lock);
+	free(c->ring);
+	free(c->id);
+	free(c);
+	return NULL;
+}
+
+const char *char_id(const struct char_end *c)
+{
+	return c->id;
+}
+
+int char_attach(struct char_end *c, struct char_front *front, struct err *e)
+{
+	if (front && c->front)
+		return err_set(e, EBUSY, "chardev %s has a device already; give each its own", c->id);
+	c->front = front;
+	watch_in(c);
+	return 0;
+}
+
+void char_set_escape(struct char_end *c, struct char_escape *escape)
+{
+	c->escape = escape;
+}

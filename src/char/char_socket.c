@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Unix and TCP sockets as a character end, as server (one peer at a time) or client.
+ *
+ * Keys: path= or host=, port=; server=on|off, wait=on|off (a server waits for its first peer
+ * before the machine starts), reconnect=seconds or reconnect-ms= (a client tries again),
+ * nodelay=on. Loop's thread. State: none.
+ */
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "char/char_int.h"
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct socket_kind {
+	struct char_end *c;
+	char *path, *host, *port; /* path, or host and port */
+	char *where;		  /* for messages */
+	bool server, wait, nodelay, made_path;
+	uint64_t reconnect_ms;
+	struct loop_fd listener;   /* server; fd -1 = none */
+	struct loop_fd connecting; /* client, while a connect is on its way */
+	struct loop_timer again;
+};
+
+/* ---- a peer ---- */
+
+static void use_peer_take(struct socket_kind *k, int fd)
+{
+	int one = 1, out;
+
+	if (k->nodelay && !k->path)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (out < 0) {
+		log_warn("chardev %s: %s", k->c->id, strerror(errno));
+		close(fd);
+		return;
+	}
+	char_up_take(k->c, fd, out);
+}
+
+static void accept_ready(struct loop_fd *f, uint32_t ready)
+{
+	struct socket_kind *k = container_of(f, struct socket_kind, listener);
+	int fd = accept4(f->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	loop_del(k->c->loop, f); /* the next peer waits until this one has left */
+	use_peer_take(k, fd);
+}
+
+static void retry_later(struct socket_kind *k)
+{
+	if (k->reconnect_ms)
+		loop_arm(k->c->loop, &k->again, clock_now_ns() + k->reconnect_ms * NS_PER_MS);
+}
+
+/* ---- addresses ---- */
+
+static int unix_addr(const struct socket_kind *k, struct sockaddr_un *un, struct err *e)
+{
+	memset(un, 0, sizeof(*un));
+	un->sun_family = AF_UNIX;
+	if (strlen(k->path) >= sizeof(un->sun_path))
+		return err_set(e, ENAMETOOLONG, "%s: the socket path '%s' is longer than %zu bytes",
+			       k->where, k->path, sizeof(un->sun_path) - 1);
+	memcpy(un->sun_path, k->path, strlen(k->path) + 1);
+	return 0;
+}
+
+static int resolve(const struct socket_kind *k, struct addrinfo **out, struct err *e)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+				  .ai_flags = k->server ? AI_PASSIVE : 0 };
+	int ret = getaddrinfo(k->host && *k->host ? k->host : NULL, k->port, &hints, out);
+
+	if (ret)
+		return err_set(e, EADDRNOTAVAIL, "%s: cannot resolve '%s' port '%s': %s", k->where,
+			       k->host ? k->host : "", k->port, gai_strerror(ret));
+	return 0;
+}
+
+static int new_socket(const struct socket_kind *k, int family, struct err *e)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? err_set_errno(e, errno, "%s: no socket", k->where) : fd;
+}
+
+/* ---- server ---- */
+
+/* A socket file that nobody listens on is left over from before and is replaced. */
+static void remove_stale(const struct sockaddr_un *un)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	if (connect(fd, (const struct sockaddr *)un, sizeof(*un)) < 0 && errno == ECONNREFUSED)
+		unlink(un->sun_path);
+	close(fd);
+}
+
+static int listen_unix(struct socket_kind *k, struct err *e)
+{
+	struct sockaddr_un un;
+	int ret = unix_addr(k, &un, e), fd;
+
+	if (ret < 0)
+		return ret;
+	remove_stale(&un);
+	fd = new_socket(k, AF_UNIX, e);
+	if (fd < 0)
+		return fd;
+	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, 1) < 0) {
+		ret = err_set_errno(e, errno, "%s: cannot listen on '%s'", k->where, k->path);
+		close(fd);
+		return ret;
+	}
+	k->made_path = true;
+	return fd;
+}
+
+static int listen_tcp(struct socket_kind *k, struct err *e)
+{
+	struct addrinfo *list;
+	int ret = resolve(k, &list, e), fd, one = 1;
+
+	if (ret < 0)
+		return ret;
+	fd = new_socket(k, list->ai_family, e);
+	if (fd >= 0) {
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		if (bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, 1) < 0) {
+			ret = err_set_errno(e, errno, "%s: cannot listen on port %s", k->where,
+					    k->port);
+			close(fd);
+			fd = ret;
+		}
+	}
+	freeaddrinfo(list);
+	return fd;
+}
+
+static int wait_for_peer(struct socket_kind *k, struct err *e)
+{
+	int flags = fcntl(k->listener.fd, F_GETFL), fd;
+
+	log_info("chardev %s: waiting for a connection", k->c->id);
+	fcntl(k->listener.fd, F_SETFL, flags & ~O_NONBLOCK);
+	do {
+		fd = accept4(k->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	} while (fd < 0 && errno == EINTR);
+	fcntl(k->listener.fd, F_SETFL, flags);
+	if (fd < 0)
+		return err_set_errno(e, errno, "%s: no connection", k->where);
+	use_peer_take(k, fd);
+	return 0;
+}
+
+static int start_server(struct socket_kind *k, struct err *e)
+{
+	k->listener.fd = k->path ? listen_unix(k, e) : listen_tcp(k, e);
+	if (k->listener.fd < 0)
+		return k->listener.fd;
+	return k->wait ? wait_for_peer(k, e) : loop_add(k->c->loop, &k->listener, e);
+}
+
+/* ---- client ---- */
+
+static void connect_ready(struct loop_fd *f, uint32_t ready)
+{
+	struct socket_kind *k = container_of(f, struct socket_kind, connecting);
+	int error = 0, fd;
+	socklen_t len = sizeof(error);
+
+	loop_del(k->c->loop, f);
+	fd = take_fd(&f->fd);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
+		close(fd);
+		retry_later(k);
+		return;
+	}
+	use_peer_take(k, fd);
+}
+
+/* 0 = connected or on the way. */
+static int connect_to(struct socket_kind *k, const struct sockaddr *sa, socklen_t len, struct err *e)
+{
+	int fd = new_socket(k, sa->sa_family, e), ret;
+
+	if (fd < 0)
+		return fd;
+	if (connect(fd, sa, len) == 0) {
+		use_peer_take(k, fd);
+		return 0;
+	}
+	if (errno == EINPROGRESS) {
+		k->connecting.fd = fd;
+		return loop_add(k->c->loop, &k->connecting, e);
+	}
+	ret = err_set_errno(e, errno, "%s: cannot connect to '%s%s%s'", k->where,
+			    k->path ? k->path : k->host ? k->host : "", k->path ? "" : ":",
+			    k->path ? "" : k->port);
+	close(fd);
+	return ret;
+}
+
+static int start_client(struct socket_kind *k, struct err *e)
+{
+	struct sockaddr_un un;
+	struct addrinfo *list;
+	int ret;
+
+	if (k->path) {
+		ret = unix_addr(k, &un, e);
+		return ret < 0 ? ret : connect_to(k, (struct sockaddr *)&un, sizeof(un), e);
+	}
+	ret = resolve(k, &list, e);
+	if (ret < 0)
+		return ret;
+	ret = connect_to(k, list->ai_addr, list->ai_addrlen, e);
+	freeaddrinfo(list);
+	return ret;
+}
+
+static void again(struct loop_timer *t)
+{
+	struct socket_kind *k = container_of(t, struct socket_kind, again);
+	struct err e;
+
+	if (!k->c->up && k->connecting.fd < 0 && start_client(k, &e) < 0)
+		retry_later(k);
+}
+
+/* ---- the end ---- */
+
+static void socket_lost(struct char_end *c)
+{
+	struct socket_kind *k = c->kind;
+	struct err e;
+
+	char_down(c);
+	if (!k->server)
+		retry_later(k);
+	else if (loop_add(c->loop, &k->listener, &e) < 0)
+		log_warn("chardev %s: %s", c->id, e.msg);
+}
+
+static char *copy_key(struct conf_node *node, const char *key)
+{
+	const char *val = conf_get(node, key);
+
+	return val ? xstrdup(val) : NULL;
+}
+
+static int read_keys(struct socket_kind *k, struct conf_node *node, struct err *e)
+{
+	uint64_t seconds = 0;
+
+	k->where = xstrdup(node->where ? node->where : "socket");
+	k->path = copy_key(node, "path");
+	k->host = copy_key(node, "host");
+	k->port = copy_key(node, "port");
+	if (!k->path == !k->port)
+		return err_set(e, EINVAL, "%s: a socket needs path= or host= and port=", k->where);
+	if (conf_get_bool(node, "server", &k->server, e) < 0)
+		return -EINVAL;
+	k->wait = k->server;
+	if (conf_get_bool(node, "wait", &k->wait, e) < 0 ||
+	    conf_get_bool(node, "nodelay", &k->nodelay, e) < 0 ||
+	    conf_get_u64(node, "reconnect", 0, 86400, &seconds, e) < 0)
+		return -EINVAL;
+	k->reconnect_ms = seconds * 1000;
+	if (conf_get_u64(node, "reconnect-ms", 0, 86400000, &k->reconnect_ms, e) < 0)
+		return -EINVAL;
+	if (k->server && k->reconnect_ms)
+		return err_set(e, EINVAL, "%s: reconnect is for clients, not with server=on",
+			       k->where);
+	return 0;
+}
+
+static int socket_open(struct char_end *c, struct conf_node *node, struct err *e)
+{
+	struct socket_kind *k = xnew(struct socket_kind);
+	int ret;
+
+	c->kind = k;
+	k->c = c;
+	k->listener = (struct loop_fd){ .fd = -1, .events = EPOLLIN, .fn = accept_ready };
+	k->connecting = (struct loop_fd){ .fd = -1, .events = EPOLLOUT, .fn = connect_ready };
+	k->again.fn = again;
+	ret = read_keys(k, node, e);
+	if (ret < 0)
+		return ret;
+	if (k->server)
+		return start_server(k, e);
+	ret = start_client(k, e);
+	if (ret < 0 && k->reconnect_ms) {
+		retry_later(k);
+		return 0;
+	}
+	return ret;
+}
+
+static void socket_close(struct char_end *c)
+{
+	struct socket_kind *k = c->kind;
+
+	if (!k)
+		return;
+	loop_disarm(c->loop, &k->again);
+	loop_del(c->loop, &k->listener);
+	loop_del(c->loop, &k->connecting);
+	close_fd_(&k->listener.fd);
+	close_fd_(&k->connecting.fd);
+	if (k->made_path)
+		unlink(k->path);
+	free(k->path);
+	free(k->host);
+	free(k->port);
+	free(k->where);
+	free(take_ptr(c->kind));
+}
+
+static const char *const socket_keys[] = { "path", "host", "port", "server", "wait", "reconnect",
+					   "reconnect-ms", "nodelay", NULL };
+
+const struct char_type char_socket = {
+	.name = "socket", .keys = socket_keys, .open = socket_open, .close = socket_close,
+	.lost = socket_lost,
+};

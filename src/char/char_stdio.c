@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The terminal as a character end: stdin and stdout, raw while it is open, with the keys behind
+ * Ctrl-A. On pipes and files it works without the terminal's part.
+ *
+ * O_NONBLOCK would be shared with the shell that gave us the terminal; so the output is opened
+ * again through /proc where that works, for a file description of our own.
+ *
+ * Threads: the loop's; char_restore_terminal() any, also a signal handler, which is why the saved
+ * settings are the one static object of this folder. State: none.
+ */
+#include "base/base.h"
+#include "base/log.h"
+#include "char/char_int.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define CTRL_A 0x01
+
+/* What a signal handler needs to put the terminal back. */
+static struct {
+	struct termios before;
+	_Atomic bool changed;
+} terminal;
+
+struct stdio_kind {
+	bool after_ctrl_a;
+	bool owner; /* of the terminal settings */
+};
+
+void char_restore_terminal(void)
+{
+	int saved = errno;
+
+	if (atomic_exchange(&terminal.changed, false))
+		tcsetattr(STDIN_FILENO, TCSANOW, &terminal.before);
+	errno = saved;
+}
+
+/* Keys reach us one by one and unchanged; with signals, Ctrl-C still ends hanok. */
+static void make_raw(struct char_end *c, bool signals)
+{
+	struct stdio_kind *k = c->kind;
+	struct termios t;
+
+	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &t) < 0)
+		return;
+	terminal.before = t;
+	t.c_iflag &= (tcflag_t) ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+	t.c_oflag |= OPOST; /* the person's own messages keep their line ends */
+	t.c_lflag &= (tcflag_t) ~(ECHO | ECHONL | ICANON | IEXTEN);
+	if (!signals)
+		t.c_lflag &= (tcflag_t)~ISIG;
+	t.c_cflag &= (tcflag_t) ~(CSIZE | PARENB);
+	t.c_cflag |= CS8;
+	t.c_cc[VMIN] = 1;
+	t.c_cc[VTIME] = 0;
+	/* First the flag: a signal in between restores what is there already. */
+	atomic_store(&terminal.changed, true);
+	k->owner = true;
+	tcsetattr(STDIN_FILENO, TCSANOW, &t);
+}
+
+/* A descriptor like fd that does not block, without changing what others share with it. */
+static int private_copy(int fd, int flags)
+{
+	char path[32];
+	struct stat st;
+	int copy = -1;
+
+	if (fstat(fd, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode))) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		copy = open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	}
+	return copy >= 0 ? copy : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+static bool is_taken(void)
+{
+	return atomic_load(&terminal.changed);
+}
+
+static int stdio_open(struct char_end *c, struct conf_node *node, struct err *e)
+{
+	bool signals = false;
+	int ret = conf_get_bool(node, "signal", &signals, e), in_fd, out_fd;
+
+	if (ret < 0)
+		return ret;
+	if (is_taken())
+		return err_set(e, EBUSY, "%s: the terminal is in use by another stdio", node->where);
+	in_fd = private_copy(STDIN_FILENO, O_RDONLY);
+	out_fd = private_copy(STDOUT_FILENO, O_WRONLY);
+	if (in_fd < 0 || out_fd < 0) {
+		close_fd_(&in_fd);
+		close_fd_(&out_fd);
+		return err_set(e, EBADF, "%s: standard input or output is closed; use 'null'",
+			       node->where);
+	}
+	c->kind = xnew(struct stdio_kind);
+	make_raw(c, signals);
+	char_up_take(c, in_fd, out_fd);
+	return 0;
+}
+
+static void stdio_close(struct char_end *c)
+{
+	struct stdio_kind *k = c->kind;
+
+	if (k && k->owner)
+		char_restore_terminal();
+	free(take_ptr(c->kind));
+}
+
+/* No more input does not mean that nobody reads. */
+static void stdio_lost(struct char_end *c)
+{
+	if (c->in.fd >= 0) {
+		loop_del(c->loop, &c->in);
+		close(take_fd(&c->in.fd));
+	} else {
+		char_down(c);
+	}
+}
+
+/* ---- keys behind Ctrl-A ---- */
+
+static void help(struct char_end *c)
+{
+	bool colour = isatty(STDOUT_FILENO);
+	const char *on = colour ? "\033[1m" : "", *off = colour ? "\033[0m" : "";
+	autofree char *text = xasprintf("\r\n"
+					"%sCtrl-A h%s  this help\r\n"
+					"%sCtrl-A x%s  end the virtual machine\r\n"
+					"%sCtrl-A b%s  send a break\r\n"
+					"%sCtrl-A Ctrl-A%s  send Ctrl-A\r\n",
+					on, off, on, off, on, off, on, off);
+
+	char_say(c, text);
+}
+
+/* True when the guest gets the key. */
+static bool command_key(struct char_end *c, uint8_t key)
+{
+	switch (key) {
+	case 'x':
+	case 'X':
+		if (c->escape->quit)
+			c->escape->quit(c->escape);
+		return false;
+	case 'b':
+	case 'B':
+		if (c->front && c->front->brk)
+			c->front->brk(c->front);
+		return false;
+	case 'h':
+	case 'H':
+	case '?':
+		help(c);
+		return false;
+	default:
+		return key == CTRL_A;
+	}
+}
+
+static size_t stdio_filter(struct char_end *c, uint8_t *data, size_t len)
+{
+	struct stdio_kind *k = c->kind;
+	size_t out = 0;
+
+	if (!c->escape)
+		return len;
+	for (size_t i = 0; i < len; i++) {
+		if (k->after_ctrl_a) {
+			k->after_ctrl_a = false;
+			if (command_key(c, data[i]))
+				data[out++] = data[i];
+		} else if (data[i] == CTRL_A) {
+			k->after_ctrl_a = true;
+		} else {
+			data[out++] = data[i];
+		}
+	}
+	return out;
+}
+
+static const char *const stdio_keys[] = { "signal", NULL };
+
+const struct char_type char_stdio = {
+	.name = "stdio", .keys = stdio_keys, .open = stdio_open, .close = stdio_close,
+	.lost = stdio_lost, .filter = stdio_filter,
+};
