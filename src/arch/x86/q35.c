@@ -21,7 +21,9 @@
 #include "arch/x86/mch.h"
 #include "core/accel.h"
 #include "dev/acpi_pm.h"
+#include "dev/i8042.h"
 #include "dev/i8254.h"
+#include "dev/rtc.h"
 #include "dev/uart16550.h"
 
 #define VGA_FIRST    0xa0000u
@@ -168,6 +170,13 @@ static int chips(struct x86_board *b, struct err *e)
 	if (!d)
 		return -EINVAL;
 	b->pit = container_of(d, struct pit_dev, d);
+	d = make(b, &rtc_dev_type, NULL, e);
+	if (!d)
+		return -EINVAL;
+	b->rtc = container_of(d, struct rtc_dev, d);
+	rtc_dev_set_memory(b->rtc, b->low_end, b->high_size, b->vm->conf->cpus);
+	if (!make(b, &i8042_dev_type, NULL, e))
+		return -EINVAL;
 	d = make(b, &acpi_pm_dev_type, NULL, e);
 	if (!d)
 		return -EINVAL;
@@ -249,6 +258,20 @@ static uint64_t phys_end(struct x86_board *b)
 	return BIT64((r[0] & 0xff) >= 36 && (r[0] & 0xff) <= 52 ? r[0] & 0xff : 36);
 }
 
+/* The tables name the panic port only when the user asked for the device. */
+static uint16_t pvpanic_port(const struct vm_conf *c)
+{
+	for (const struct conf_node *n = c->nodes; n; n = n->next) {
+		if (n->kind != CONF_DEVICE || !n->type || strcmp(n->type, "pvpanic"))
+			continue;
+		for (const struct conf_kv *kv = n->kv; kv; kv = kv->next)
+			if (!strcmp(kv->key, "ioport"))
+				return (uint16_t)strtoul(kv->val, NULL, 0);
+		return 0x505;
+	}
+	return 0;
+}
+
 static uint8_t pci_gsi(unsigned slot, unsigned pin)
 {
 	return (uint8_t)(16 + gsi_pci_pirq(slot, pin));
@@ -306,6 +329,11 @@ void q35_describe(struct x86_board *b, struct pci_window *w)
 	f->sci_gsi = 9;
 	f->s5_typ = ACPI_PM_S5_TYP;
 	f->has_pit = true;
+	f->has_rtc = true;
+	f->century_reg = RTC_CENTURY;
+	/* Its reset line works; there is no keyboard behind it that is worth a probe. */
+	f->has_i8042 = false;
+	f->pvpanic_port = pvpanic_port(c);
 	f->name = c->name;
 	f->uuid = c->has_uuid ? c->uuid : NULL;
 	describe_cpus(b, f);
