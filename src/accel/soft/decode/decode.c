@@ -22,6 +22,7 @@ struct dec {
 	uint8_t rep;	 /* 0, 0xf2, 0xf3: the last one */
 	uint8_t r, x, b; /* REX or VEX extensions: 0 or 8 */
 	bool rex, vex, w, l;
+	bool vvvv_used; /* its four bits are not 1111 */
 	uint8_t vvvv;
 	uint8_t map, opcode;
 	uint8_t mod, reg, rm; /* ModRM fields, not extended */
@@ -110,9 +111,12 @@ static int parse_vex(struct dec *d, bool three)
 		last = *++p;
 		d->w = last & 0x80;
 	}
-	if (d->bits != 64)
-		d->r = d->x = d->b = 0;
 	d->vvvv = ~last >> 3 & 15;
+	d->vvvv_used = d->vvvv;
+	if (d->bits != 64) { /* eight registers: the bits for more are ignored */
+		d->r = d->x = d->b = 0;
+		d->vvvv &= 7;
+	}
 	d->l = last & 4;
 	d->sel[SEL_PP] = last & 3;
 	d->map = map;
@@ -497,7 +501,7 @@ static int decode_parts(struct dec *d, struct insn *in)
 	const struct op_enc *enc = &op_encs[in->op];
 	unsigned attr = op_descs[in->op].attr;
 
-	if (unlikely(d->vex && (enc->flags & ENC_NO_VVVV) && d->vvvv))
+	if (unlikely(d->vex && (enc->flags & ENC_NO_VVVV) && d->vvvv_used))
 		return DECODE_UD;
 	in->opsize = operand_size(d, enc->osz, attr);
 	if (d->bits == 64)
@@ -530,64 +534,4 @@ int decode_insn(const uint8_t *bytes, size_t avail, unsigned bits, struct insn *
 		return err == DECODE_MORE && avail >= MAX_LEN ? DECODE_LONG : err;
 	in->len = d.p - bytes;
 	return in->len;
-}
-
-static unsigned special_size(const struct insn *in, unsigned size)
-{
-	unsigned vl = in->flags & INSN_VEXL ? 32 : 16;
-
-	switch (size) {
-	case 0:
-		return in->opsize;
-	case OPSZ_VL:
-		return vl;
-	case OPSZ_VL2:
-		return vl / 2;
-	case OPSZ_VL4:
-		return vl / 4;
-	case OPSZ_VL8:
-		return vl / 8;
-	case OPSZ_PTR:
-		return in->opsize + 2;
-	case OPSZ_2X:
-		return in->opsize * 2;
-	case OPSZ_DESC:
-		return in->opsize == 8 ? 10 : 6;
-	case OPSZ_FPENV:
-		return in->opsize == 2 ? 14 : 28;
-	case OPSZ_FPSAVE:
-		return in->opsize == 2 ? 94 : 108;
-	case OPSZ_FX:
-		return 512;
-	case OPSZ_XS:
-		return 576;
-	default:
-		return size;
-	}
-}
-
-unsigned insn_mem_size(const struct insn *in)
-{
-	const struct op_desc *op = &op_descs[in->op];
-
-	if (!(in->flags & INSN_MEM))
-		return 0;
-	for (unsigned i = 0; i < op->nr_operands; i++) {
-		const struct op_operand *o = &op->operand[i];
-
-		switch (o->kind) {
-		case OPK_RM:
-		case OPK_M:
-		case OPK_W:
-		case OPK_Q:
-		case OPK_MOFFS:
-		case OPK_STRSRC:
-		case OPK_STRDST:
-		case OPK_VSIB:
-			return o->rw ? special_size(in, o->size) : 0;
-		default:
-			break;
-		}
-	}
-	return 0;
 }

@@ -24,4 +24,17 @@ int decode_insn(const uint8_t *bytes, size_t avail, unsigned bits, struct insn *
  */
 unsigned insn_mem_size(const struct insn *in);
 
+/*
+ * The general registers that *in reads and writes, as masks (bit n: register n), with those that
+ * are implied and those in addresses. A write of 8 or 16 bits keeps the rest of the register, so it
+ * counts as a read too; so do the registers of a REP prefix.
+ */
+void insn_gprs(const struct insn *in, unsigned *read, unsigned *written);
+
+/*
+ * The operation that the same bytes mean on a CPU without the feature of op: TZCNT is BSF, LZCNT is
+ * BSR there. 0: they are #UD. Operands are the same, so only insn.op needs to change.
+ */
+unsigned op_without_feature(unsigned op);
+
 #endif

@@ -69,6 +69,7 @@ struct op_enc {
 	uint8_t mem;   /* enum dec_mem */
 	uint8_t check; /* enum dec_check */
 	uint16_t flags; /* ENC_* */
+	uint16_t instead; /* operation to do where the CPU model hides this one; 0: #UD */
 };
 extern const struct op_enc op_encs[];
 

@@ -45,12 +45,21 @@ FIXED = {'AL': ('FIX', 1, 0), 'CL': ('FIX', 1, 1), 'AX': ('FIX', 2, 0), 'DX': ('
 # Rows whose operand size does not follow from their operands.
 OSZ_BY_SIZE = {'v': 'V', 'z': 'Z', 'y': 'Y', 'n': 'N', 'p': 'V', 'a': 'V', '2': 'Y', 's': 'V'}
 
+# General registers of in: and out:, by number.
+GPRS = {'ax': 0, 'cx': 1, 'dx': 2, 'bx': 3, 'sp': 4, 'bp': 5, 'si': 6, 'di': 7, 'r11': 11}
+
 IMMS = {'Ib': 'U8', 'Ibs': 'S8', 'Iw': 'U16', 'Iz': 'Z', 'Iv': 'V', 'Jb': 'S8', 'Jz': 'Z',
         'Ap': 'FAR', '1': 'ONE'}
 
 
 class TableError(Exception):
     pass
+
+
+def gpr_mask(names):
+    if names == 'all':
+        return 0xffff
+    return sum(1 << GPRS[n] for n in names.split(','))
 
 
 class Operand:
@@ -155,9 +164,15 @@ class Row:
 
     def parse_words(self, words, default):
         self.attrs, self.local, self.cls, self.feature = set(), set(), None, 'NONE'
+        self.gprs, self.instead = {'in': 0, 'out': 0}, None
         for w in default.split() + words.split():
+            key, _, value = w.partition(':')
             if w in ATTRS:
                 self.attrs.add(w)
+            elif key in self.gprs:
+                self.gprs[key] = gpr_mask(value)
+            elif key == 'else':
+                self.instead = value
             elif w in LOCAL_ATTRS:
                 self.local.add(w)
             elif w in CLASSES and not (w in VECTOR_CLASSES | {'MMX'} and self.cls):
@@ -201,6 +216,9 @@ class Row:
         enc = set()
         kinds = self.kinds()
         for o in self.operands:
+            if o.kind == 'FIX':
+                self.gprs['in'] |= (o.rw & 1) << o.fix
+                self.gprs['out'] |= (o.rw >> 1) << o.fix
             if o.kind == 'REG' and o.size == 1:
                 enc.add('REG8')
             if o.kind in ('RM', 'R', 'OPREG') and o.size == 1:
@@ -419,7 +437,7 @@ def write_desc(f, r):
     attr = or_list('OPA_', sorted(ATTRS[a] for a in r.attrs))
     f.write(f'\t{{ "{r.mn.lower()}", MN_{r.mn}, OPC_{r.cls}, X86F_{r.feature},\n\t  {attr},\n')
     f.write(f'\t  {len(r.operands)}, {flag_list(r.flags["r"])}, {flag_list(r.flags["w"])}, '
-            f'{flag_list(r.flags["u"])},\n\t  {{ ')
+            f'{flag_list(r.flags["u"])},\n\t  {r.gprs["in"]:#x}, {r.gprs["out"]:#x},\n\t  {{ ')
     f.write(', '.join(f'{{ OPK_{o.kind}, {o.size}, {o.rw}, {o.fix} }}' for o in r.operands) or
             '{ 0 }')
     f.write(' } },\n')
@@ -440,6 +458,16 @@ def write_encoding(f, r):
     f.write(f'\t{{ {r.map}, {r.opcodes[0]:#x}, {len(r.opcodes)}, {int(r.modrm)}, {{ {masks} }} }},\n')
 
 
+def instead(row, rows):
+    """Index of the operation that else: names: same opcode, that mnemonic; 0 without."""
+    if not row.instead:
+        return 0
+    for i, r in enumerate(rows, 1):
+        if r.mn == row.instead and r.map == row.map and r.opcodes == row.opcodes:
+            return i
+    sys.exit(f'line {row.line_nr}: no {row.instead} at this opcode')
+
+
 def write_tables(path, rows, table_path):
     maps, modrm, nodes = build_maps(rows, table_path)
     with open(path, 'w', encoding='ascii') as f:
@@ -451,7 +479,8 @@ def write_tables(path, rows, table_path):
         f.write('};\n\nconst struct op_enc op_encs[OP_NR] = {\n\t{ 0 },\n')
         for r in rows:
             enc = or_list('ENC_', sorted(r.enc))
-            f.write(f'\t{{ IMM_{r.imm}, OSZ_{r.osz}, MEM_{r.mem}, CHECK_{r.check}, {enc} }},\n')
+            f.write(f'\t{{ IMM_{r.imm}, OSZ_{r.osz}, MEM_{r.mem}, CHECK_{r.check}, {enc}, '
+                    f'{instead(r, rows)} }},\n')
         f.write('};\n\nconst struct op_desc_encoding op_encodings[OP_NR] = {\n\t{ 0 },\n')
         for r in rows:
             write_encoding(f, r)

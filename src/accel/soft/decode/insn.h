@@ -149,6 +149,9 @@ struct op_desc {
 	uint16_t attr;	  /* OPA_* */
 	uint8_t nr_operands;
 	uint16_t flags_r, flags_w, flags_u; /* FLAGS_STATUS bits read, written, left undefined; DF too */
+	/* General registers used beside the operands in reg, rm and vvvv; bit n: register n. For all
+	 * of an instruction's: insn_gprs() in decode.h. */
+	uint16_t gpr_r, gpr_w;
 	struct op_operand operand[5];
 };
 
