@@ -23,7 +23,8 @@ struct blk_req {
 	unsigned niov;
 	bool unmap;		 /* ZERO: holes are fine */
 	bool fua;		 /* WRITE, ZERO: on stable storage before done(0) */
-	void (*done)(struct blk_req *, int ret); /* 0 or -errno; on the loop's thread */
+	void (*done)(struct blk_req *, int ret); /* 0 or -errno; on the loop's thread,
+							  * or on that of blk_drain() */
 	/* node's */
 	uint64_t priv[6];
 	struct blk_req *next;
@@ -54,7 +55,7 @@ extern const char *const blk_drive_keys[];
  * never called from inside blk_submit(). A request that is not aligned, reaches beyond the end or
  * writes to a read-only node completes with an error. Any thread. Order between requests in flight is not kept; FLUSH covers completed writes. */
 void blk_submit(struct blk_node *, struct blk_req *);
-/* Waits until nothing is in flight (runs completions). Loop's thread. */
+/* Waits until nothing is in flight; runs completions itself. Any thread, but not inside done(). */
 void blk_drain(struct blk_node *);
 
 #endif

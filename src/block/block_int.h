@@ -41,7 +41,8 @@ struct blk_node {
 	/* Set by any thread once the host said that it cannot. */
 	atomic_bool no_punch, no_zero_range, no_dsync, flush_failed;
 
-	pthread_mutex_t lock; /* of queue */
+	pthread_mutex_t run_lock; /* whoever starts requests and takes completions */
+	pthread_mutex_t lock;	  /* of queue; inner */
 	struct blk_reqs queue; /* submitted, not yet with an engine */
 	struct loop_fd wake;   /* eventfd: something for the loop's thread to do */
 	atomic_uint inflight;  /* submitted and done() not called */
@@ -77,7 +78,7 @@ static inline struct blk_req *blk_reqs_pop(struct blk_reqs *q)
 
 /* node.c: lets the loop's thread look at the node. Any thread. */
 void blk_wake(struct blk_node *);
-/* node.c: done(ret) and the accounting around it. Loop's thread. */
+/* node.c: done(ret) and the accounting around it. run_lock held, as for all below. */
 void blk_complete(struct blk_node *, struct blk_req *, int ret);
 
 /* lock.c: see there. 0 or -errno with e set. */
@@ -95,7 +96,7 @@ bool blk_iov_aligned(const struct blk_node *, const struct blk_req *);
 void blk_pool_init(struct blk_pool *);
 void blk_pool_fini(struct blk_pool *);
 void blk_pool_submit(struct blk_node *, struct blk_req *);
-/* Completes what workers have finished; with wait set, waits for at least one. Loop's thread. */
+/* Completes what workers have finished; with wait set, waits for at least one. */
 void blk_pool_reap(struct blk_node *, bool wait);
 bool blk_pool_busy(struct blk_pool *);
 

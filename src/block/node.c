@@ -3,8 +3,9 @@
  * A raw block node: a regular file or block device of the host, byte for byte the guest's disk.
  *
  * Requests of any thread go to a queue; an eventfd brings the loop's thread here, which gives
- * them to io_uring or to the worker pool, and takes completions from both. The node has no state
- * of its own to save: devices drain it and keep what is in flight.
+ * them to io_uring or to the worker pool, and takes completions from both. A thread that drains
+ * does the same work in its place; run_lock keeps the two apart, and is held around done(). The
+ * node has no state of its own to save: devices drain it before they are saved.
  */
 #include "block/block_int.h"
 
@@ -118,7 +119,7 @@ static bool queue_empty(struct blk_node *n)
 	return empty;
 }
 
-/* One round: completions first, which makes room. */
+/* One round: completions first, which makes room. run_lock held. */
 static void work(struct blk_node *n)
 {
 	if (n->uring)
@@ -139,7 +140,9 @@ static void on_wake(struct loop_fd *f, uint32_t ready)
 
 	if (read(f->fd, &count, sizeof(count)) < 0 && errno != EAGAIN && errno != EINTR)
 		log_error("'%s': eventfd: %s", n->path, strerror(errno));
+	pthread_mutex_lock(&n->run_lock);
 	work(n);
+	pthread_mutex_unlock(&n->run_lock);
 }
 
 void blk_submit(struct blk_node *n, struct blk_req *r)
@@ -158,6 +161,7 @@ void blk_submit(struct blk_node *n, struct blk_req *r)
 
 void blk_drain(struct blk_node *n)
 {
+	pthread_mutex_lock(&n->run_lock);
 	while (atomic_load(&n->inflight)) {
 		start_queued(n);
 		if (blk_uring_busy(n->uring))
@@ -165,6 +169,7 @@ void blk_drain(struct blk_node *n)
 		if (blk_pool_busy(&n->pool))
 			blk_pool_reap(n, true);
 	}
+	pthread_mutex_unlock(&n->run_lock);
 }
 
 const struct blk_info *blk_info(const struct blk_node *n)
@@ -357,6 +362,7 @@ struct blk_node *blk_open(struct loop *loop, struct conf_node *c, struct err *e)
 	n->loop = loop;
 	n->fd = n->wake.fd = -1;
 	pthread_mutex_init(&n->lock, NULL);
+	pthread_mutex_init(&n->run_lock, NULL);
 	blk_reqs_init(&n->queue);
 	blk_pool_init(&n->pool);
 	return open_node(n, c, e) < 0 ? blk_close(n) : n;
@@ -376,6 +382,7 @@ struct blk_node *blk_close(struct blk_node *n)
 	if (n->fd >= 0)
 		close(n->fd);
 	pthread_mutex_destroy(&n->lock);
+	pthread_mutex_destroy(&n->run_lock);
 	free(n->path);
 	free(n);
 	return NULL;

@@ -4,7 +4,7 @@
  * the loop brought. Completions raise the node's eventfd.
  *
  * A transfer that the kernel did only in part, or interrupted, is finished by the worker pool,
- * which has one copy of that logic. Loop's thread only.
+ * which has one copy of that logic. Under the node's run_lock.
  */
 #include "block/block_int.h"
 
