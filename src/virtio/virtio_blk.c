@@ -177,7 +177,9 @@ static void queue_work(struct loop_work *w)
 /* A cylinder count for the few who still ask; 16 heads of 63 sectors, as disks have them. */
 static void fill_geometry(uint8_t *cfg, uint64_t sectors)
 {
-	st_le16(cfg + CFG_CYLINDERS, (uint16_t)MAX(MIN(sectors / (16 * 63), 16383ull), 2ull));
+	uint64_t cylinders = MIN(sectors / (16 * 63), UINT64_C(16383));
+
+	st_le16(cfg + CFG_CYLINDERS, (uint16_t)MAX(cylinders, UINT64_C(2)));
 	cfg[CFG_HEADS] = 16;
 	cfg[CFG_SECTORS] = 63;
 }
