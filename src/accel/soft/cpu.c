@@ -172,6 +172,7 @@ void cpu_sync_in(struct soft_cpu *c)
 	c->rflags = (c->s.rflags & ~(uint64_t)FLAGS_STATUS) | FLAG_R1;
 	c->cur = NULL;
 	c->poll = 1;
+	atomic_store_explicit(&c->vcpu->tsc_offset, c->s.tsc_offset, memory_order_relaxed);
 	if (ops && ops->set_tpr)
 		ops->set_tpr(c->vcpu, c->s.cr8 & 15);
 	fpu_sync_in(c);

@@ -20,6 +20,13 @@ uint64_t cpu_tsc(const struct soft_cpu *c)
 	return __rdtsc() + c->s.tsc_offset;
 }
 
+/* The board's clocks run on the guest's TSC. */
+static void move_tsc(struct soft_cpu *c, uint64_t delta)
+{
+	c->s.tsc_offset += delta;
+	atomic_store_explicit(&c->vcpu->tsc_offset, c->s.tsc_offset, memory_order_relaxed);
+}
+
 /* Plain 64-bit members of cpu_state. */
 enum msr_rule { RULE_MASK /* bits outside mask: #GP */, RULE_CANONICAL, RULE_TRUNCATE };
 struct msr_field {
@@ -375,7 +382,7 @@ static void write_tsc(struct soft_cpu *c, uint64_t val)
 {
 	uint64_t delta = val - cpu_tsc(c);
 
-	c->s.tsc_offset += delta;
+	move_tsc(c, delta);
 	c->s.tsc_adjust += delta;
 }
 
@@ -408,7 +415,7 @@ static int write_special(struct soft_cpu *c, uint32_t msr, uint64_t val)
 	case MSR_TSC_ADJUST:
 		if (!cpu_has(c, X86F_TSC_ADJUST))
 			return 0;
-		c->s.tsc_offset += val - c->s.tsc_adjust;
+		move_tsc(c, val - c->s.tsc_adjust);
 		c->s.tsc_adjust = val;
 		return 1;
 	case MSR_APIC_BASE:
