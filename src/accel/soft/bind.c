@@ -4,6 +4,7 @@
  * hides, what the mode forbids and what nobody knows is #UD. vCPU thread, at decode time.
  */
 #include "accel/soft/block.h"
+#include "accel/soft/decode/decode.h"
 #include "accel/soft/exec.h"
 
 insn_fn bind_int(struct soft_cpu *c, struct insn *in)
@@ -36,16 +37,19 @@ static insn_fn bind_class(struct soft_cpu *c, struct insn *in, const uint8_t *by
 	}
 }
 
-static bool hidden(const struct soft_cpu *c, const struct op_desc *d)
+/* What is hidden may mean something else: TZCNT is BSF on a CPU without it. */
+static bool hidden(const struct soft_cpu *c, struct insn *in)
 {
 	bool real = !(c->s.cr0 & CR0_PE) || (c->rflags & FLAG_VM);
 
-	return !cpu_has(c, d->feature) || ((d->attr & OPA_PE) && real);
+	if (!cpu_has(c, op_descs[in->op].feature))
+		in->op = (uint16_t)op_without_feature(in->op);
+	return !in->op || ((op_descs[in->op].attr & OPA_PE) && real);
 }
 
 void bind_insn(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
 {
-	in->fn = hidden(c, &op_descs[in->op]) ? NULL : bind_class(c, in, bytes);
+	in->fn = hidden(c, in) ? NULL : bind_class(c, in, bytes);
 	if (!in->fn)
 		in->fn = exec_ud;
 	if (in->fn == exec_ud)
