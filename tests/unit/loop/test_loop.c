@@ -293,8 +293,8 @@ static struct {
 
 static void mt_work(struct loop_work *w)
 {
-	atomic_fetch_add(&mt.runs, 1);
 	mt.current = loop_is_current(fx.l);
+	atomic_fetch_add(&mt.runs, 1);
 }
 
 static void mt_timer(struct loop_timer *t)
