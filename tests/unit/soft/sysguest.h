@@ -58,7 +58,7 @@
 #include "base/base.h"
 #include "accel/soft/soft_vm.h"
 #include "accel/soft/sys.h"
-#include "core/accel.h"
+#include "accel/accel.h"
 #include "core/conf.h"
 #include "core/vm.h"
 #include "isa/x86/cpuid.h"

@@ -10,10 +10,9 @@ GUEST lm_faults
 	movabsq $0x8000000000000000, %rbx
 	movl (%rbx), %eax		/* #GP(0) */
 2:	RESUME 3f
-	movq %rbx, %rsp
-	pushq %rax			/* non-canonical stack; #SS or #GP by the base register */
-3:	movl $SG_STACK, %esp
-	RESUME 4f
+	movq %rbx, %rbp
+	movl (%rbp), %eax		/* by way of the stack: #SS(0) */
+3:	RESUME 4f
 	movl $0x1234, %eax
 	movl %eax, %ds			/* #GP(0x1234): beyond the GDT */
 4:	RESUME 5f
@@ -120,6 +119,7 @@ sys_user:
 	outl %eax, $0x80
 	stc
 	syscall
+	.globl sys_back
 sys_back:
 	EXIT
 sys_entry:
@@ -316,7 +316,10 @@ bp_handler:
 	pushq %rax
 	movq %dr6, %rax
 	outl %eax, $0x80
-	movl $0, %eax
+	testb $1, %al
+	jz 1f
+	orl $0x10000, 24(%rsp)		/* RF: go on past the code breakpoint */
+1:	movl $0, %eax
 	movq %rax, %dr6
 	popq %rax
 	iretq

@@ -3,7 +3,7 @@
 	.code32
 
 /* Loads and uses of segments. */
-.macro BADLOAD seg, sel
+.macro BADLOAD seg, sel:vararg
 	RESUME 66f
 	movl $\sel, %eax
 	movl %eax, \seg
@@ -126,6 +126,8 @@ GUEST pm_callgate
 	LOG %esp
 	movl %ds, %eax
 	outl %eax, $0x80
+	movl $SG_UDATA32, %eax
+	movl %eax, %ds
 	RESUME 2f
 	lcall $SG_CODE32, $A(pm_gate)	/* directly: #GP */
 2:	RESUME 3f
@@ -147,8 +149,7 @@ pm_gate:
 
 /* Ring 3: what it may not, the I/O bitmap, INT into ring 0, and ring 1 by a conforming path. */
 GUEST pm_ring3
-	movb $0xfe, SG_TSS + 0x1000 + 0xf4 / 8 + 0	/* 0xf0..0xf7: open 0xf0 */
-	movb $0xef, SG_TSS + 0x1000 + 0xf4 / 8		/* open 0xf4 */
+	movb $0x0f, SG_TSS + 0x1000 + 0xf4 / 8		/* open 0xf4..0xf7 */
 	movb $0xf0, SG_TSS + 0x1000 + 0x80 / 8		/* open 0x80..0x83 */
 	TO_RING3 1f, 0x0202
 1:	movl $SG_UDATA32, %eax
@@ -220,6 +221,7 @@ GUEST pm_task
 	movl %eax, %es
 	LOG $0xabc
 	EXIT
+	.globl task_b
 task_b:
 	LOG %ecx
 	pushfl
@@ -251,10 +253,19 @@ task_e:
 GUEST pm_task_bad
 	BUILD_TSS2 task_b
 	movl $SG_RODATA, SG_TSS2 + 80
-	RESUME 1f
+	/* the new task has no stack: #TS comes through a task gate, back to this one */
+	movl $(SG_TSS_SEL << 16), SG_IDT + 10 * 8
+	movl $0x8500, SG_IDT + 10 * 8 + 4
 	ljmp $SG_TSS2_SEL, $0
-	LOG $0
-1:	EXIT
+	popl %eax				/* the error code */
+	outl %eax, $0x80
+	pushfl
+	popl %eax
+	outl %eax, $0x80			/* nested */
+	movzwl SG_TSS, %eax
+	outl %eax, $0x80			/* in the task that failed */
+	LOG SG_TSS2 + 32
+	EXIT
 
 /* Virtual-8086 mode. The monitor's #GP handler logs and skips two bytes. */
 .macro TO_V86 label, flags
@@ -317,7 +328,7 @@ GUEST pm_vme
 	V86_MONITOR
 	movl $0, SG_TSS + 0x1000 - 32 + 8	/* vectors 0x40..0x5f: redirected */
 	movb $0, SG_TSS + 0x1000 + 0x10
-	movb $0xef, SG_TSS + 0x1000 + 0xf4 / 8
+	movb $0x0f, SG_TSS + 0x1000 + 0xf4 / 8
 	movl $A(vme_int), 0x44 * 4
 	TO_V86 1f, 0x20202
 	.code16

@@ -234,11 +234,18 @@ static void test_pm_ring3(void **state)
 
 static void test_pm_task(void **state)
 {
+	extern const char task_b[];
+
 	ENTER(pm_task, SG_PM32);
 	GUEST_EXPECT(&g, 0xec0ec0, 0x4002, SG_TSS_SEL, 8, 0x5e1f, 0x89, SG_TSS_SEL,
 		     EXC(13, SG_TSS_SEL), 2, 0xee, 0xd, 0xff, SG_ABSENT, 0xabc);
 	ENTER(pm_task_bad, SG_PM32);
-	GUEST_EXPECT(&g, EXC(10, SG_RODATA));
+	assert_int_equal(guest_run(&g), VCPU_EXIT_INTR);
+	assert_int_equal(g.nr, 4);
+	assert_int_equal(g.log[0], SG_RODATA);
+	assert_int_equal(g.log[1], 0x4002);
+	assert_int_equal(g.log[2], SG_TSS2_SEL);
+	assert_int_equal(g.log[3], AT(task_b)); /* before its first instruction */
 }
 
 static void test_pm_v86(void **state)
