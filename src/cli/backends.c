@@ -53,6 +53,6 @@ int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
 		return err_set(e, EINVAL, "%s: no back end of this kind exists", node->where);
 	}
 	if (!end)
-		return err_prefix(e, "%s", node->where);
+		return err_prefix(e, "%s: ", node->where);
 	return backend_add_take(vm, kind, node->id, end, close, e);
 }

@@ -54,7 +54,7 @@ static int one_option(struct qemu_line *line, int argc, char **argv, int *i, str
 	}
 	where = arg ? xasprintf("-%s %s", word, arg) : xasprintf("-%s", word);
 	r = opt->fn(line, arg, where, e);
-	return r < 0 ? err_prefix(e, "%s", where) : 0;
+	return r < 0 ? err_prefix(e, "%s: ", where) : 0;
 }
 
 static int default_serial(struct qemu_line *line, const char *type, struct err *e)

@@ -118,7 +118,7 @@ int qemu_add_chardev_spec(struct qemu_line *line, const char *spec, const char *
 		return 0;
 	}
 	if (check_type(spec, e) < 0)
-		return err_prefix(e, "'%s'", spec);
+		return err_prefix(e, "'%s': ", spec);
 	if (!strcmp(spec, "file") || !strcmp(spec, "socket"))
 		return err_set(e, EINVAL, "'%s' needs an address: file:PATH, unix:PATH or tcp:HOST:PORT",
 			       spec);

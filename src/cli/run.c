@@ -57,7 +57,7 @@ static int add_disk(struct run_line *line, const char *arg, struct err *e)
 	int r = keyvals_parse(&kvs, arg, "file", e);
 
 	if (r < 0)
-		return err_prefix(e, "%s", where);
+		return err_prefix(e, "%s: ", where);
 	node = conf_add(line->conf, CONF_DRIVE, NULL, id, where);
 	conf_set(node, "format", "raw");
 	for (size_t i = 0; i < kvs.n; i++)
@@ -78,7 +78,7 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 	int r = keyvals_parse(&kvs, arg, NULL, e);
 
 	if (r < 0)
-		return err_prefix(e, "%s", where);
+		return err_prefix(e, "%s: ", where);
 	type = kvs.n && (!strcmp(kvs.kv[0].key, "user") || !strcmp(kvs.kv[0].key, "tap")) ? kvs.kv[0].key
 											      : NULL;
 	if (!type) {
@@ -121,9 +121,9 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 	case OPT_NET:
 		return add_net(line, arg, e);
 	case OPT_CPUS:
-		return front_parse_smp(conf, arg, e) < 0 ? err_prefix(e, "--cpus %s", arg) : 0;
+		return front_parse_smp(conf, arg, e) < 0 ? err_prefix(e, "--cpus %s: ", arg) : 0;
 	case OPT_MEMORY:
-		return front_parse_memory(conf, arg, e) < 0 ? err_prefix(e, "--memory %s", arg) : 0;
+		return front_parse_memory(conf, arg, e) < 0 ? err_prefix(e, "--memory %s: ", arg) : 0;
 	case OPT_QUIET:
 		line->quiet = true;
 		return 0;

@@ -172,7 +172,7 @@ static int check_all(struct fw_boot *b, const char *kernel, const char *initrd, 
 		return r;
 	r = parse_kernel(b, e);
 	if (r < 0)
-		return err_prefix(e, "kernel '%s'", kernel);
+		return err_prefix(e, "kernel '%s': ", kernel);
 	r = check_append(b, e);
 	if (!r)
 		r = place_initrd_at(b, e);
@@ -317,7 +317,7 @@ static int recheck(struct fw_boot *b, struct err *e)
 	r = parse_kernel(b, e);
 	if (!r && (b->kernel_first != first || b->kernel_end != end))
 		r = err_set(e, ESTALE, "the file changed while the machine ran");
-	return r < 0 ? err_prefix(e, "kernel '%s'", b->kernel.path) : 0;
+	return r < 0 ? err_prefix(e, "kernel '%s': ", b->kernel.path) : 0;
 }
 
 int fw_boot_place(struct fw_boot *b, struct vm *vm, struct cpu_state *state, struct err *e)
