@@ -100,6 +100,8 @@ void virtio_reset(struct virtio *v)
 	v->features = v->driver_features = 0;
 	__atomic_store_n(&v->status, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&v->broken, false, __ATOMIC_RELEASE);
+	if (v->type->reset)
+		v->type->reset(v);
 }
 
 void virtio_pause(struct virtio *v)

@@ -53,6 +53,8 @@ struct virtio_type {
 	int (*start)(struct virtio *, struct err *e);
 	/* Reset or pause: when it returns no request is in flight and no thread touches the rings. */
 	void (*stop)(struct virtio *);
+	/* The driver or the machine reset the device (after stop): forget what the driver set. Optional. */
+	void (*reset)(struct virtio *);
 	/* The driver kicked queue n. May run on a vCPU thread: hand over quickly. */
 	void (*kick)(struct virtio *, unsigned n);
 	/* RING_RESET of one queue: finish or drop what is in flight of it. Optional. */

@@ -116,6 +116,14 @@ static void stop(struct virtio *v)
 	blk_drain(b->node);
 }
 
+/* The cache is as configured until the next driver says otherwise (5.2.5). */
+static void driver_reset(struct virtio *v)
+{
+	struct virtio_blk *b = blk_of(v);
+
+	v->cfg[CFG_WRITEBACK] = b->wce_default;
+}
+
 static void queue_reset(struct virtio *v, unsigned n)
 {
 	struct virtio_blk *b = blk_of(v);
@@ -155,6 +163,7 @@ static const struct virtio_type blk_virtio_type = {
 	.features = features,
 	.start = start,
 	.stop = stop,
+	.reset = driver_reset,
 	.kick = kick,
 	.queue_reset = queue_reset,
 	.cfg_written = cfg_written,
@@ -189,8 +198,8 @@ static void fill_config(struct virtio_blk *b)
 	const struct blk_info *info = blk_info(b->node);
 	uint32_t block = b->logical / SECTOR;
 	uint8_t *cfg = b->p.v.cfg;
-	bool wce = b->write_cache == PROP_AUTO ? info->write_cache : b->write_cache == PROP_ON;
 
+	b->wce_default = b->write_cache == PROP_AUTO ? info->write_cache : b->write_cache == PROP_ON;
 	st_le64(cfg + CFG_CAPACITY, info->size / SECTOR / block * block);
 	st_le32(cfg + CFG_SEG_MAX, b->queue_size - 2u);
 	fill_geometry(cfg, info->size / SECTOR);
@@ -198,7 +207,7 @@ static void fill_config(struct virtio_blk *b)
 	cfg[CFG_PHYSICAL_EXP] = (uint8_t)__builtin_ctz(b->physical / b->logical);
 	st_le16(cfg + CFG_MIN_IO, (uint16_t)(b->min_io / b->logical));
 	st_le32(cfg + CFG_OPT_IO, b->opt_io / b->logical);
-	cfg[CFG_WRITEBACK] = wce;
+	cfg[CFG_WRITEBACK] = b->wce_default;
 	st_le16(cfg + CFG_NUM_QUEUES, b->num_queues);
 	st_le32(cfg + CFG_MAX_DISCARD, b->max_discard);
 	st_le32(cfg + CFG_MAX_DISCARD_SEG, VBLK_MAX_SEGS);
@@ -365,7 +374,8 @@ static const struct state_desc blk_state = {
 		ST_HOST(struct virtio_blk, queue), ST_HOST(struct virtio_blk, scratch),
 		ST_HOST(struct virtio_blk, spare), ST_HOST(struct virtio_blk, nr_spare),
 		ST_HOST(struct virtio_blk, lock), ST_DERIVED(struct virtio_blk, running),
-		ST_DERIVED(struct virtio_blk, wce), ST_HOST(struct virtio_blk, io_errors), ST_END },
+		ST_DERIVED(struct virtio_blk, wce), ST_HOST(struct virtio_blk, wce_default),
+		ST_HOST(struct virtio_blk, io_errors), ST_END },
 };
 
 const struct dev_type virtio_blk_type = {

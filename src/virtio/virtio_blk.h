@@ -33,7 +33,7 @@ struct virtio_blk {
 	struct vblk_req *spare; /* finished ones, to be used again */
 	unsigned nr_spare;
 	pthread_mutex_t lock; /* of the rings and everything above from node on; inside dev->lock */
-	bool running, wce;
+	bool running, wce, wce_default;
 	struct log_limit io_errors;
 };
 
