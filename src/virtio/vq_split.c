@@ -168,9 +168,9 @@ void vq_split_publish(struct vq *vq)
 	if (!vq->event_idx) {
 		shared_st(&used->flags, vq->kick_off ? NO_NOTIFY : 0);
 		vq_wrote(vq, &used->flags, sizeof(used->flags));
-	} else if (!vq->kick_off) {
-		shared_st(avail_event, vq->avail_idx);
+	} else {
+		/* Kicks off: an event behind the driver, which stays silent for a whole round. */
+		shared_st(avail_event, (uint16_t)(vq->avail_idx - vq->kick_off));
 		vq_wrote(vq, avail_event, sizeof(*avail_event));
 	}
-	/* Kicks off with EVENT_IDX: the old event is behind the driver, which stays silent. */
 }
