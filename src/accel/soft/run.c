@@ -192,7 +192,9 @@ static void take_smi(struct soft_cpu *c)
 
 static void take_init(struct soft_cpu *c)
 {
-	vcpu_clear(c->vcpu, VCPU_EV_INIT | VCPU_EV_SIPI);
+	/* A SIPI behind this INIT may be pending already: it stays. The sender of the INIT dropped
+	 * those in front of it. */
+	vcpu_clear(c->vcpu, VCPU_EV_INIT);
 	cpu_reset(c, true);
 }
 

@@ -59,6 +59,7 @@ bool lapic_deliver(struct lapic *l, unsigned mode, unsigned vector, bool level)
 		vcpu_kick(l->vcpu, VCPU_EV_NMI);
 		return true;
 	case APIC_DM_INIT:
+		vcpu_clear(l->vcpu, VCPU_EV_SIPI);
 		__atomic_store_n(&l->init_pending, 1, __ATOMIC_RELEASE);
 		vcpu_kick(l->vcpu, VCPU_EV_INIT);
 		return true;
