@@ -203,7 +203,7 @@ bool vnet_control(struct virtio_net *n)
 		return false;
 	for (i = 0; i < BUDGET; i++) {
 		struct vq_chain c = { .iov = n->scratch };
-		struct cmd cmd;
+		struct cmd cmd = {.data = buf + CMD_LEN, .c = &c};
 
 		if (vq_pop(vq, &c) <= 0)
 			break;
@@ -213,8 +213,9 @@ bool vnet_control(struct virtio_net *n)
 			break;
 		}
 		iov_to_buf(c.iov, c.out_n, 0, buf, sizeof(buf));
+		cmd.class = buf[0];
+		cmd.cmd = buf[1];
 		cmd.len = (size_t)c.out_len - CMD_LEN;
-		cmd.c = &c;
 		ack = do_command(n, &cmd);
 		iov_from_buf(c.iov + c.out_n, c.in_n, 0, &ack, 1);
 		vq_push(vq, &c, 1);
