@@ -284,6 +284,11 @@ bool char_is_up(const struct char_end *c)
 	return c->up || c->sink;
 }
 
+bool char_size(const struct char_end *c, unsigned *cols, unsigned *rows)
+{
+	return c->type->size && c->type->size(c, cols, rows);
+}
+
 void char_say(struct char_end *c, const char *text)
 {
 	(void)char_write(c, text, strlen(text));

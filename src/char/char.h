@@ -23,6 +23,7 @@ struct char_front {
 	void (*writable)(struct char_front *);	/* optional */
 	void (*connected)(struct char_front *, bool up); /* optional; sockets, ptys */
 	void (*brk)(struct char_front *);	/* optional: a break */
+	void (*resized)(struct char_front *, unsigned cols, unsigned rows); /* optional */
 };
 
 /* Opens the end of node (CONF_CHARDEV: stdio, file, null, socket, pty). NULL with e on failure. */
@@ -31,6 +32,9 @@ struct char_end *char_close(struct char_end *); /* flushes what it can; restores
 const char *char_id(const struct char_end *);
 /* Somebody is at the other side (sockets, ptys; always true for the others). Loop's thread. */
 bool char_is_up(const struct char_end *);
+
+/* Columns and rows of the terminal behind the end; false when there is none. */
+bool char_size(const struct char_end *, unsigned *cols, unsigned *rows);
 
 /* One front an end; NULL detaches. -EBUSY when taken. */
 int char_attach(struct char_end *, struct char_front *, struct err *e);

@@ -21,6 +21,7 @@ struct char_type {
 	int (*open)(struct char_end *, struct conf_node *, struct err *e);
 	void (*close)(struct char_end *); /* optional; half-open is fine */
 	void (*lost)(struct char_end *);  /* end of input or an error; optional */
+	bool (*size)(const struct char_end *, unsigned *cols, unsigned *rows); /* optional */
 	/* Takes host input apart before the front sees it; returns what is left. Optional. */
 	size_t (*filter)(struct char_end *, uint8_t *data, size_t len);
 };

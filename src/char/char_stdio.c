@@ -13,7 +13,10 @@
 #include "base/log.h"
 #include "char/char_int.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -27,6 +30,8 @@ static struct {
 } terminal;
 
 struct stdio_kind {
+	struct char_end *c;
+	struct loop_fd winch; /* signalfd of SIGWINCH; -1 = none */
 	bool after_ctrl_a;
 	bool owner; /* of the terminal settings */
 };
@@ -83,6 +88,50 @@ static bool is_taken(void)
 	return atomic_load(&terminal.changed);
 }
 
+/* ---- size ---- */
+
+static bool stdio_size(const struct char_end *c, unsigned *cols, unsigned *rows)
+{
+	struct winsize w;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) < 0 || !w.ws_col || !w.ws_row)
+		return false;
+	*cols = w.ws_col;
+	*rows = w.ws_row;
+	return true;
+}
+
+static void winch_ready(struct loop_fd *f, uint32_t ready)
+{
+	struct stdio_kind *k = container_of(f, struct stdio_kind, winch);
+	struct signalfd_siginfo si;
+	unsigned cols, rows;
+
+	if (read(f->fd, &si, sizeof(si)) < 0)
+		return;
+	if (k->c->front && k->c->front->resized && stdio_size(k->c, &cols, &rows))
+		k->c->front->resized(k->c->front, cols, rows);
+}
+
+/* Threads made later inherit the mask, so the signal waits for us. */
+static void watch_size(struct char_end *c)
+{
+	struct stdio_kind *k = c->kind;
+	sigset_t set;
+	struct err e;
+
+	k->c = c;
+	k->winch = (struct loop_fd){ .fd = -1, .events = EPOLLIN, .fn = winch_ready };
+	if (!isatty(STDOUT_FILENO))
+		return;
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	k->winch.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (k->winch.fd >= 0 && loop_add(c->loop, &k->winch, &e) < 0)
+		log_debug("%s", e.msg);
+}
+
 static int stdio_open(struct char_end *c, struct conf_node *node, struct err *e)
 {
 	bool signals = false;
@@ -101,6 +150,7 @@ static int stdio_open(struct char_end *c, struct conf_node *node, struct err *e)
 			       node->where);
 	}
 	c->kind = xnew(struct stdio_kind);
+	watch_size(c);
 	make_raw(c, signals);
 	char_up_take(c, in_fd, out_fd);
 	return 0;
@@ -110,8 +160,12 @@ static void stdio_close(struct char_end *c)
 {
 	struct stdio_kind *k = c->kind;
 
-	if (k && k->owner)
+	if (!k)
+		return;
+	if (k->owner)
 		char_restore_terminal();
+	loop_del(c->loop, &k->winch);
+	close_fd_(&k->winch.fd);
 	free(take_ptr(c->kind));
 }
 
@@ -191,5 +245,5 @@ static const char *const stdio_keys[] = { "signal", NULL };
 
 const struct char_type char_stdio = {
 	.name = "stdio", .keys = stdio_keys, .open = stdio_open, .close = stdio_close,
-	.lost = stdio_lost, .filter = stdio_filter,
+	.lost = stdio_lost, .filter = stdio_filter, .size = stdio_size,
 };

@@ -38,7 +38,7 @@ struct prop {
 	{ .name = (n), .kind = PROP_BOOL, .offset = offsetof(type, m), .def = (d), .max = 1, .help = (h) }
 #define PROPS_END { .kind = PROP_END }
 
-enum dev_bus { DEV_BUS_BOARD, DEV_BUS_ISA, DEV_BUS_PCI };
+enum dev_bus { DEV_BUS_BOARD, DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_VIRTIO_SERIAL };
 
 struct dev_type {
 	const char *name; /* QEMU's name where there is one: "virtio-blk-pci" */
