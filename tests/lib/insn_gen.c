@@ -59,8 +59,8 @@ static bool choose_selectors(struct gen *g)
 
 static void put_legacy_prefixes(struct gen *g)
 {
-	static const uint8_t segs[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
-	static const uint8_t mandatory[] = { 0, 0x66, 0xf3, 0xf2 };
+	static const uint8_t segs[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+	static const uint8_t mandatory[] = {0, 0x66, 0xf3, 0xf2};
 	bool plain = g->limit & INSN_GEN_PLAIN, vex = g->e->map >= DEC_V0F;
 
 	if (!plain && !(g->limit & INSN_GEN_NOSEG) && rng_one_in(g->r, 12))
@@ -120,7 +120,7 @@ static void put_vex(struct gen *g)
 
 static void put_opcode(struct gen *g)
 {
-	static const uint8_t escape[] = { [DEC_0F38] = 0x38, [DEC_0F3A] = 0x3a };
+	static const uint8_t escape[] = {[DEC_0F38] = 0x38, [DEC_0F3A] = 0x3a};
 
 	if (g->e->map >= DEC_V0F) {
 		put_vex(g);
@@ -185,8 +185,11 @@ static size_t try_one(struct gen *g, unsigned op, uint8_t out[15])
 
 size_t insn_gen(unsigned op, unsigned bits, unsigned restrict_to, struct rng *r, uint8_t out[15])
 {
-	struct gen g = { .e = &op_encodings[op], .op = &op_descs[op], .r = r, .bits = bits,
-			 .limit = restrict_to };
+	struct gen g = {.e = &op_encodings[op],
+			.op = &op_descs[op],
+			.r = r,
+			.bits = bits,
+			.limit = restrict_to};
 
 	for (unsigned i = 0; i < TRIES; i++) {
 		if (!choose_selectors(&g))

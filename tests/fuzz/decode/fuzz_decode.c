@@ -11,12 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define REQUIRE(cond)                                                           \
-	do {                                                                    \
-		if (!(cond)) {                                                  \
+#define REQUIRE(cond)                                                              \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
 			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-			__builtin_trap();                                       \
-		}                                                               \
+			__builtin_trap();                                          \
+		}                                                                  \
 	} while (0)
 
 static void check_fields(const struct insn *in, int len)

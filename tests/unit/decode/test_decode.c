@@ -336,6 +336,60 @@ static void test_register_sets(void **state)
 	check_gprs("c4e2f8f2c1", cx | ax, ax);		/* andn rax, rax, rcx */
 }
 
+static bool is_memory_kind(unsigned kind)
+{
+	return kind == OPK_RM || kind == OPK_M || kind == OPK_W || kind == OPK_Q ||
+	       kind == OPK_VSIB || kind == OPK_MOFFS || kind == OPK_STRSRC || kind == OPK_STRDST;
+}
+
+/* What must hold for each row, whatever it says. */
+static const char *row_fault(unsigned op)
+{
+	const struct op_desc *d = &op_descs[op];
+	const struct op_operand *o = d->operand;
+	unsigned memory = 0;
+
+	for (unsigned i = 0; i < d->nr_operands; i++) {
+		if (o[i].kind == OPK_NONE || o[i].rw > 3)
+			return "bad operand";
+		if ((o[i].kind == OPK_IMM || o[i].kind == OPK_REL) && o[i].rw != 1)
+			return "writes an immediate";
+		memory += is_memory_kind(o[i].kind);
+	}
+	if (memory > 2 || (memory == 2 && d->mn != MN_MOVS && d->mn != MN_CMPS))
+		return "two memory operands";
+	if ((d->attr & OPA_LOCKABLE) && (!is_memory_kind(o[0].kind) || o[0].rw != 3))
+		return "LOCK without a read-modify-write of memory";
+	if ((d->attr & OPA_ALIGN) && !memory)
+		return "aligned without memory";
+	if ((d->attr & OPA_NO64) && (d->attr & OPA_ONLY64))
+		return "in no mode";
+	if ((d->attr & OPA_BRANCH) && !(d->attr & OPA_END))
+		return "a branch that does not end the block";
+	if ((d->attr & OPA_CPL0) && d->cls == OPC_INT)
+		return "privileged, but of class INT";
+	if ((op_encodings[op].map >= DEC_V0F) != (d->cls == OPC_AVX || (d->attr & OPA_PE)) &&
+	    d->cls != OPC_SYS)
+		return "VEX and class do not agree";
+	if ((d->flags_r | d->flags_w | d->flags_u) & ~(FLAGS_STATUS | FLAG_DF))
+		return "flags that are none";
+	return NULL;
+}
+
+static void test_rows(void **state)
+{
+	unsigned bad = 0;
+
+	for (unsigned op = 1; op < OP_NR; op++) {
+		const char *why = row_fault(op);
+
+		if (why)
+			print_error("op %u %s: %s\n", op, op_descs[op].name, why);
+		bad += !!why;
+	}
+	assert_int_equal(bad, 0);
+}
+
 /* Every operation has an encoding in some mode, and the generator finds it. */
 static void test_every_op_can_be_generated(void **state)
 {
@@ -399,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_second_immediates),
 		cmocka_unit_test(test_mem_size),
 		cmocka_unit_test(test_register_sets),
+		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_every_op_can_be_generated),
 		cmocka_unit_test(test_generator_restrictions),
 	};

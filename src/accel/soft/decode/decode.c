@@ -17,9 +17,9 @@ enum { MAX_LEN = 15 };
 struct dec {
 	const uint8_t *p, *end;
 	uint8_t bits;
-	uint8_t seg;	 /* override, SEG_NONE without */
+	uint8_t seg; /* override, SEG_NONE without */
 	bool p66, p67, lock;
-	uint8_t rep;	 /* 0, 0xf2, 0xf3: the last one */
+	uint8_t rep;     /* 0, 0xf2, 0xf3: the last one */
 	uint8_t r, x, b; /* REX or VEX extensions: 0 or 8 */
 	bool rex, vex, w, l;
 	bool vvvv_used; /* its four bits are not 1111 */
@@ -32,9 +32,9 @@ struct dec {
 enum { P_NONE, P_SEG, P_66, P_67, P_LOCK, P_REP, P_REX };
 
 static const uint8_t prefix_kind[256] = {
-	[0x26] = P_SEG, [0x2e] = P_SEG, [0x36] = P_SEG, [0x3e] = P_SEG, [0x64] = P_SEG,
-	[0x65] = P_SEG, [0x66] = P_66, [0x67] = P_67, [0xf0] = P_LOCK, [0xf2] = P_REP,
-	[0xf3] = P_REP, [0x40 ... 0x4f] = P_REX,
+    [0x26] = P_SEG,  [0x2e] = P_SEG, [0x36] = P_SEG, [0x3e] = P_SEG,
+    [0x64] = P_SEG,  [0x65] = P_SEG, [0x66] = P_66,  [0x67] = P_67,
+    [0xf0] = P_LOCK, [0xf2] = P_REP, [0xf3] = P_REP, [0x40 ... 0x4f] = P_REX,
 };
 
 /* In 64-bit mode only FS and GS count, and the others do not cancel them. */
@@ -254,8 +254,8 @@ static int take_disp(struct dec *d, struct insn *in, unsigned size)
 /* 16-bit addressing: BX+SI, BX+DI, BP+SI, BP+DI, SI, DI, BP or disp16, BX. */
 static int parse_mem16(struct dec *d, struct insn *in)
 {
-	static const uint8_t base[8] = { RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX };
-	static const uint8_t index[8] = { RSI, RDI, RSI, RDI, R_ZERO, R_ZERO, R_ZERO, R_ZERO };
+	static const uint8_t base[8] = {RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX};
+	static const uint8_t index[8] = {RSI, RDI, RSI, RDI, R_ZERO, R_ZERO, R_ZERO, R_ZERO};
 	bool abs = d->mod == 0 && d->rm == 6;
 
 	in->base = R_OFF(abs ? R_ZERO : base[d->rm]);
@@ -444,7 +444,10 @@ static int parse_imm(struct dec *d, struct insn *in, unsigned kind)
 	case IMM_TWO:
 		return take_imm2(d, in, 1);
 	default: /* IMM_MOFFS */
-		return take_imm(d, in, in->flags & INSN_A64 ? 8 : in->flags & INSN_A32 ? 4 : 2,
+		return take_imm(d, in,
+				in->flags & INSN_A64   ? 8
+				: in->flags & INSN_A32 ? 4
+						       : 2,
 				false);
 	}
 }
@@ -522,8 +525,8 @@ static int decode_parts(struct dec *d, struct insn *in)
 
 int decode_insn(const uint8_t *bytes, size_t avail, unsigned bits, struct insn *in)
 {
-	struct dec d = { .p = bytes, .end = bytes + MIN(avail, (size_t)MAX_LEN), .bits = bits,
-			 .seg = SEG_NONE };
+	struct dec d = {
+	    .p = bytes, .end = bytes + MIN(avail, (size_t)MAX_LEN), .bits = bits, .seg = SEG_NONE};
 
 	memset(in, 0, sizeof(*in));
 	in->seg = SEG_NONE;

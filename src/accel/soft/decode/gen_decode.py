@@ -79,6 +79,8 @@ class Operand:
             raise TableError('unknown operand ' + name)
         self.kind, self.fix = KINDS[letter], 0
         self.size = SIZES[self.size_code]
+        if self.kind in ('IMM', 'REL', 'FAR'):
+            self.rw = 1
 
 
 class Row:
