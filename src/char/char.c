@@ -14,6 +14,7 @@
 #include "char/char_int.h"
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -187,18 +188,36 @@ static bool read_some(struct char_end *c, size_t room)
 	return c->in.fd >= 0;
 }
 
-/* In the loop while the front has room. */
+/* For input while the front has room; otherwise only to hear when the other side leaves. */
 static void watch_in(struct char_end *c)
 {
 	bool want = c->in.fd >= 0 && front_room(c) > 0;
+	uint32_t events = want ? EPOLLIN : EPOLLRDHUP;
 	struct err e;
 
-	if (!want || c->sync_in)
+	if (c->in.fd < 0 || c->sync_in || (!want && c->left)) {
 		loop_del(c->loop, &c->in);
-	else if (!c->in.added && loop_add(c->loop, &c->in, &e) < 0)
-		c->sync_in = true; /* a regular file or /dev/null */
+	} else if (!c->in.added) {
+		c->in.events = events;
+		if (loop_add(c->loop, &c->in, &e) < 0)
+			c->sync_in = true; /* a regular file or /dev/null */
+	} else if (c->in.events != events) {
+		c->in.events = events;
+		loop_mod(c->loop, &c->in);
+	}
 	if (want && c->sync_in)
 		loop_post(c->loop, &c->work);
+}
+
+/* The other side left while the front has no room: what it sent before is still for the front. */
+static void hung_up(struct char_end *c)
+{
+	int unread = 0;
+
+	if (ioctl(c->in.fd, FIONREAD, &unread) == 0 && unread > 0)
+		c->left = true;
+	else
+		lost(c);
 }
 
 static void in_ready(struct loop_fd *f, uint32_t ready)
@@ -208,6 +227,8 @@ static void in_ready(struct loop_fd *f, uint32_t ready)
 
 	if (room)
 		read_some(c, room);
+	else if (ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		hung_up(c);
 	watch_in(c);
 }
 
@@ -250,6 +271,7 @@ void char_up_take(struct char_end *c, int in_fd, int out_fd)
 {
 	c->in.fd = in_fd;
 	c->out.fd = out_fd;
+	c->left = false;
 	c->sync_in = is_regular(in_fd);
 	c->sync_out = is_regular(out_fd);
 	set_taking(c, true);
