@@ -292,7 +292,7 @@ static struct block *lookup(struct soft_cpu *c, uint64_t gpa)
 /* A crossing block is right only where its second page is mapped behind the first. */
 static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t lin)
 {
-	struct fetch f;
+	struct fetch f = { .cacheable = false };
 
 	if (b->gpa2 == UINT64_MAX)
 		return true;
