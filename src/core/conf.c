@@ -167,8 +167,10 @@ int conf_get_bool(struct conf_node *n, const char *key, bool *out, struct err *e
 	if (!text)
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-		if (!strcmp(text, yes[i]) || !strcmp(text, no[i])) {
-			*out = !strcmp(text, yes[i]);
+		bool is_yes = strcmp(text, yes[i]) == 0;
+
+		if (is_yes || strcmp(text, no[i]) == 0) {
+			*out = is_yes;
 			return 0;
 		}
 	}

@@ -15,7 +15,17 @@
 struct vm;
 struct dev;
 
-enum prop_kind { PROP_END, PROP_BOOL, PROP_U8, PROP_U16, PROP_U32, PROP_U64, PROP_SIZE, PROP_STR, PROP_ONOFFAUTO };
+enum prop_kind {
+	PROP_END,
+	PROP_BOOL,
+	PROP_U8,
+	PROP_U16,
+	PROP_U32,
+	PROP_U64,
+	PROP_SIZE,
+	PROP_STR,
+	PROP_ONOFFAUTO
+};
 
 /* PROP_ONOFFAUTO is kept in a uint8_t. */
 enum prop_onoffauto { PROP_AUTO, PROP_ON, PROP_OFF };
@@ -30,8 +40,11 @@ struct prop {
 	const char *help;
 };
 
-#define PROP_UINT(n, type, m, k, d, lo, hi, h) \
-	{ .name = (n), .kind = (k), .offset = offsetof(type, m), .def = (d), .min = (lo), .max = (hi), .help = (h) }
+#define PROP_UINT(n, type, m, k, d, lo, hi, h)                                                  \
+	{                                                                                       \
+		.name = (n), .kind = (k), .offset = offsetof(type, m), .def = (d), .min = (lo), \
+		.max = (hi), .help = (h)                                                        \
+	}
 #define PROP_STRING(n, type, m, d, h) \
 	{ .name = (n), .kind = PROP_STR, .offset = offsetof(type, m), .def_str = (d), .help = (h) }
 #define PROP_FLAG(n, type, m, d, h) \

@@ -409,7 +409,7 @@ static int open_object(struct reader *r, const uint8_t **next)
 
 static int check_header(struct reader *r, const struct state_desc *d, uint64_t *version)
 {
-	struct name id, type;
+	struct name id = { 0 }, type = { 0 };
 	char text[NAME_SIZE];
 	int ret = get_name(r, &id, "its id");
 
@@ -432,8 +432,8 @@ int state_load(const uint8_t **pos, const uint8_t *end, const char *id, const st
 	       void *obj, struct err *e)
 {
 	struct reader r = { .p = *pos, .end = end, .id = id, .e = e };
-	const uint8_t *next;
-	uint64_t version;
+	const uint8_t *next = *pos;
+	uint64_t version = 0;
 	int ret = open_object(&r, &next);
 
 	if (ret == 0)

@@ -88,9 +88,11 @@ struct state_desc {
 		      0 * sizeof(char[_Generic(((type *)0)->nr, uint32_t: 1, default: -1)]), \
 	  .sub = (d) }
 #define ST_HOST(type, m) \
-	{ .name = #m, .kind = STATE_HOST, .offset = offsetof(type, m), .elem = sizeof(((type *)0)->m), .count = 1 }
+	{ .name = #m, .kind = STATE_HOST, .offset = offsetof(type, m),                  \
+	  .elem = sizeof(((type *)0)->m), .count = 1 }
 #define ST_DERIVED(type, m) \
-	{ .name = #m, .kind = STATE_DERIVED, .offset = offsetof(type, m), .elem = sizeof(((type *)0)->m), .count = 1 }
+	{ .name = #m, .kind = STATE_DERIVED, .offset = offsetof(type, m),               \
+	  .elem = sizeof(((type *)0)->m), .count = 1 }
 #define ST_END { .kind = STATE_END }
 
 /* A growing byte buffer that a save writes to. */

@@ -90,8 +90,7 @@ static void gas(uint8_t *p, uint8_t space, uint8_t bits, uint8_t access, uint64_
 static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_t facs, size_t dsdt)
 {
 	size_t at = table_open(a, "FACP", 6);
-	uint8_t f[FADT_LEN - HEADER_LEN] = {0};
-	uint8_t *t = f - HEADER_LEN; /* so that offsets read as in the table */
+	uint8_t t[FADT_LEN] = {0}; /* with the header's room, so that offsets read as in the table */
 	uint32_t flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_PM_TIMER_32 | FADT_RESET_REG;
 	uint16_t boot = BOOT_LEGACY_DEV | BOOT_NO_VGA;
 
@@ -122,7 +121,7 @@ static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_
 	gas(t + 208, GAS_IO, 32, 3, b->pm_base + 8u);
 	if (b->gpe0_len)
 		gas(t + 220, GAS_IO, (uint8_t)(b->gpe0_len * 8), 1, (uint64_t)b->pm_base + b->gpe0_off);
-	aml_bytes(a, f, sizeof(f));
+	aml_bytes(a, t + HEADER_LEN, sizeof(t) - HEADER_LEN);
 	table_close(a, at);
 	return at;
 }

@@ -19,6 +19,7 @@ struct fw_blob {
  * Builds all tables for placement from base upwards, at most limit bytes; the RSDP comes first
  * (base must be 16-byte aligned and, for BIOS-style search, in 0xe0000..0xfffff).
  */
-int acpi_build(const struct fw_board *, uint64_t base, size_t limit, struct fw_blob *out, struct err *e) MUST_CHECK;
+int acpi_build(const struct fw_board *, uint64_t base, size_t limit, struct fw_blob *out,
+	       struct err *e) MUST_CHECK;
 
 #endif

@@ -79,9 +79,11 @@ static int check_extent(struct fw_boot *b, uint64_t first, uint64_t end, struct 
 	if (first < MIB(1))
 		return err_set(e, EINVAL, "the kernel wants to lie at 0x%" PRIx64 ", below 1 MiB", first);
 	if (end > b->board.low_end)
-		return err_set(e, ENOMEM, "the kernel needs memory up to %" PRIu64 " MiB, the guest has %" PRIu64
-			       " MiB there: give it more (-m, --memory)", (end + MIB(1) - 1) >> 20,
-			       b->board.low_end >> 20);
+		return err_set(e, ENOMEM,
+			       "the kernel needs memory up to %" PRIu64
+			       " MiB, the guest has %" PRIu64
+			       " MiB there: give it more (-m, --memory)",
+			       (end + MIB(1) - 1) >> 20, b->board.low_end >> 20);
 	b->kernel_first = first;
 	b->kernel_end = end;
 	return 0;
@@ -143,9 +145,11 @@ static int place_initrd_at(struct fw_boot *b, struct err *e)
 	if (max && max < UINT32_MAX && !(b->has_bz && b->bz.above_4g))
 		top = MIN(top, max + 1);
 	if (b->initrd.len > top || align_down(top - b->initrd.len, 4096) < b->kernel_end)
-		return err_set(e, ENOMEM, "initrd '%s' (%zu MiB) does not fit between the kernel's end (%" PRIu64
-			       " MiB) and %" PRIu64 " MiB: give the guest more memory", b->initrd.path,
-			       b->initrd.len >> 20, b->kernel_end >> 20, top >> 20);
+		return err_set(
+		    e, ENOMEM,
+		    "initrd '%s' (%zu MiB) does not fit between the kernel's end (%" PRIu64
+		    " MiB) and %" PRIu64 " MiB: give the guest more memory",
+		    b->initrd.path, b->initrd.len >> 20, b->kernel_end >> 20, top >> 20);
 	b->initrd_addr = align_down(top - b->initrd.len, 4096);
 	return 0;
 }
@@ -156,7 +160,9 @@ static int check_append(struct fw_boot *b, struct err *e)
 
 	max = MIN(max, (size_t)LOW_CMDLINE_MAX - 1);
 	if (len > max)
-		return err_set(e, EINVAL, "the kernel arguments have %zu bytes, the kernel takes %zu", len, max);
+		return err_set(e, EINVAL,
+			       "the kernel arguments have %zu bytes, the kernel takes %zu", len,
+			       max);
 	return 0;
 }
 
@@ -264,7 +270,8 @@ static int place_kernel(struct fw_boot *b, struct map *map, struct err *e)
 	if (!b->has_bz)
 		return place_elf(b, map, data, e);
 	if (!b->unpacked) {
-		int r = unpack(data + b->bz.payload_off, b->bz.payload_len, &b->unpacked, &b->unpacked_len, e);
+		int r = unpack(data + b->bz.payload_off, b->bz.payload_len, &b->unpacked,
+			       &b->unpacked_len, e);
 
 		if (!r)
 			r = elf_parse(b->unpacked, b->unpacked_len, &b->elf, e);

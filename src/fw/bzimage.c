@@ -36,8 +36,10 @@ static int check_header(const uint8_t *d, struct bzimage *bz, struct err *e)
 
 	bz->version = ld_le16(d + HDR_VERSION);
 	if (bz->version < 0x020c)
-		return err_set(e, EINVAL, "boot protocol %u.%02u is too old: 2.12 (Linux 3.8) or newer is needed",
-			       bz->version >> 8, bz->version & 0xff);
+		return err_set(
+		    e, EINVAL,
+		    "boot protocol %u.%02u is too old: 2.12 (Linux 3.8) or newer is needed",
+		    bz->version >> 8, bz->version & 0xff);
 	if (!(flags & XLF_KERNEL_64))
 		return err_set(e, EINVAL, "the kernel has no 64-bit entry point (a 32-bit kernel?)");
 	bz->above_4g = flags & XLF_CAN_BE_ABOVE_4G;
@@ -47,8 +49,11 @@ static int check_header(const uint8_t *d, struct bzimage *bz, struct err *e)
 	bz->initrd_max = ld_le32(d + HDR_INITRD_MAX);
 	bz->pref_address = ld_le64(d + HDR_PREF_ADDRESS);
 	bz->init_size = ld_le32(d + HDR_INIT_SIZE);
-	if (bz->pref_address < MIB(1) || bz->pref_address > GIB(4) || !bz->init_size || bz->init_size > GIB(2))
-		return err_set(e, EINVAL, "the header wants 0x%" PRIx64 " bytes at 0x%" PRIx64 ", which is absurd",
+	if (bz->pref_address < MIB(1) || bz->pref_address > GIB(4) || !bz->init_size ||
+	    bz->init_size > GIB(2))
+		return err_set(e, EINVAL,
+			       "the header wants 0x%" PRIx64 " bytes at 0x%" PRIx64
+			       ", which is absurd",
 			       bz->init_size, bz->pref_address);
 	return 0;
 }
@@ -67,15 +72,19 @@ int bzimage_parse(const uint8_t *data, size_t len, struct bzimage *out, struct e
 	setup = data[HDR_SETUP_SECTS] ? data[HDR_SETUP_SECTS] : 4;
 	out->code_off = (setup + 1) * 512;
 	if (out->code_off >= len || len - out->code_off < 0x400)
-		return err_set(e, EINVAL, "the image is cut short: %zu bytes, the kernel begins at %" PRIu64,
+		return err_set(e, EINVAL,
+			       "the image is cut short: %zu bytes, the kernel begins at %" PRIu64,
 			       len, out->code_off);
 	out->code_len = len - out->code_off;
-	out->header_len = MIN((size_t)(HDR_MAGIC + data[HDR_JUMP_LEN]) - BZ_HEADER_OFF, (size_t)BZ_HEADER_MAX);
+	out->header_len =
+	    MIN((size_t)(HDR_MAGIC + data[HDR_JUMP_LEN]) - BZ_HEADER_OFF, (size_t)BZ_HEADER_MAX);
 	memcpy(out->header, data + BZ_HEADER_OFF, out->header_len);
 	out->payload_off = out->code_off + ld_le32(data + HDR_PAYLOAD_OFF);
 	out->payload_len = ld_le32(data + HDR_PAYLOAD_LEN);
 	if (out->payload_off > len || out->payload_len > len - out->payload_off)
-		return err_set(e, EINVAL, "the image is cut short: its payload ends at %" PRIu64 ", the file at %zu",
+		return err_set(e, EINVAL,
+			       "the image is cut short: its payload ends at %" PRIu64
+			       ", the file at %zu",
 			       out->payload_off + out->payload_len, len);
 	if (out->code_len > out->init_size)
 		return err_set(e, EINVAL, "the kernel is larger than the memory its header asks for");

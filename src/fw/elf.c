@@ -127,7 +127,8 @@ int elf_parse(const uint8_t *data, size_t len, struct elf_kernel *out, struct er
 	if (machine != EM_X86_64)
 		return err_set(e, EINVAL, "the ELF file is for machine %u, not for x86-64 (62)", machine);
 	if ((type != ET_EXEC && type != ET_DYN) || phentsize != PHDR_SIZE || !phnum || phnum > MAX_PHDRS)
-		return err_set(e, EINVAL, "the ELF file is no kernel (type %u, %u program headers)", type, phnum);
+		return err_set(e, EINVAL, "the ELF file is no kernel (type %u, %u program headers)",
+			       type, phnum);
 	for (unsigned i = 0; i < phnum; i++) {
 		struct phdr ph;
 		int r = phoff > len ? -EINVAL : read_phdr(data, len, phoff + i * PHDR_SIZE, &ph, e);

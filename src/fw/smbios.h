@@ -8,6 +8,7 @@
 #include "fw/board.h"
 
 /* Entry point first, structures behind it; base must be 16-byte aligned in 0xf0000..0xfffff. */
-int smbios_build(const struct fw_board *, uint64_t base, size_t limit, struct fw_blob *out, struct err *e) MUST_CHECK;
+int smbios_build(const struct fw_board *, uint64_t base, size_t limit, struct fw_blob *out,
+		 struct err *e) MUST_CHECK;
 
 #endif

@@ -171,8 +171,10 @@ int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len, str
 	/* gzip ends with the size anyway; for the others the kernel's build appends it. */
 	job.cap = ld_le32(in + in_len - 4);
 	if (!job.cap || job.cap > UNPACK_MAX)
-		return err_set(e, EINVAL, "the payload says it unpacks to %zu bytes; at most %llu are accepted",
-			       job.cap, (unsigned long long)UNPACK_MAX);
+		return err_set(
+		    e, EINVAL,
+		    "the payload says it unpacks to %zu bytes; at most %llu are accepted", job.cap,
+		    (unsigned long long)UNPACK_MAX);
 	mapped = HEAD_SIZE + align_up(job.cap, 4096);
 	head = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (head == MAP_FAILED)

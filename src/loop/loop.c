@@ -176,7 +176,7 @@ void loop_arm(struct loop *l, struct loop_timer *t, uint64_t when_ns)
 		heap_remove(l, t);
 	if (l->nr_timers == l->cap_timers) {
 		l->cap_timers = l->cap_timers ? 2 * l->cap_timers : 16;
-		l->heap = xrealloc(l->heap, l->cap_timers, sizeof(*l->heap));
+		l->heap = xrealloc(l->heap, l->cap_timers, sizeof(struct loop_timer *));
 	}
 	t->when_ns = when_ns;
 	heap_put(l, l->nr_timers++, t);
