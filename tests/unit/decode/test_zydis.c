@@ -33,7 +33,30 @@ static unsigned bits_of(unsigned mode)
 	return 16u << mode;
 }
 
-/* Instruction sets that hanok does not decode: #UD there is right. */
+/* Instruction sets that hanok decodes in full. */
+static const ZydisISASet supported_sets[] = {
+	ZYDIS_ISA_SET_ADOX_ADCX, ZYDIS_ISA_SET_AES, ZYDIS_ISA_SET_AMD, ZYDIS_ISA_SET_AVX,
+	ZYDIS_ISA_SET_AVX2, ZYDIS_ISA_SET_AVX2GATHER, ZYDIS_ISA_SET_AVXAES,
+	ZYDIS_ISA_SET_AVX_GFNI, ZYDIS_ISA_SET_AVX_VNNI, ZYDIS_ISA_SET_BMI1, ZYDIS_ISA_SET_BMI2,
+	ZYDIS_ISA_SET_CLFLUSHOPT, ZYDIS_ISA_SET_CLFSH, ZYDIS_ISA_SET_CLWB, ZYDIS_ISA_SET_CMOV,
+	ZYDIS_ISA_SET_CMPXCHG16B, ZYDIS_ISA_SET_F16C, ZYDIS_ISA_SET_FAT_NOP, ZYDIS_ISA_SET_FCMOV,
+	ZYDIS_ISA_SET_FMA, ZYDIS_ISA_SET_FXSAVE, ZYDIS_ISA_SET_FXSAVE64, ZYDIS_ISA_SET_GFNI,
+	ZYDIS_ISA_SET_I186, ZYDIS_ISA_SET_I286PROTECTED, ZYDIS_ISA_SET_I286REAL,
+	ZYDIS_ISA_SET_I386, ZYDIS_ISA_SET_I486, ZYDIS_ISA_SET_I486REAL, ZYDIS_ISA_SET_I86,
+	ZYDIS_ISA_SET_INVPCID, ZYDIS_ISA_SET_LAHF, ZYDIS_ISA_SET_LONGMODE, ZYDIS_ISA_SET_LZCNT,
+	ZYDIS_ISA_SET_MONITOR, ZYDIS_ISA_SET_MOVBE, ZYDIS_ISA_SET_MOVDIR, ZYDIS_ISA_SET_PAUSE,
+	ZYDIS_ISA_SET_PCLMULQDQ, ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_PENTIUMREAL,
+	ZYDIS_ISA_SET_POPCNT, ZYDIS_ISA_SET_PPRO, ZYDIS_ISA_SET_RDPID, ZYDIS_ISA_SET_RDPMC,
+	ZYDIS_ISA_SET_RDRAND, ZYDIS_ISA_SET_RDSEED, ZYDIS_ISA_SET_RDTSCP, ZYDIS_ISA_SET_RDWRFSGS,
+	ZYDIS_ISA_SET_SHA, ZYDIS_ISA_SET_SMAP, ZYDIS_ISA_SET_SSE, ZYDIS_ISA_SET_SSE2,
+	ZYDIS_ISA_SET_SSE2MMX, ZYDIS_ISA_SET_SSE3, ZYDIS_ISA_SET_SSE3X87, ZYDIS_ISA_SET_SSE4,
+	ZYDIS_ISA_SET_SSE42, ZYDIS_ISA_SET_SSE4A, ZYDIS_ISA_SET_SSEMXCSR,
+	ZYDIS_ISA_SET_SSE_PREFETCH, ZYDIS_ISA_SET_SSSE3, ZYDIS_ISA_SET_SSSE3MMX,
+	ZYDIS_ISA_SET_VAES, ZYDIS_ISA_SET_VPCLMULQDQ, ZYDIS_ISA_SET_X87, ZYDIS_ISA_SET_XSAVE,
+	ZYDIS_ISA_SET_XSAVEC, ZYDIS_ISA_SET_XSAVEOPT, ZYDIS_ISA_SET_XSAVES,
+};
+
+/* #UD is right for all others. */
 static bool set_unsupported(const ZydisDecodedInstruction *z)
 {
 	switch (z->encoding) {
@@ -55,54 +78,19 @@ static bool set_unsupported(const ZydisDecodedInstruction *z)
 		break;
 	}
 	switch (z->meta.isa_set) {
-	case ZYDIS_ISA_SET_AMD3DNOW:
-	case ZYDIS_ISA_SET_AMD_INVLPGB:
-	case ZYDIS_ISA_SET_AMX_BF16:
-	case ZYDIS_ISA_SET_AMX_INT8:
-	case ZYDIS_ISA_SET_AMX_TILE:
-	case ZYDIS_ISA_SET_AVX512BW_KOP:
-	case ZYDIS_ISA_SET_AVX512DQ_KOP:
-	case ZYDIS_ISA_SET_AVX512F_KOP:
-	case ZYDIS_ISA_SET_CET:
-	case ZYDIS_ISA_SET_ENQCMD:
-	case ZYDIS_ISA_SET_FMA4:
-	case ZYDIS_ISA_SET_HRESET:
-	case ZYDIS_ISA_SET_KEYLOCKER:
-	case ZYDIS_ISA_SET_KEYLOCKER_WIDE:
-	case ZYDIS_ISA_SET_MCOMMIT:
-	case ZYDIS_ISA_SET_MONITORX:
-	case ZYDIS_ISA_SET_PADLOCK_ACE:
-	case ZYDIS_ISA_SET_PADLOCK_PHE:
-	case ZYDIS_ISA_SET_PADLOCK_PMM:
-	case ZYDIS_ISA_SET_PADLOCK_RNG:
-	case ZYDIS_ISA_SET_PCONFIG:
-	case ZYDIS_ISA_SET_PKU:
-	case ZYDIS_ISA_SET_PREFETCH_NOP: /* 0F 0D with a register: #UD on AMD */
-	case ZYDIS_ISA_SET_CLZERO: /* with F2 or F3, as the hardware has it */
-	case ZYDIS_ISA_SET_PT:
-	case ZYDIS_ISA_SET_RDPRU:
-	case ZYDIS_ISA_SET_RTM:
-	case ZYDIS_ISA_SET_SERIALIZE:
-	case ZYDIS_ISA_SET_SGX:
-	case ZYDIS_ISA_SET_SGX_ENCLV:
-	case ZYDIS_ISA_SET_SMX:
-	case ZYDIS_ISA_SET_SNP:
-	case ZYDIS_ISA_SET_TDX:
-	case ZYDIS_ISA_SET_TSX_LDTRK:
-	case ZYDIS_ISA_SET_UINTR:
-	case ZYDIS_ISA_SET_VMFUNC:
-	case ZYDIS_ISA_SET_WAITPKG:
-	case ZYDIS_ISA_SET_KNCV:
-	case ZYDIS_ISA_SET_KNCE:
-	case ZYDIS_ISA_SET_KNC_MISC:
-		return true;
 	case ZYDIS_ISA_SET_VTX:
 		return z->mnemonic != ZYDIS_MNEMONIC_VMCALL;
 	case ZYDIS_ISA_SET_SVM:
 		return z->mnemonic != ZYDIS_MNEMONIC_VMMCALL;
+	case ZYDIS_ISA_SET_CLZERO: /* with F2 or F3, as the hardware has it */
+		return true;
 	default:
-		return false;
+		break;
 	}
+	for (unsigned i = 0; i < ARRAY_SIZE(supported_sets); i++)
+		if (z->meta.isa_set == supported_sets[i])
+			return false;
+	return true;
 }
 
 /* Our mnemonic and the one of Zydis where they are not the same word; * stands for any ending. */
@@ -334,6 +322,43 @@ static const char *compare_gprs(const struct insn *in, const ZydisDecodedInstruc
 	return r == (zr | narrow) ? NULL : "registers read";
 }
 
+/* What Zydis has no size for, or another idea of it. */
+static bool mem_comparable(const struct insn *in)
+{
+	const struct op_desc *op = &op_descs[in->op];
+
+	switch (op->mn) {
+	case MN_NOP:
+	case MN_XLAT:
+		return false;
+	case MN_CALL:
+	case MN_JMP:
+		return in->opsize != 2; /* AMD, as the hardware has it */
+	default:
+		return op->nr_operands;
+	}
+}
+
+static const char *compare_access(const struct insn *in, const ZydisDecodedOperand *o)
+{
+	const struct op_desc *op = &op_descs[in->op];
+	unsigned rw = 0, zrw = 0;
+
+	if (!mem_comparable(in) || !insn_mem_size(in) || o->mem.type != ZYDIS_MEMOP_TYPE_MEM)
+		return NULL;
+	for (unsigned i = 0; i < op->nr_operands && !rw; i++)
+		if (op->operand[i].kind == OPK_RM || op->operand[i].kind == OPK_M ||
+		    op->operand[i].kind == OPK_W || op->operand[i].kind == OPK_Q)
+			rw = op->operand[i].rw;
+	if (!rw)
+		return NULL;
+	zrw |= o->actions & ZYDIS_OPERAND_ACTION_MASK_READ ? 1 : 0;
+	zrw |= o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? 2 : 0;
+	if (rw != zrw)
+		return "memory direction";
+	return insn_mem_size(in) * 8 == o->size ? NULL : "memory size";
+}
+
 static const char *compare_operands(const struct insn *in, const ZydisDecodedInstruction *z,
 				    const ZydisDecodedOperand *ops, unsigned bits)
 {
@@ -355,6 +380,8 @@ static const char *compare_operands(const struct insn *in, const ZydisDecodedIns
 		return "address size";
 	const char *why = mem ? compare_mem(in, mem, bits) : NULL;
 
+	if (!why && mem)
+		why = compare_access(in, mem);
 	if (!why)
 		why = compare_flags(in, z);
 	return why ? why : compare_gprs(in, z, ops);

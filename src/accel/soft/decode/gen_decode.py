@@ -269,7 +269,7 @@ class Row:
                  if o.kind not in ('V', 'W', 'H', 'L', 'U', 'P', 'Q', 'N', 'FAR')]
         if self.cls in VECTOR_CLASSES and not (codes and self.operands[0].kind in
                                                ('REG', 'RM', 'R')):
-            return 'X'
+            return 'Y' if 'y' in codes else 'X'
         if 'd64' in self.attrs:
             return 'V'
         for code, rule in OSZ_BY_SIZE.items():
