@@ -319,26 +319,46 @@ static struct block *limited_block(struct soft_cpu *c, uint64_t lin)
 	return b;
 }
 
+/* Physical address of the code at lin, and whether its mapping is global. */
+static uint64_t fetch_gpa(struct soft_cpu *c, uint64_t lin, bool *global)
+{
+	const struct tlb_entry *e = tlb_slot(&c->tlbs[fetch_priv(c)], TLB_EXEC, lin);
+	struct mmu_page pg;
+
+	if (unlikely(e->tag != (lin & PAGE_ADDR))) {
+		mmu_xlat(c, lin, TLB_EXEC, fetch_priv(c), &pg);
+		if (e->tag != (lin & PAGE_ADDR)) { /* not plain memory */
+			*global = false;
+			return pg.gpa;
+		}
+	}
+	*global = e->gpa & TLBE_GLOBAL;
+	return (e->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
+}
+
 struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 {
 	struct jump_entry *j;
-	struct mmu_page pg;
 	struct block *b;
+	bool global;
+	uint64_t gpa;
 
 	if (!(c->s.efer & EFER_LMA))
 		lin = (uint32_t)lin;
+	j = jump_slot(c->blocks, lin);
+	if (j->lin == lin && j->stamp == c->stamp_global && block_valid(j->b))
+		return j->b;
 	check_fetch(c, lin);
-	mmu_xlat(c, lin, TLB_EXEC, fetch_priv(c), &pg);
-	b = lookup(c, pg.gpa);
+	gpa = fetch_gpa(c, lin, &global);
+	b = lookup(c, gpa);
 	if (!b || !second_page_fits(c, b, lin))
 		b = make_block(c, lin);
 	if (b->bytes > limit_left(c))
 		return limited_block(c, lin);
 	if (b->gen_at == &no_gen)
 		return b;
-	j = jump_slot(c->blocks, lin);
 	j->lin = lin;
-	j->stamp = c->stamp;
+	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
 	j->b = b;
 	return b;
 }

@@ -76,6 +76,7 @@ static void update_key(struct soft_cpu *c)
 {
 	c->mode_key = make_key(c);
 	c->stamp = (c->stamp & ~(uint64_t)UINT32_MAX) | c->mode_key;
+	c->stamp_global = (c->stamp_global & ~(uint64_t)UINT32_MAX) | c->mode_key;
 }
 
 void cpu_set_slow(struct soft_cpu *c, bool slow)
@@ -117,7 +118,7 @@ static void flush_if_stale(struct soft_cpu *c)
 	if (key != c->paging_key || watch || c->has_watch)
 		mmu_flush(c, true);
 	else if (cs_moved)
-		c->stamp += BIT64(32); /* limits were checked for the old segment */
+		mmu_new_generation(c, true); /* limits were checked for the old segment */
 	c->paging_key = key;
 	c->has_watch = watch;
 	c->cs_base_seen = cs->base;

@@ -156,6 +156,17 @@ DEFINE_CAS(32, "l")
 DEFINE_CAS(64, "q")
 
 /*
+ * Host address for a locked access, or NULL. A lock across two cache lines is not done on the
+ * host either: some hosts kill the process for it.
+ */
+static inline void *lock_ptr(struct soft_cpu *c, uint64_t lin, unsigned size)
+{
+	void *p = mmu_ptr(c, lin, size, true);
+
+	return (lin & 63) + size > 64 ? NULL : p;
+}
+
+/*
  * LOCKed read-modify-write: a compare-and-exchange loop on the host's memory; where that is not
  * possible (page crossing, devices) with the world stopped. expr may set flags each time it is
  * evaluated: the last one counts.
@@ -163,7 +174,7 @@ DEFINE_CAS(64, "q")
 #define MEM_LOCKED(bits, lin, expr)                                                      \
 	do {                                                                             \
 		const uint64_t lin_ = (lin);                                             \
-		void *p_ = mmu_ptr(c, lin_, bits / 8, true);                             \
+		void *p_ = lock_ptr(c, lin_, bits / 8);                             \
 		uint##bits##_t old_, now_;                                               \
                                                                                          \
 		if (likely(p_ != NULL)) {                                                \

@@ -90,7 +90,7 @@ XCHG(64)
 		uint64_t lin = ea_any(c, in, bits / 8, true);                            \
 		uint##bits##_t acc = R##bits(c, R_OFF(RAX)), src = R##bits(c, in->reg);  \
 		uint##bits##_t old = acc;                                                \
-		void *p = mmu_ptr(c, lin, bits / 8, true);                               \
+		void *p = lock_ptr(c, lin, bits / 8);                               \
                                                                                          \
 		if (likely(p != NULL)) {                                                 \
 			if (cas##bits(p, &old, src))                                     \
@@ -127,7 +127,7 @@ HANDLER(cmpxchg8b)
 	uint64_t lin = ea_any(c, in, 8, true);
 	uint64_t want = (uint32_t)c->r[RAX] | c->r[RDX] << 32, old = want;
 	uint64_t now = (uint32_t)c->r[RBX] | c->r[RCX] << 32;
-	void *p = mmu_ptr(c, lin, 8, true);
+	void *p = lock_ptr(c, lin, 8);
 
 	if (likely(p != NULL)) {
 		if (cas64(p, &old, now))

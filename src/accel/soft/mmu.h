@@ -139,6 +139,8 @@ bool mmu_canonical(const struct soft_cpu *, uint64_t lin);
 
 /* tlb.c */
 int mmu_init(struct soft_cpu *);
+/* Makes the jump cache stale; global_too: also its entries for global pages. */
+void mmu_new_generation(struct soft_cpu *, bool global_too);
 void mmu_fini(struct soft_cpu *);
 void tlb_fill(struct soft_cpu *, enum tlb_kind kind, enum tlb_priv priv, uint64_t lin,
 	      const struct walk *w, const struct mmu_page *pg);

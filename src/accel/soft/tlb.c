@@ -45,9 +45,12 @@ void mmu_fini(struct soft_cpu *c)
 	c->tlb_log = NULL;
 }
 
-static void new_generation(struct soft_cpu *c)
+/* Bits 63:33 of the two stamps count, bit 32 tells them apart. */
+void mmu_new_generation(struct soft_cpu *c, bool global_too)
 {
-	c->stamp += BIT64(32);
+	c->stamp += BIT64(33);
+	if (global_too)
+		c->stamp_global += BIT64(33);
 }
 
 /* Drops what is not global; keeps the log of the rest. */
@@ -80,7 +83,9 @@ static void flush_logged(struct soft_cpu *c)
 
 void mmu_flush(struct soft_cpu *c, bool global_too)
 {
-	new_generation(c);
+	mmu_new_generation(c, global_too);
+	if (global_too)
+		c->large_seen = 0;
 	if (c->tlb_log->n > LOG_SIZE)
 		flush_all_slots(c);
 	else if (global_too)
@@ -103,6 +108,8 @@ static bool large_page_cached(struct soft_cpu *c, uint64_t lin)
 {
 	const struct soft_tlb_log *log = c->tlb_log;
 
+	if (!(c->large_seen >> (lin >> 30 & 63) & 1))
+		return false;
 	if (log->n > LOG_SIZE)
 		return true;
 	for (unsigned i = 0; i < log->n; i++) {
@@ -123,7 +130,7 @@ void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 		mmu_flush(c, true);
 		return;
 	}
-	new_generation(c);
+	mmu_new_generation(c, true);
 	for (unsigned p = 0; p < TLB_PRIVS; p++) {
 		for (unsigned k = 0; k < TLB_KINDS; k++) {
 			struct tlb_entry *e = tlb_slot(&c->tlbs[p], k, lin);
@@ -154,6 +161,8 @@ void tlb_fill(struct soft_cpu *c, enum tlb_kind kind, enum tlb_priv priv, uint64
 	if (e->tag == TLB_INVALID)
 		log_slot(c, (unsigned)((priv * TLB_KINDS + kind) * TLB_SIZE +
 				       (unsigned)(e - c->tlbs[priv].e[kind])));
+	if (w->large)
+		c->large_seen |= BIT64(lin >> 30 & 63);
 	e->tag = page;
 	e->addend = (uint64_t)(uintptr_t)pg->host - lin;
 	e->watch = &pg->rb->watch[pg->rb_off >> RAM_PAGE_SHIFT];
