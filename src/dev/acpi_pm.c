@@ -74,10 +74,10 @@ static void update_sci(struct acpi_pm *p)
 uint64_t acpi_pm_update(struct acpi_pm *p, uint64_t now)
 {
 	uint64_t ticks = pm_ticks(p, now);
-	uint32_t msb = (uint32_t)(ticks >> 23) & 1;
+	uint32_t toggles = (uint32_t)(ticks >> 23);
 
-	if (msb != p->timer_msb) {
-		p->timer_msb = msb;
+	if (toggles != p->timer_toggles) {
+		p->timer_toggles = toggles;
 		p->pm1_sts |= STS_TMR;
 		update_sci(p);
 	}
@@ -102,7 +102,7 @@ void acpi_pm_reset(struct acpi_pm *p, uint64_t now)
 	p->apm_cnt = 0;
 	p->apm_sts = 0;
 	p->timer_ns = now;
-	p->timer_msb = 0;
+	p->timer_toggles = 0;
 	update_sci(p);
 }
 
@@ -260,7 +260,7 @@ static int pm_check(void *obj, struct err *e)
 {
 	struct acpi_pm *p = obj;
 
-	if ((p->pm1_en & ~PM1_EN_MASK) || (p->pm1_cnt & ~CNT_MASK) || p->timer_msb > 1)
+	if ((p->pm1_en & ~PM1_EN_MASK) || (p->pm1_cnt & ~CNT_MASK))
 		return err_set(e, EINVAL, "acpi-pm: reserved register bits are set");
 	return 0;
 }
@@ -275,7 +275,7 @@ const struct state_desc acpi_pm_state = {
 		ST_HOST(S, sci), ST_HOST(S, power_off), ST_HOST(S, smi), ST_HOST(S, opaque),
 		ST_U16(S, pm1_sts), ST_U16(S, pm1_en), ST_U16(S, pm1_cnt), ST_U32(S, smi_en),
 		ST_U32(S, smi_sts), ST_U8A(S, gpe_sts), ST_U8A(S, gpe_en), ST_U8A(S, tco),
-		ST_U8(S, apm_cnt), ST_U8(S, apm_sts), ST_U64(S, timer_ns), ST_U32(S, timer_msb),
+		ST_U8(S, apm_cnt), ST_U8(S, apm_sts), ST_U64(S, timer_ns), ST_U32(S, timer_toggles),
 		ST_BOOL(S, level), ST_END},
 };
 #undef S

@@ -27,7 +27,7 @@ struct acpi_pm {
 	uint8_t tco[0x20];
 	uint8_t apm_cnt, apm_sts; /* ports 0xb2, 0xb3 */
 	uint64_t timer_ns;	  /* when the timer stood at zero */
-	uint32_t timer_msb;	  /* bit 23 as last noted for TMR_STS */
+	uint32_t timer_toggles;	  /* of bit 23 up to now, as last noted for TMR_STS */
 	bool level;		  /* of sci */
 };
 
