@@ -142,7 +142,7 @@ struct pci_window {
 	uint64_t io_base, io_size, mem32_base, mem32_size, mem64_base, mem64_size;
 };
 /*
- * Gives every BAR an address, largest first, and enables decoding and bus mastering, as a
+ * Gives every BAR an address, large ones first, and enables decoding and bus mastering, as a
  * firmware would. A 64-bit BAR that finds no room above 4 GiB goes below.
  */
 int pci_assign(struct pci_bus *, const struct pci_window *, struct err *e) MUST_CHECK;

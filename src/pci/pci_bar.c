@@ -128,10 +128,15 @@ struct to_assign {
 	uint64_t size;
 };
 
-static int larger_first(const void *a, const void *b)
+/* Those that can go above 4 GiB come last: they must not take the room of the others. */
+static int compare_bars(const void *a, const void *b)
 {
 	const struct to_assign *x = a, *y = b;
+	bool x_wide = x->d->bar[x->n].kind == PCI_BAR_MEM64;
+	bool y_wide = y->d->bar[y->n].kind == PCI_BAR_MEM64;
 
+	if (x_wide != y_wide)
+		return x_wide - y_wide;
 	if (x->size != y->size)
 		return x->size < y->size ? 1 : -1;
 	if (x->d->devfn != y->d->devfn)
@@ -215,7 +220,7 @@ int pci_assign(struct pci_bus *bus, const struct pci_window *window, struct err 
 	size_t count = collect(bus, list);
 	struct pci_window w = *window;
 
-	qsort(list, count, sizeof(*list), larger_first);
+	qsort(list, count, sizeof(*list), compare_bars);
 	for (size_t i = 0; i < count; i++) {
 		struct to_assign *a = &list[i];
 		uint64_t at = place(&w, &a->d->bar[a->n]);
