@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include <x86intrin.h>
 
+#define AMD_ONLY	0xc0010000 /* and above */
 #define MSR_HWCR	0xc0010015
 #define HWCR_MCI_STATUS BIT64(18)
 #define HWCR_TSC_P0	BIT64(24)
@@ -126,6 +127,8 @@ static uint64_t *field_at(struct soft_cpu *c, const struct msr_field *f)
 
 static const struct msr_field *find_field(const struct soft_cpu *c, uint32_t msr)
 {
+	if (msr >= AMD_ONLY && c->vm->model->vendor != X86_VENDOR_AMD)
+		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
 		if (fields[i].msr == msr && cpu_has(c, fields[i].feature))
 			return &fields[i];

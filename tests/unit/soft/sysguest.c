@@ -157,7 +157,8 @@ static void build_gdt(struct guest *g)
 		{ SG_XONLY, 0, 0xfffff, 0x98, 0xc },	{ SG_TSS2_SEL, SG_TSS2, 0x67, 0x89, 0 },
 		{ SG_CODE16, 0, 0xffff, 0x9a, 0 },	{ SG_DATA16, 0, 0xffff, 0x92, 0 },
 		{ SG_SMALL, 0, 0xff, 0x92, 4 },		{ SG_CODE32_1, 0, 0xfffff, 0xba, 0xc },
-		{ SG_DATA32_1, 0, 0xfffff, 0xb2, 0xc },
+		{ SG_DATA32_1, 0, 0xfffff, 0xb2, 0xc }, { SG_TSS16_SEL, SG_TSS16, 0x2b, 0x81, 0 },
+		{ SG_UCODE16, 0, 0xffff, 0xfa, 0 },	{ SG_UDATA16, 0, 0xffff, 0xf2, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
@@ -186,8 +187,15 @@ static void build_idt(struct guest *g, bool lm)
 	}
 }
 
+void guest_idt64(struct guest *g)
+{
+	build_idt(g, true);
+	ram_written(g->ram, SG_IDT, 1024);
+}
+
 static void build_pages(struct guest *g)
 {
+	put(g, SG_PML5, SG_PML4 | 7, 8);
 	put(g, SG_PML4, (SG_PML4 + 0x1000) | 7, 8);
 	put(g, SG_PML4 + 0x1000, (SG_PML4 + 0x2000) | 7, 8);
 	for (unsigned i = 0; i < 512; i++) {

@@ -16,6 +16,7 @@
 #define SG_TSS	      0x3000
 #define SG_TSS2	      0x4400
 #define SG_LDT	      0x5000
+#define SG_TSS16	      0x5400
 #define SG_VARS	      0x5800
 #define SG_RESUME     0x5800 /* where exceptions go on */
 #define SG_SCRATCH    0x5810
@@ -28,6 +29,7 @@
 #define SG_PML4	      0x40000 /* and tables behind; identity, 2 MiB pages, user */
 #define SG_PAGE	      0x200000 /* one area mapped by 4 KiB pages: its table is at SG_PT */
 #define SG_PT	      0x44000
+#define SG_PML5	      0x45000 /* its first entry is SG_PML4 */
 
 #define SG_CODE32     0x08
 #define SG_DATA32     0x10
@@ -50,7 +52,10 @@
 #define SG_SMALL      0xb0 /* data, limit 0xff */
 #define SG_CODE32_1   0xb8 /* ring 1 */
 #define SG_DATA32_1   0xc0
-#define SG_GDT_LIMIT  0xcf
+#define SG_TSS16_SEL  0xc8
+#define SG_UCODE16    0xd3
+#define SG_UDATA16    0xdb
+#define SG_GDT_LIMIT  0xdf
 
 #define SG_EXC	      0x40000000
 
@@ -88,6 +93,8 @@ void guest_enter(struct guest *, const void *image, const void *end, const void 
 enum vcpu_exit guest_run(struct guest *);
 void guest_write(struct guest *, uint64_t gpa, const void *, size_t);
 uint64_t guest_read(struct guest *, uint64_t gpa, unsigned size);
+/* A 64-bit IDT for a guest that gets to 64-bit mode by itself. */
+void guest_idt64(struct guest *);
 void guest_set_gdt(struct guest *, unsigned sel, uint64_t raw);
 /* Runs to the end and compares the log. */
 void guest_expect(struct guest *, const uint32_t *want, unsigned n);

@@ -83,6 +83,8 @@ common64:
 #include "sysguest_lm64.S"
 #include "sysguest_pm32.S"
 #include "sysguest_real.S"
+#include "sysguest_gates.S"
+#include "sysguest_modes.S"
 
 	.globl sg_end
 sg_end:

@@ -18,7 +18,7 @@ GUEST pm_segments
 	BADLOAD %ss, SG_DATA32 + 3	/* RPL: #GP */
 	BADLOAD %es, SG_XONLY		/* #GP */
 	BADLOAD %es, 0x4c		/* LDT, there is none: #GP(0x4c) */
-	BADLOAD %es, 0xd0		/* beyond the GDT */
+	BADLOAD %es, 0xe0		/* beyond the GDT */
 	BADLOAD %es, SG_TSS_SEL		/* a system descriptor */
 	RESUME 1f
 	movl $SG_RODATA, %eax
@@ -79,7 +79,7 @@ GUEST pm_verify
 	movl $SG_XONLY, %ebx
 	verr %bx
 	ZF
-	movl $0xd0, %ebx
+	movl $0xe0, %ebx
 	verr %bx
 	ZF
 	movl $SG_DATA32 + 3, %ebx	/* RPL 3 > DPL 0 */

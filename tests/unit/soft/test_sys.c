@@ -207,7 +207,7 @@ static void test_pm_segments(void **state)
 	ENTER(pm_segments, SG_PM32);
 	guest_set_gdt(&g, SG_ABSENT, 0x00cf12000000ffff);
 	GUEST_EXPECT(&g, EXC(11, SG_ABSENT), EXC(12, SG_ABSENT), EXC(13, SG_RODATA), EXC(13, 0),
-		     EXC(13, SG_DATA32), EXC(13, SG_XONLY), EXC(13, 0x4c), EXC(13, 0xd0),
+		     EXC(13, SG_DATA32), EXC(13, SG_XONLY), EXC(13, 0x4c), EXC(13, 0xe0),
 		     EXC(13, SG_TSS_SEL), EXC(13, 0), 1, EXC(13, 0), 2, EXC(13, 0), EXC(13, 0),
 		     0x93, 0x11223344, SG_DATA32);
 }
