@@ -70,14 +70,14 @@ struct smp {
 
 static int read_smp(struct smp *smp, const struct keyvals *kvs, struct err *e)
 {
-	static const char *const known[] = {"cpus",	"maxcpus", "sockets", "dies", "cores",
-					    "clusters", "threads", NULL};
+	static const char *const known[] = {"cpus",  "maxcpus",  "sockets", "dies",
+					    "cores", "clusters", "threads", NULL};
 
 	for (size_t i = 0; i < kvs->n; i++) {
 		const char *key = kvs->kv[i].key, *val = kvs->kv[i].val;
 		unsigned clusters = 1;
-		unsigned *slot[] = {&smp->cpus,	 &smp->maxcpus, &smp->sockets, &smp->dies,
-				    &smp->cores, &clusters,	&smp->threads};
+		unsigned *slot[] = {&smp->cpus,  &smp->maxcpus, &smp->sockets, &smp->dies,
+				    &smp->cores, &clusters,     &smp->threads};
 		size_t k = 0;
 		int r;
 
@@ -115,13 +115,16 @@ static int settle_smp(struct vm_conf *conf, struct smp *s, struct err *e)
 	if (!s->cpus)
 		s->cpus = total;
 	if (s->sockets * dies * s->cores * s->threads != total || total > FRONT_MAX_CPUS)
-		return err_set(e, EINVAL,
-			       "sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not the number "
-			       "of CPUs (%u, at most %d)",
-			       s->sockets, dies, s->cores, s->threads, total, FRONT_MAX_CPUS);
+		return err_set(
+		    e, EINVAL,
+		    "sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not the number "
+		    "of CPUs (%u, at most %d)",
+		    s->sockets, dies, s->cores, s->threads, total, FRONT_MAX_CPUS);
 	if (s->cpus != total)
-		return err_set(e, EINVAL, "cpus=%u, maxcpus=%u: CPU hot-plug is not supported; let "
-			       "both be equal", s->cpus, total);
+		return err_set(e, EINVAL,
+			       "cpus=%u, maxcpus=%u: CPU hot-plug is not supported; let "
+			       "both be equal",
+			       s->cpus, total);
 	conf->cpus = s->cpus;
 	conf->sockets = s->sockets;
 	conf->dies = dies;
@@ -156,7 +159,8 @@ int front_parse_memory(struct vm_conf *conf, const char *text, struct err *e)
 		else
 			r = err_set(e, EINVAL, "'%s' is not supported here; known is 'size'%s",
 				    kvs.kv[i].key,
-				    nearest_word(kvs.kv[i].key, known) ? " (no memory hot-plug)" : "");
+				    nearest_word(kvs.kv[i].key, known) ? " (no memory hot-plug)"
+								       : "");
 	}
 	keyvals_fini(&kvs);
 	if (r < 0)

@@ -21,7 +21,8 @@ int run_main(int argc, char **argv);
 int qemu_main(int argc, char **argv);
 
 /* Reads hanok run's words into conf; *help = the user asked for help instead. */
-int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struct err *e) MUST_CHECK;
+int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help,
+		  struct err *e) MUST_CHECK;
 
 /* Fills conf->uuid from its text form. */
 int front_parse_uuid(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
@@ -33,8 +34,8 @@ int front_parse_memory(struct vm_conf *, const char *text, struct err *e) MUST_C
 void front_set(char **slot, const char *val);
 
 /* A node of kind from keyvals; "id" goes to the node's id, the rest become its keys. */
-struct conf_node *front_add_node(struct vm_conf *, enum conf_kind, const char *type, struct keyvals *,
-				 const char *where);
+struct conf_node *front_add_node(struct vm_conf *, enum conf_kind, const char *type,
+				 struct keyvals *, const char *where);
 
 /*
  * A raw disk on a virtio-blk device of its own. file is a path; id NULL = generated.

@@ -21,7 +21,8 @@ struct keyvals {
  * Parses text. implied is the key of a first part that has no "=" (NULL: it is a flag like any
  * other). Fails on an empty key or a key given as "=value". kvs is the caller's to free.
  */
-int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied, struct err *e) MUST_CHECK;
+int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied,
+		  struct err *e) MUST_CHECK;
 void keyvals_fini(struct keyvals *);
 
 /* The last value of key, or NULL. */

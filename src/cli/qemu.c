@@ -41,15 +41,18 @@ static int one_option(struct qemu_line *line, int argc, char **argv, int *i, str
 	int r;
 
 	if (*word != '-')
-		return err_set(e, EINVAL, "'%s' is no option (a disk image goes with -drive "
-			       "file=%s,if=virtio,format=raw)", word, word);
+		return err_set(e, EINVAL,
+			       "'%s' is no option (a disk image goes with -drive "
+			       "file=%s,if=virtio,format=raw)",
+			       word, word);
 	word += word[1] == '-' ? 2 : 1;
 	opt = find_opt(word);
 	if (!opt)
 		return unknown_opt(word, e);
 	if (opt->arg) {
 		if (*i + 1 >= argc)
-			return err_set(e, EINVAL, "-%s needs an argument: -%s %s", word, word, opt->arg);
+			return err_set(e, EINVAL, "-%s needs an argument: -%s %s", word, word,
+				       opt->arg);
 		arg = argv[++*i];
 	}
 	where = arg ? xasprintf("-%s %s", word, arg) : xasprintf("-%s", word);
@@ -91,8 +94,10 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 	if (line->help_shown)
 		return 0;
 	if (line->accel_refused && !line->accel)
-		return err_set(e, EINVAL, "accelerator '%s' does not work here: use -accel tcg (hanok's own "
-			       "soft engine)", line->accel_refused);
+		return err_set(e, EINVAL,
+			       "accelerator '%s' does not work here: use -accel tcg (hanok's own "
+			       "soft engine)",
+			       line->accel_refused);
 	return apply_defaults(line, e);
 }
 

@@ -18,9 +18,10 @@ static int check_type(const char *type, struct err *e)
 		if (!strcmp(type, chardev_types[i]))
 			return 0;
 	near = nearest_word(type, chardev_types);
-	return err_set(e, EINVAL, "character device '%s' is not known%s%s%s; there are null, stdio, "
-		       "file, socket and pty", type, near ? " (did you mean '" : "", near ?: "",
-		       near ? "'?)" : "");
+	return err_set(e, EINVAL,
+		       "character device '%s' is not known%s%s%s; there are null, stdio, "
+		       "file, socket and pty",
+		       type, near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");
 }
 
 int qemu_opt_chardev(struct qemu_line *line, const char *arg, const char *where, struct err *e)
@@ -120,7 +121,8 @@ int qemu_add_chardev_spec(struct qemu_line *line, const char *spec, const char *
 	if (check_type(spec, e) < 0)
 		return err_prefix(e, "'%s': ", spec);
 	if (!strcmp(spec, "file") || !strcmp(spec, "socket"))
-		return err_set(e, EINVAL, "'%s' needs an address: file:PATH, unix:PATH or tcp:HOST:PORT",
+		return err_set(e, EINVAL,
+			       "'%s' needs an address: file:PATH, unix:PATH or tcp:HOST:PORT",
 			       spec);
 	*id = new_chardev(line, spec, where)->id;
 	return 0;

@@ -61,9 +61,10 @@ void qemu_device_help(const char *type)
 	}
 	printf("%s options:\n", t->name);
 	for (const struct prop *p = t->props; p && p->kind != PROP_END; p++)
-		printf("  %s=<%s>%*s - %s\n", p->name, prop_kind_name(p->kind),
-		       (int)MAX(0, 22 - (int)strlen(p->name) - (int)strlen(prop_kind_name(p->kind))), "",
-		       p->help ? p->help : "");
+		printf(
+		    "  %s=<%s>%*s - %s\n", p->name, prop_kind_name(p->kind),
+		    (int)MAX(0, 22 - (int)strlen(p->name) - (int)strlen(prop_kind_name(p->kind))),
+		    "", p->help ? p->help : "");
 }
 
 static int unknown_device(const char *type, struct err *e)
@@ -118,10 +119,12 @@ struct drive_shape {
 static int check_drive_shape(const struct drive_shape *s, struct err *e)
 {
 	if (!s->interface)
-		return err_set(e, EINVAL, "without if= QEMU means an IDE disk, which is not here yet: "
+		return err_set(e, EINVAL,
+			       "without if= QEMU means an IDE disk, which is not here yet: "
 			       "say if=virtio (or if=none and a -device)");
 	if (strcmp(s->interface, "virtio") && strcmp(s->interface, "none"))
-		return err_set(e, EINVAL, "if=%s is not here yet: say if=virtio, or if=none and a -device",
+		return err_set(e, EINVAL,
+			       "if=%s is not here yet: say if=virtio, or if=none and a -device",
 			       s->interface);
 	if (s->media && strcmp(s->media, "disk"))
 		return err_set(e, EINVAL, "media=%s is not here yet: only media=disk", s->media);
@@ -180,8 +183,9 @@ static int check_netdev_type(const char *type, struct err *e)
 		if (!strcmp(type, netdev_types[i]))
 			return 0;
 	near = nearest_word(type, netdev_types);
-	return err_set(e, EINVAL, "network back end '%s' is not known%s%s%s; there are user and tap",
-		       type, near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");
+	return err_set(e, EINVAL,
+		       "network back end '%s' is not known%s%s%s; there are user and tap", type,
+		       near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");
 }
 
 int qemu_opt_netdev(struct qemu_line *line, const char *arg, const char *where, struct err *e)
@@ -240,7 +244,8 @@ int qemu_opt_nic(struct qemu_line *line, const char *arg, const char *where, str
 		if (!r) {
 			autofree char *made = xasprintf("nic%u", line->nr_nic++);
 			bool has_id = keyvals_get(&kvs, "id") != NULL;
-			struct conf_node *end = front_add_node(line->conf, CONF_NETDEV, type, &kvs, where);
+			struct conf_node *end =
+			    front_add_node(line->conf, CONF_NETDEV, type, &kvs, where);
 
 			if (!has_id)
 				end->id = take_ptr(made);

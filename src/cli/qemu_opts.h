@@ -14,7 +14,7 @@ struct qemu_line {
 	struct vm_conf *conf;
 	bool nodefaults, nographic, display_none, nic_given, serial_given, monitor_given;
 	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
-	bool help_shown; /* an option printed what was asked: exit 0 */
+	bool help_shown;     /* an option printed what was asked: exit 0 */
 	const char *accel;   /* as chosen so far, NULL = none */
 	char *accel_refused; /* the last list in which nothing works here */
 };
@@ -28,7 +28,8 @@ struct qemu_opt {
 
 extern const struct qemu_opt qemu_opts[]; /* ends with a NULL name */
 
-/* Adds a chardev made from a -serial/-monitor style specification; returns its id (owned by conf). */
+/* Adds a chardev made from a -serial/-monitor style specification; returns its id (owned by conf).
+ */
 int qemu_add_chardev_spec(struct qemu_line *, const char *spec, const char *where, const char **id,
 			  struct err *e) MUST_CHECK;
 /* -chardev */

@@ -12,34 +12,51 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: hanok run --kernel FILE [options] [-- kernel arguments]\n"
-	"\n"
-	"Boots a Linux kernel with its console on this terminal. Ctrl-A x ends, Ctrl-A h helps.\n"
-	"\n"
-	"  --kernel FILE        a bzImage or an ELF vmlinux (Debian: /boot/vmlinuz-*)\n"
-	"  --initrd FILE        the initial RAM disk\n"
-	"  --disk FILE[,ro]     a raw image or block device, seen as /dev/vda, vdb, ... (repeatable)\n"
-	"  --net user           a network through passt, no privileges needed (repeatable)\n"
-	"  --net user,tcp=PORTS ... with host TCP PORTS forwarded to the guest\n"
-	"  --net tap=NAME       a network through an existing tap device\n"
-	"  --cpus N             virtual CPUs (default 1)\n"
-	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
-	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max\n"
-	"  --name NAME          the guest's name\n"
-	"  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
-	"  --help               this text\n"
-	"\n"
-	"Example: hanok run --kernel vmlinuz --initrd initrd.img --disk root.img --net user -- root=/dev/vda1\n";
+    "usage: hanok run --kernel FILE [options] [-- kernel arguments]\n"
+    "\n"
+    "Boots a Linux kernel with its console on this terminal. Ctrl-A x ends, Ctrl-A h helps.\n"
+    "\n"
+    "  --kernel FILE        a bzImage or an ELF vmlinux (Debian: /boot/vmlinuz-*)\n"
+    "  --initrd FILE        the initial RAM disk\n"
+    "  --disk FILE[,ro]     a raw image or block device, seen as /dev/vda, vdb, ... (repeatable)\n"
+    "  --net user           a network through passt, no privileges needed (repeatable)\n"
+    "  --net user,tcp=PORTS ... with host TCP PORTS forwarded to the guest\n"
+    "  --net tap=NAME       a network through an existing tap device\n"
+    "  --cpus N             virtual CPUs (default 1)\n"
+    "  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
+    "  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max\n"
+    "  --name NAME          the guest's name\n"
+    "  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
+    "  --help               this text\n"
+    "\n"
+    "Example: hanok run --kernel vmlinuz --initrd initrd.img --disk root.img --net user -- "
+    "root=/dev/vda1\n";
 
-enum { OPT_KERNEL = 1, OPT_INITRD, OPT_DISK, OPT_NET, OPT_CPUS, OPT_MEMORY, OPT_CPU, OPT_NAME, OPT_QUIET, OPT_HELP };
+enum {
+	OPT_KERNEL = 1,
+	OPT_INITRD,
+	OPT_DISK,
+	OPT_NET,
+	OPT_CPUS,
+	OPT_MEMORY,
+	OPT_CPU,
+	OPT_NAME,
+	OPT_QUIET,
+	OPT_HELP
+};
 
 static const struct option options[] = {
-	{"kernel", required_argument, NULL, OPT_KERNEL}, {"initrd", required_argument, NULL, OPT_INITRD},
-	{"disk", required_argument, NULL, OPT_DISK},	 {"net", required_argument, NULL, OPT_NET},
-	{"cpus", required_argument, NULL, OPT_CPUS},	 {"memory", required_argument, NULL, OPT_MEMORY},
-	{"cpu", required_argument, NULL, OPT_CPU},	 {"name", required_argument, NULL, OPT_NAME},
-	{"quiet", no_argument, NULL, OPT_QUIET},	 {"help", no_argument, NULL, OPT_HELP},
-	{NULL, 0, NULL, 0},
+    {"kernel", required_argument, NULL, OPT_KERNEL},
+    {"initrd", required_argument, NULL, OPT_INITRD},
+    {"disk", required_argument, NULL, OPT_DISK},
+    {"net", required_argument, NULL, OPT_NET},
+    {"cpus", required_argument, NULL, OPT_CPUS},
+    {"memory", required_argument, NULL, OPT_MEMORY},
+    {"cpu", required_argument, NULL, OPT_CPU},
+    {"name", required_argument, NULL, OPT_NAME},
+    {"quiet", no_argument, NULL, OPT_QUIET},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
 };
 
 struct run_line {
@@ -61,7 +78,8 @@ static int add_disk(struct run_line *line, const char *arg, struct err *e)
 	node = conf_add(line->conf, CONF_DRIVE, NULL, id, where);
 	conf_set(node, "format", "raw");
 	for (size_t i = 0; i < kvs.n; i++)
-		conf_set(node, strcmp(kvs.kv[i].key, "ro") ? kvs.kv[i].key : "readonly", kvs.kv[i].val);
+		conf_set(node, strcmp(kvs.kv[i].key, "ro") ? kvs.kv[i].key : "readonly",
+			 kvs.kv[i].val);
 	keyvals_fini(&kvs);
 	front_add_disk(line->conf, id, where);
 	return 0;
@@ -79,8 +97,9 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 
 	if (r < 0)
 		return err_prefix(e, "%s: ", where);
-	type = kvs.n && (!strcmp(kvs.kv[0].key, "user") || !strcmp(kvs.kv[0].key, "tap")) ? kvs.kv[0].key
-											      : NULL;
+	type = kvs.n && (!strcmp(kvs.kv[0].key, "user") || !strcmp(kvs.kv[0].key, "tap"))
+		   ? kvs.kv[0].key
+		   : NULL;
 	if (!type) {
 		keyvals_fini(&kvs);
 		return err_set(e, EINVAL, "%s: say --net user or --net tap=NAME", where);
@@ -123,7 +142,8 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 	case OPT_CPUS:
 		return front_parse_smp(conf, arg, e) < 0 ? err_prefix(e, "--cpus %s: ", arg) : 0;
 	case OPT_MEMORY:
-		return front_parse_memory(conf, arg, e) < 0 ? err_prefix(e, "--memory %s: ", arg) : 0;
+		return front_parse_memory(conf, arg, e) < 0 ? err_prefix(e, "--memory %s: ", arg)
+							    : 0;
 	case OPT_QUIET:
 		line->quiet = true;
 		return 0;
@@ -175,7 +195,8 @@ int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struc
 	if (r < 0)
 		return r;
 	if (!conf->kernel)
-		return err_set(e, EINVAL, "--kernel is missing: which kernel shall boot? On Debian "
+		return err_set(e, EINVAL,
+			       "--kernel is missing: which kernel shall boot? On Debian "
 			       "/boot/vmlinuz-$(uname -r) is one");
 	set_append(&line, argc, argv);
 	console = conf_add(conf, CONF_CHARDEV, "stdio", "console", "the console");
