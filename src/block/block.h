@@ -53,7 +53,9 @@ extern const char *const blk_drive_keys[];
 /*
  * Queues a request; what one round of the loop brings is sent to the kernel together. done() is
  * never called from inside blk_submit(). A request that is not aligned, reaches beyond the end or
- * writes to a read-only node completes with an error. Any thread. Order between requests in flight is not kept; FLUSH covers completed writes. */
+ * writes to a read-only node completes with an error. Order between requests in flight is not
+ * kept; FLUSH covers completed writes. Any thread.
+ */
 void blk_submit(struct blk_node *, struct blk_req *);
 /* Waits until nothing is in flight; runs completions itself. Any thread, but not inside done(). */
 void blk_drain(struct blk_node *);

@@ -269,7 +269,7 @@ static void release(struct vdrv *d, struct vdrv_queue *q, uint16_t head)
 
 	for (uint16_t i = 0; i < n; i++) {
 		list[i] = at;
-		at = ld_le16(rig_ptr(d->rig, q->desc + 16ull * at + 14));
+		at = ld_le16(rig_ptr(d->rig, q->desc + 16ull * at + 14)) % VDRV_SIZE;
 	}
 	while (n)
 		q->free[q->nr_free++] = list[--n];
@@ -288,7 +288,8 @@ int vdrv_used(struct vdrv *d, unsigned n, uint32_t *written)
 	head = (uint16_t)ld_le32(e);
 	if (written)
 		*written = ld_le32(e + 4);
-	assert(head < VDRV_SIZE && q->chain_len[head]);
+	if (head >= VDRV_SIZE || !q->chain_len[head])
+		return -1; /* the device, or a fuzzer's driver itself, wrote nonsense */
 	release(d, q, head);
 	q->chain_len[head] = 0;
 	return head;
