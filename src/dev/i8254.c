@@ -69,7 +69,8 @@ static uint32_t from_register(const struct pit_channel *c, uint16_t r)
 		return r ? r : 0x10000;
 	for (int shift = 12; shift >= 0; shift -= 4)
 		v = v * 10 + (r >> shift & 0xf);
-	return v ? v : 10000;
+	/* Digits above nine are undefined; the most there is will do. */
+	return v && v < 10000 ? v : 10000;
 }
 
 static uint16_t current_count(const struct pit_channel *c, uint64_t now)
@@ -254,6 +255,7 @@ static void write_control(struct i8254 *s, uint8_t val, uint64_t now)
 	if (c->mode > 5)
 		c->mode &= 3;
 	c->bcd = val & 1;
+	c->count = from_register(c, 0); /* one that fits the mode, until it is written */
 	c->loaded = false;
 	c->write_high = false;
 	c->read_high = false;
