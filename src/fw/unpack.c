@@ -179,6 +179,8 @@ int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len, str
 	head = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (head == MAP_FAILED)
 		return err_set_errno(e, errno, "memory to unpack the kernel");
+	/* Written once from end to end: huge pages save a fault for each 4 KiB. Only advice. */
+	madvise(head, mapped, MADV_HUGEPAGE);
 	head->mapped = mapped;
 	job.out = (uint8_t *)head + HEAD_SIZE;
 	r = run(format, &job, e);

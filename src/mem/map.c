@@ -23,7 +23,8 @@ struct map {
 	struct qsbr_node *kept;
 };
 
-#define PIO_LAST 0xffffull
+#define PIO_LAST     0xffffull
+#define POPULATE_MIN KIB(256) /* of one DMA write: an image being loaded, not a device's buffer */
 
 static uint64_t region_last(const struct map_region *r)
 {
@@ -533,6 +534,8 @@ static int dma(struct map *m, uint64_t gpa, uint8_t *buf, uint64_t len, bool wri
 			ret = -EFAULT;
 			break;
 		}
+		if (write && run >= POPULATE_MIN)
+			ram_populate(r->rb, off, run);
 		ram_copy(r->rb->host + off, buf, run, write);
 		if (write)
 			ram_written(r->rb, off, run);

@@ -127,6 +127,13 @@ struct ram_block *ram_free(struct ram_block *rb)
 	return NULL;
 }
 
+void ram_populate(struct ram_block *rb, uint64_t off, uint64_t len)
+{
+	uint64_t first = align_down(off, RAM_PAGE_SIZE);
+
+	madvise(rb->host + first, align_up(off + len, RAM_PAGE_SIZE) - first, MADV_POPULATE_WRITE);
+}
+
 /* The bits of [off, off + len), which lie within one page. */
 static uint64_t watch_mask(uint64_t off, uint64_t len)
 {

@@ -42,6 +42,12 @@ struct ram_block {
 struct ram_block *ram_new(const char *name, uint64_t size, struct err *e);
 struct ram_block *ram_free(struct ram_block *); /* returns NULL */
 
+/*
+ * Takes host memory for [off, off + len) at once, ahead of a long write: one call instead of a
+ * fault a page. Advice: failing costs time, nothing else. Any thread.
+ */
+void ram_populate(struct ram_block *, uint64_t off, uint64_t len);
+
 /* To be called by whoever wrote [off, off + len) of the block, after the write. Any thread. */
 void ram_written_slow(struct ram_block *, uint64_t off, uint64_t len);
 

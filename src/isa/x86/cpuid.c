@@ -160,16 +160,41 @@ static bool needs_avx_state(unsigned f)
 	}
 }
 
-static bool host_has(unsigned f)
+/*
+ * What the host said of its features, asked for once: CPUID traps where the host is a guest
+ * itself, and a model asks for a hundred bits of a handful of leaves.
+ */
+struct host_leaves {
+	struct {
+		uint32_t leaf, sub, r[4];
+	} known[12];
+	unsigned n;
+	uint64_t xcr0;
+};
+
+static bool host_has(struct host_leaves *h, unsigned f)
 {
 	const struct feature_desc *d = &feature_descs[f];
 	uint32_t r[4];
 
 	if (is_engine_feature(f))
 		return true;
-	if (needs_avx_state(f) && (host_xcr0() & 6) != 6)
-		return false;
+	if (needs_avx_state(f)) {
+		if (!h->xcr0)
+			h->xcr0 = host_xcr0() | BIT64(63); /* known now */
+		if ((h->xcr0 & 6) != 6)
+			return false;
+	}
+	for (unsigned i = 0; i < h->n; i++) {
+		if (h->known[i].leaf == d->leaf && h->known[i].sub == d->sub)
+			return h->known[i].r[d->reg] >> d->bit & 1;
+	}
 	host_cpuid(d->leaf, d->sub, r);
+	if (h->n < ARRAY_SIZE(h->known)) {
+		h->known[h->n].leaf = d->leaf;
+		h->known[h->n].sub = d->sub;
+		memcpy(h->known[h->n++].r, r, sizeof(r));
+	}
 	return r[d->reg] >> d->bit & 1;
 }
 
@@ -312,20 +337,22 @@ static void vendor_features(struct x86_cpu_model *m)
 
 static int apply_model(struct x86_cpu_model *m, const struct model_desc *d, struct err *e)
 {
+	struct host_leaves host = { 0 };
+
 	memset(m, 0, sizeof(*m));
 	m->name = d->name;
 	m->phys_bits = 46;
 	m->show_kvm = true;
 	host_identity(m, d->host_id);
 	for (const uint8_t *f = d->required; *f; f++) {
-		if (!host_has(*f))
+		if (!host_has(&host, *f))
 			return err_set(e, EINVAL, "CPU model '%s' needs '%s', which this host's CPU "
 				       "does not have; use -cpu default", d->name,
 				       feature_descs[*f].name);
 		feat_set(m, *f, true);
 	}
 	for (const uint8_t *f = d->optional; *f; f++)
-		if (host_has(*f))
+		if (host_has(&host, *f))
 			feat_set(m, *f, true);
 	vendor_features(m);
 	return 0;
@@ -360,11 +387,12 @@ static int parse_bool(const char *key, const char *val, bool *out, struct err *e
 static int set_feature(struct x86_cpu_model *m, const char *name, bool on, uint64_t *asked,
 		       struct err *e)
 {
+	struct host_leaves host = { 0 };
 	unsigned f = find_feature(name);
 
 	if (!f)
 		return unknown_word("feature", name, false, e);
-	if (on && !host_has(f))
+	if (on && !host_has(&host, f))
 		return err_set(e, EINVAL, "CPU feature '%s': this host's CPU does not have it",
 			       feature_descs[f].name);
 	feat_set(m, f, on);
