@@ -525,8 +525,8 @@ static int decode_parts(struct dec *d, struct insn *in)
 
 int decode_insn(const uint8_t *bytes, size_t avail, unsigned bits, struct insn *in)
 {
-	struct dec d = {
-	    .p = bytes, .end = bytes + MIN(avail, (size_t)MAX_LEN), .bits = bits, .seg = SEG_NONE};
+	size_t size = MIN(avail, (size_t)MAX_LEN);
+	struct dec d = { .p = bytes, .end = bytes + size, .bits = bits, .seg = SEG_NONE };
 
 	memset(in, 0, sizeof(*in));
 	in->seg = SEG_NONE;
