@@ -10,6 +10,7 @@
  */
 #include "accel/soft/fpu.h"
 #include "base/bytes.h"
+#include "accel/soft/exec.h"
 #include "accel/soft/native.h"
 #include "isa/x86/cpuid.h"
 
@@ -31,16 +32,6 @@ enum { ENV_FCW = 0, ENV_FSW = 4, ENV_FTW = 8, ENV_FIP = 12, ENV_FCS = 16, ENV_FD
 static bool real_layout(const struct soft_cpu *c)
 {
 	return !(c->s.cr0 & CR0_PE) || (c->rflags & FLAG_VM);
-}
-
-/* Waiting instructions of C code: the host would raise the guest's #MF in our own code. */
-static void check_pending(struct soft_cpu *c)
-{
-	uint16_t sw;
-
-	__asm__ volatile("fnstsw %0" : "=m"(sw));
-	if (sw & 0x80)
-		cpu_raise(c, X86_MF);
 }
 
 /* From the host's environment to the guest's in the layout of opsize; returns its size. */
@@ -111,7 +102,7 @@ static void env_from_guest(struct soft_cpu *c, const uint8_t *from, uint8_t *env
 	}
 }
 
-static const struct insn *fnstenv(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *fnstenv(struct soft_cpu *c, const struct insn *in)
 {
 	bool wide = in->opsize != 2;
 	uint8_t env[ENV_SIZE], out[ENV_SIZE];
@@ -124,25 +115,25 @@ static const struct insn *fnstenv(struct soft_cpu *c, const struct insn *in)
 	__asm__ volatile("fnstenv %0" : "=m"(env));
 	env_to_guest(c, env, out, wide);
 	mmu_write(c, lin, out, size);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *fldenv(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *fldenv(struct soft_cpu *c, const struct insn *in)
 {
 	bool wide = in->opsize != 2;
 	uint8_t env[ENV_SIZE], from[ENV_SIZE];
 
 	fpu_require(c, FPN_X87);
-	check_pending(c);
+	native_check_mf(c);
 	unsigned size = wide ? ENV_SIZE : 14;
 
 	mmu_read(c, native_linear(c, in, size, false), from, size);
 	env_from_guest(c, from, env, wide);
 	__asm__ volatile("fldenv %0" : : "m"(env));
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *fnsave(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *fnsave(struct soft_cpu *c, const struct insn *in)
 {
 	bool wide = in->opsize != 2;
 	uint8_t image[SAVE_SIZE], out[SAVE_SIZE];
@@ -158,31 +149,31 @@ static const struct insn *fnsave(struct soft_cpu *c, const struct insn *in)
 	mmu_write(c, lin, out, size);
 	c->s.fop = c->s.fcs = c->s.fds = 0;
 	c->s.fip = c->s.fdp = 0;
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *frstor(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *frstor(struct soft_cpu *c, const struct insn *in)
 {
 	bool wide = in->opsize != 2;
 	uint8_t image[SAVE_SIZE], from[SAVE_SIZE];
 
 	fpu_require(c, FPN_X87);
-	check_pending(c);
+	native_check_mf(c);
 	unsigned env = wide ? ENV_SIZE : 14, size = env + 80;
 
 	mmu_read(c, native_linear(c, in, size, false), from, size);
 	env_from_guest(c, from, image, wide);
 	memcpy(image + ENV_SIZE, from + env, 80);
 	__asm__ volatile("frstor %0" : : "m"(image));
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *emms(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *emms(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_MMX);
-	check_pending(c);
+	native_check_mf(c);
 	__asm__ volatile("emms");
-	return in + 1;
+	NEXT();
 }
 
 /* ---- MXCSR ---- */
@@ -192,7 +183,7 @@ static enum fpu_need mxcsr_need(const struct insn *in)
 	return in->flags & INSN_VEX ? FPN_AVX : FPN_SSE;
 }
 
-static const struct insn *ldmxcsr(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *ldmxcsr(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, mxcsr_need(in));
 	uint32_t v = (uint32_t)mmu_ld_slow(c, native_linear(c, in, 4, false), 4);
@@ -201,15 +192,15 @@ static const struct insn *ldmxcsr(struct soft_cpu *c, const struct insn *in)
 		cpu_raise_err(c, X86_GP, 0);
 	fpu_host(c);
 	c->s.mxcsr = v;
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *stmxcsr(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *stmxcsr(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, mxcsr_need(in));
 	fpu_host(c);
 	mmu_st_slow(c, native_linear(c, in, 4, true), c->s.mxcsr, 4);
-	return in + 1;
+	NEXT();
 }
 
 /* ---- FXSAVE image ---- */
@@ -239,14 +230,24 @@ static void x87_to_image(const struct soft_cpu *c, uint8_t *im, bool w)
 	memcpy(im + 32, c->s.st, sizeof(c->s.st));
 }
 
+/* Pointers hold linear addresses as wide as the processor's. */
+static uint64_t canonical(const struct soft_cpu *c, uint64_t v)
+{
+	unsigned unused = cpu_has(c, X86F_LA57) ? 64 - 57 : 64 - 48;
+
+	return (uint64_t)((int64_t)(v << unused) >> unused);
+}
+
 static void x87_from_image(struct soft_cpu *c, const uint8_t *im, bool w)
 {
 	c->s.fcw = (ld_le16(im) & 0x1f7f) | 0x40;
-	c->s.fsw = ld_le16(im + 2);
+	c->s.fsw = ld_le16(im + 2) & 0x7f7f; /* ES and B follow from the rest */
+	if (c->s.fsw & ~c->s.fcw & 0x3f)
+		c->s.fsw |= 0x8080;
 	c->s.ftw = im[4];
 	c->s.fop = ld_le16(im + 6) & 0x7ff;
-	c->s.fip = w ? ld_le64(im + 8) : ld_le32(im + 8);
-	c->s.fdp = w ? ld_le64(im + 16) : ld_le32(im + 16);
+	c->s.fip = w ? canonical(c, ld_le64(im + 8)) : ld_le32(im + 8);
+	c->s.fdp = w ? canonical(c, ld_le64(im + 16)) : ld_le32(im + 16);
 	c->s.fcs = w ? 0 : ld_le16(im + 12);
 	c->s.fds = w ? 0 : ld_le16(im + 20);
 	for (unsigned i = 0; i < 8; i++) {
@@ -264,10 +265,12 @@ static void x87_init(struct soft_cpu *c)
 	memset(c->s.st, 0, sizeof(c->s.st));
 }
 
-static void check_area(struct soft_cpu *c, uint64_t lin, unsigned align)
+/* Here, unlike with vector operands, an address that is not canonical comes before alignment. */
+static void fx_check(struct soft_cpu *c, uint64_t lin)
 {
-	if (lin & (align - 1))
-		cpu_raise_err(c, X86_GP, 0);
+	if (!mmu_canonical(c, lin))
+		mmu_probe_write(c, lin, 1);
+	native_check_align(c, lin, 15);
 }
 
 /* AMD's fast FXSAVE leaves out the XMM registers. */
@@ -276,7 +279,7 @@ static bool fast_fx(const struct soft_cpu *c)
 	return (c->s.efer & EFER_FFXSR) && c->cpl == 0 && c->code_bits == 64;
 }
 
-static const struct insn *fxsave(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *fxsave(struct soft_cpu *c, const struct insn *in)
 {
 	uint8_t im[FXSAVE_SIZE];
 	unsigned n = fast_fx(c) ? 0 : nr_xmm(c), size = 160 + 16 * n;
@@ -284,7 +287,7 @@ static const struct insn *fxsave(struct soft_cpu *c, const struct insn *in)
 	fpu_require(c, FPN_FXSAVE);
 	uint64_t lin = native_linear(c, in, FXSAVE_SIZE, true);
 
-	check_area(c, lin, 16);
+	fx_check(c, lin);
 	fpu_spill(c);
 	x87_to_image(c, im, in->flags & INSN_W);
 	st_le32(im + 24, c->s.mxcsr);
@@ -293,10 +296,10 @@ static const struct insn *fxsave(struct soft_cpu *c, const struct insn *in)
 		memcpy(im + 160 + 16 * i, c->s.vec[i], 16);
 	mmu_probe_write(c, lin, FXSAVE_SIZE);
 	mmu_write(c, lin, im, size);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *fxrstor(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *fxrstor(struct soft_cpu *c, const struct insn *in)
 {
 	uint8_t im[FXSAVE_SIZE];
 	unsigned n = fast_fx(c) ? 0 : nr_xmm(c);
@@ -304,7 +307,7 @@ static const struct insn *fxrstor(struct soft_cpu *c, const struct insn *in)
 	fpu_require(c, FPN_FXSAVE);
 	uint64_t lin = native_linear(c, in, FXSAVE_SIZE, false);
 
-	check_area(c, lin, 16);
+	fx_check(c, lin);
 	mmu_read(c, lin, im, FXSAVE_SIZE);
 	if (ld_le32(im + 24) & ~MXCSR_MASK)
 		cpu_raise_err(c, X86_GP, 0);
@@ -313,7 +316,7 @@ static const struct insn *fxrstor(struct soft_cpu *c, const struct insn *in)
 	c->s.mxcsr = ld_le32(im + 24);
 	for (unsigned i = 0; i < n; i++)
 		memcpy(c->s.vec[i], im + 160 + 16 * i, 16);
-	return in + 1;
+	NEXT();
 }
 
 /* ---- XSAVE ---- */
@@ -401,12 +404,17 @@ static uint64_t xs_area(struct soft_cpu *c, const struct insn *in, bool write)
 	fpu_require(c, FPN_XSAVE);
 	uint64_t lin = native_linear(c, in, XS_AVX_OFF, write);
 
-	check_area(c, lin, 64);
+	native_check_align(c, lin, 63);
+	/* the legacy region and the header are accessed whatever is asked for */
+	if (write)
+		mmu_probe_write(c, lin, XS_AVX_OFF);
+	else
+		mmu_probe(c, lin, XS_AVX_OFF, false);
 	return lin;
 }
 
 /* XSAVE, and XSAVEOPT, which leaves out what is in its initial configuration. */
-static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *in, bool opt)
+HANDLER_ATTR static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *in, bool opt)
 {
 	struct xs_store x = {c, xs_area(c, in, true), false};
 	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL), use, set;
@@ -420,22 +428,23 @@ static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *
 		xs_put_components(&x, set, rfbm & (XS_SSE | XS_AVX), in->flags & INSN_W);
 		xs_put(&x, XS_HEADER, &bv, 8);
 		if (x.commit)
-			return in + 1;
+			break;
 	}
+	NEXT();
 }
 
-static const struct insn *xsave(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *xsave(struct soft_cpu *c, const struct insn *in)
 {
 	return xsave_standard(c, in, false);
 }
 
-static const struct insn *xsaveopt(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *xsaveopt(struct soft_cpu *c, const struct insn *in)
 {
 	return xsave_standard(c, in, true);
 }
 
 /* XSAVEC and XSAVES: there are no supervisor components here, so AVX is where it always is. */
-static const struct insn *xsave_compact(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *xsave_compact(struct soft_cpu *c, const struct insn *in)
 {
 	struct xs_store x = {c, xs_area(c, in, true), false};
 	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL), set;
@@ -448,11 +457,12 @@ static const struct insn *xsave_compact(struct soft_cpu *c, const struct insn *i
 		xs_put_components(&x, set, set & XS_SSE, in->flags & INSN_W);
 		xs_put(&x, XS_HEADER, header, sizeof(header));
 		if (x.commit)
-			return in + 1;
+			break;
 	}
+	NEXT();
 }
 
-static const struct insn *xsaves(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *xsaves(struct soft_cpu *c, const struct insn *in)
 {
 	if (c->cpl != 0)
 		cpu_raise_err(c, X86_GP, 0);
@@ -507,7 +517,7 @@ static void xs_load(struct soft_cpu *c, const uint8_t *im, unsigned rfbm, unsign
 	}
 }
 
-static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *in, bool compact)
+HANDLER_ATTR static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *in, bool compact)
 {
 	uint64_t lin = xs_area(c, in, false);
 	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL);
@@ -533,15 +543,15 @@ static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *i
 	xs_load(c, im, rfbm, bv, in->flags & INSN_W);
 	if (set_mxcsr)
 		c->s.mxcsr = mxcsr;
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *xrstor(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *xrstor(struct soft_cpu *c, const struct insn *in)
 {
 	return xrstor_common(c, in, false);
 }
 
-static const struct insn *xrstors(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *xrstors(struct soft_cpu *c, const struct insn *in)
 {
 	if (c->cpl != 0)
 		cpu_raise_err(c, X86_GP, 0);
@@ -565,7 +575,7 @@ insn_fn bind_fpstate(struct soft_cpu *c, struct insn *in)
 
 	for (size_t i = 0; i < ARRAY_SIZE(fns); i++) {
 		if (fns[i].mn == d->mn)
-			return d->feature && !cpu_has(c, d->feature) ? native_ud : fns[i].fn;
+			return d->feature && !cpu_has(c, d->feature) ? exec_ud : fns[i].fn;
 	}
 	return NULL;
 }

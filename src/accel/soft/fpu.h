@@ -42,8 +42,8 @@ struct fpu {
 	uint8_t fault_trap; /* host trap number of a thunk's fault */
 	uint32_t host_mxcsr;
 	struct thunks *thunks;
-	/* bounce buffer for operands that are not plain RAM in one page */
-	uint8_t bounce[64] __attribute__((aligned(64)));
+	/* for operands that are not plain RAM in one page, at the same place in 16 bytes */
+	uint8_t bounce[64 + 16] __attribute__((aligned(64)));
 	/* legacy region and header of an XSAVE image, to load and store x87 */
 	uint8_t image[1024] __attribute__((aligned(64)));
 };

@@ -3,12 +3,14 @@
  * Vector operations whose memory accesses depend on a mask: VMASKMOV, VPMASKMOV, MASKMOVDQU,
  * MASKMOVQ and the AVX2 gathers; and VZEROALL, VZEROUPPER. Intel SDM vol. 2.
  *
- * A masked store faults for any of its elements before it writes one. A gather that faults has
- * done the elements before: they are in the destination and their mask elements are clear.
+ * A masked store faults for any of its elements before it writes one (MASKMOVDQU and MASKMOVQ for
+ * any of the bytes, set in the mask or not). A gather that faults has done the elements before:
+ * they are in the destination and their mask elements are clear, the rest is as it was.
  * vCPU thread only.
  */
 #include "accel/soft/fpu.h"
 #include "base/bytes.h"
+#include "accel/soft/exec.h"
 #include "accel/soft/native.h"
 
 #include "accel/soft/decode/decode.h"
@@ -23,7 +25,7 @@ static bool element_on(const uint8_t *mask, unsigned at, unsigned size)
 	return mask[at + size - 1] & 0x80;
 }
 
-static const struct insn *mask_load(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *mask_load(struct soft_cpu *c, const struct insn *in)
 {
 	unsigned vl = vector_size(in), size = in->opsize;
 	const uint8_t *mask = c->s.vec[in->vvvv];
@@ -36,10 +38,10 @@ static const struct insn *mask_load(struct soft_cpu *c, const struct insn *in)
 			      size);
 	}
 	memcpy(c->s.vec[in->reg_n], out, sizeof(out));
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *mask_store(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *mask_store(struct soft_cpu *c, const struct insn *in)
 {
 	unsigned vl = vector_size(in), size = in->opsize;
 	const uint8_t *mask = c->s.vec[in->vvvv], *data = c->s.vec[in->reg_n];
@@ -57,39 +59,30 @@ static const struct insn *mask_store(struct soft_cpu *c, const struct insn *in)
 				mmu_probe_write(c, lin, size);
 		}
 	}
-	return in + 1;
+	NEXT();
 }
 
 /*
  * MASKMOVDQU and MASKMOVQ: the host stores into two buffers of different contents; where they
  * agree afterwards the mask was set.
  */
-static const struct insn *mask_bytes(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *mask_bytes(struct soft_cpu *c, const struct insn *in)
 {
 	uint8_t a[16], b[16];
 	unsigned n = in->opsize;
-	int first = -1, last = -1;
 
 	fpu_require(c, in->pad[0]);
 	memset(a, 0, sizeof(a));
 	memset(b, 0xff, sizeof(b));
 	((thunk_fn)in->native)(c->s.vec[in->reg_n], c->s.vec[in->rm_n], a, NULL, c);
 	((thunk_fn)in->native)(c->s.vec[in->reg_n], c->s.vec[in->rm_n], b, NULL, c);
-	for (unsigned i = 0; i < n; i++) {
-		if (a[i] != b[i])
-			continue;
-		first = first < 0 ? (int)i : first;
-		last = (int)i;
-	}
-	if (first < 0)
-		return in + 1;
 	uint64_t lin = native_linear(c, in, n, true);
 
-	mmu_probe_write(c, lin + (unsigned)first, (unsigned)(last - first) + 1);
-	for (int i = first; i <= last; i++)
+	mmu_probe_write(c, lin, n);
+	for (unsigned i = 0; i < n; i++)
 		if (a[i] == b[i])
-			mmu_st_slow(c, lin + (unsigned)i, a[i], 1);
-	return in + 1;
+			mmu_st_slow(c, lin + i, a[i], 1);
+	NEXT();
 }
 
 /* opsize is the element's size, imm the index's. */
@@ -107,42 +100,39 @@ static uint64_t gather_linear(struct soft_cpu *c, const struct insn *in, unsigne
 	return ea + c->segbase[in->seg];
 }
 
-static const struct insn *gather(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *gather(struct soft_cpu *c, const struct insn *in)
 {
 	uint8_t *mask = c->s.vec[in->vvvv], *to = c->s.vec[in->reg_n];
 	unsigned size = in->opsize, n = vector_size(in) / MAX(size, (unsigned)in->imm);
 
 	fpu_require(c, FPN_AVX);
-	for (unsigned i = 0; i < n * size; i += size)
-		memset(mask + i, element_on(mask, i, size) ? 0xff : 0, size);
-	memset(mask + n * size, 0, 64 - n * size);
 	for (unsigned i = 0; i < n; i++) {
-		if (!element_on(mask, i * size, size))
-			continue;
-		st_le(to + i * size, mmu_ld_slow(c, gather_linear(c, in, i), size), size);
+		if (element_on(mask, i * size, size))
+			st_le(to + i * size, mmu_ld_slow(c, gather_linear(c, in, i), size), size);
 		memset(mask + i * size, 0, size);
 	}
+	memset(mask, 0, 64);
 	memset(to + n * size, 0, 64 - n * size);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *vzeroupper(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *vzeroupper(struct soft_cpu *c, const struct insn *in)
 {
 	unsigned n = c->code_bits == 64 ? 16 : 8;
 
 	fpu_require(c, FPN_AVX);
 	for (unsigned i = 0; i < n; i++)
 		memset(c->s.vec[i] + 16, 0, 16);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *vzeroall(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *vzeroall(struct soft_cpu *c, const struct insn *in)
 {
 	unsigned n = c->code_bits == 64 ? 16 : 8;
 
 	fpu_require(c, FPN_AVX);
 	memset(c->s.vec, 0, 64 * n);
-	return in + 1;
+	NEXT();
 }
 
 insn_fn bind_masked(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
@@ -180,7 +170,7 @@ insn_fn bind_masked(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
 	case MN_VMASKMOVDQU:
 		in->opsize = op_descs[in->op].mn == MN_MASKMOVQ ? 8 : 16;
 		in->native = (void *)thunk_get(c->fpu->thunks, in, bytes, c->code_bits);
-		return in->native ? mask_bytes : native_ud;
+		return in->native ? mask_bytes : exec_ud;
 	default:
 		return NULL;
 	}

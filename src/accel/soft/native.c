@@ -10,6 +10,7 @@
  * Sources: Intel SDM vol. 2; AMD APM vol. 4 and 5. vCPU thread only.
  */
 #include "accel/soft/fpu.h"
+#include "accel/soft/exec.h"
 #include "accel/soft/native.h"
 #include "accel/soft/decode/decode.h"
 
@@ -36,12 +37,6 @@ struct native_mem {
 	bool bounced;
 };
 
-static void check_align(struct soft_cpu *c, const struct insn *in, uint64_t lin)
-{
-	if (unlikely(lin & ALIGN(in)))
-		cpu_raise_err(c, X86_GP, 0);
-}
-
 /* Where to read the operand. */
 static inline void *mem_source(struct soft_cpu *c, const struct insn *in)
 {
@@ -49,15 +44,16 @@ static inline void *mem_source(struct soft_cpu *c, const struct insn *in)
 	uint64_t lin = native_linear(c, in, size, false);
 	const struct tlb_entry *t = &c->tlb->e[TLB_READ][(lin >> 12) & (TLB_SIZE - 1)];
 
-	check_align(c, in, lin);
+	native_check_align(c, lin, ALIGN(in));
 	if (likely(t->tag == ((lin + size - 1) & ~0xfffull)))
 		return (void *)(uintptr_t)(lin + t->addend);
 	void *p = mmu_ptr(c, lin, size, false);
 
 	if (p)
 		return p;
-	mmu_read(c, lin, c->fpu->bounce, size);
-	return c->fpu->bounce;
+	p = c->fpu->bounce + (lin & 15);
+	mmu_read(c, lin, p, size);
+	return p;
 }
 
 /* Where to write it; native_written() afterwards. keep: the operation may leave it as it is. */
@@ -66,13 +62,13 @@ static inline struct native_mem mem_target(struct soft_cpu *c, const struct insn
 	unsigned size = in->opsize;
 	struct native_mem m = {.lin = native_linear(c, in, size, true)};
 
-	check_align(c, in, m.lin);
+	native_check_align(c, m.lin, ALIGN(in));
 	m.host = mmu_ptr(c, m.lin, size, true);
 	if (likely(m.host))
 		return m;
 	mmu_probe_write(c, m.lin, size);
 	m.bounced = true;
-	m.host = c->fpu->bounce;
+	m.host = c->fpu->bounce + (m.lin & 15);
 	if (keep)
 		mmu_read(c, m.lin, m.host, size);
 	return m;
@@ -81,7 +77,7 @@ static inline struct native_mem mem_target(struct soft_cpu *c, const struct insn
 static inline void mem_written(struct soft_cpu *c, const struct insn *in, const struct native_mem *m)
 {
 	if (unlikely(m->bounced))
-		mmu_write(c, m->lin, c->fpu->bounce, in->opsize);
+		mmu_write(c, m->lin, m->host, in->opsize);
 	else
 		mmu_wrote(c, m->lin, in->opsize);
 }
@@ -91,21 +87,23 @@ static inline void mem_written(struct soft_cpu *c, const struct insn *in, const 
 #define RUN(reg, rm, vvvv) \
 	((thunk_fn)in->native)((reg), (rm), (vvvv), vec_of(c, in->imm2), c)
 
-#define HANDLER(name, reg_, rm_, vvvv_)                                                    \
-	static const struct insn *name(struct soft_cpu *c, const struct insn *in)          \
+#define NATIVE(name, reg_, rm_, vvvv_)                                                    \
+	HANDLER_ATTR static const struct insn *name(struct soft_cpu *c, const struct insn *in)          \
 	{                                                                                  \
 		fpu_require(c, NEED(in));                                                  \
 		RUN(reg_, rm_, vvvv_);                                                     \
-		return in + 1;                                                             \
+		NEXT();                                                             \
 	}
-#define STORE_HANDLER(name, reg_, vvvv_)                                                   \
-	static const struct insn *name(struct soft_cpu *c, const struct insn *in)          \
+#define NATIVE_STORE(name, reg_, vvvv_, mmx)                                               \
+	HANDLER_ATTR static const struct insn *name(struct soft_cpu *c, const struct insn *in)          \
 	{                                                                                  \
 		fpu_require(c, NEED(in));                                                  \
+		if (mmx)                                                                   \
+			native_check_mf(c);                                                \
 		struct native_mem m = mem_target(c, in, false);                            \
 		RUN(reg_, m.host, vvvv_);                                                  \
 		mem_written(c, in, &m);                                                    \
-		return in + 1;                                                             \
+		NEXT();                                                             \
 	}
 
 #define V_REG  vec_of(c, in->reg_n)
@@ -115,14 +113,16 @@ static inline void mem_written(struct soft_cpu *c, const struct insn *in, const 
 #define G_RM   gpr_of(c, in->rm)
 #define G_VVVV gpr_of(c, R_OFF(in->vvvv))
 
-HANDLER(run_v_v, V_REG, V_RM, V_VVVV)
-HANDLER(run_v_g, V_REG, G_RM, V_VVVV)
-HANDLER(run_g_v, G_REG, V_RM, V_VVVV)
-HANDLER(run_g_g, G_REG, G_RM, G_VVVV)
-HANDLER(run_v_m, V_REG, mem_source(c, in), V_VVVV)
-HANDLER(run_g_m, G_REG, mem_source(c, in), G_VVVV)
-STORE_HANDLER(run_v_s, V_REG, V_VVVV)
-STORE_HANDLER(run_g_s, G_REG, G_VVVV)
+NATIVE(run_v_v, V_REG, V_RM, V_VVVV)
+NATIVE(run_v_g, V_REG, G_RM, V_VVVV)
+NATIVE(run_g_v, G_REG, V_RM, V_VVVV)
+NATIVE(run_g_g, G_REG, G_RM, G_VVVV)
+NATIVE(run_v_m, V_REG, mem_source(c, in), V_VVVV)
+NATIVE(run_mm_m, V_REG, (native_check_mf(c), mem_source(c, in)), NULL)
+NATIVE(run_g_m, G_REG, mem_source(c, in), G_VVVV)
+NATIVE_STORE(run_v_s, V_REG, V_VVVV, false)
+NATIVE_STORE(run_mm_s, V_REG, NULL, true)
+NATIVE_STORE(run_g_s, G_REG, G_VVVV, false)
 
 /* ---- x87 ---- */
 
@@ -139,82 +139,85 @@ static void note_x87_data(struct soft_cpu *c, const struct insn *in)
 	c->s.fds = c->s.seg[in->seg == SEG_NONE ? SEG_DS : in->seg].sel;
 }
 
-static const struct insn *run_x87_reg(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_x87_reg(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
 	RUN(NULL, NULL, NULL);
 	note_x87(c, in);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *run_x87_load(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_x87_load(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
+	native_check_mf(c);
 	RUN(NULL, mem_source(c, in), NULL);
 	note_x87(c, in);
 	note_x87_data(c, in);
-	return in + 1;
+	NEXT();
 }
 
 /* With an unmasked exception the store does not happen. */
-static const struct insn *run_x87_store(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_x87_store(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
+	native_check_mf(c);
 	struct native_mem m = mem_target(c, in, true);
 
 	RUN(NULL, m.host, NULL);
 	mem_written(c, in, &m);
 	note_x87(c, in);
 	note_x87_data(c, in);
-	return in + 1;
+	NEXT();
 }
 
 /* Control instructions leave the pointers alone. */
-static const struct insn *run_x87_ctl(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_x87_ctl(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
 	RUN(NULL, NULL, NULL);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *run_x87_ctl_load(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_x87_ctl_load(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
+	native_check_mf(c);
 	RUN(NULL, mem_source(c, in), NULL);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *run_x87_ctl_store(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_x87_ctl_store(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
 	struct native_mem m = mem_target(c, in, false);
 
 	RUN(NULL, m.host, NULL);
 	mem_written(c, in, &m);
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *run_fninit(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_fninit(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
 	RUN(NULL, NULL, NULL);
 	c->s.fop = c->s.fcs = c->s.fds = 0;
 	c->s.fip = c->s.fdp = 0;
-	return in + 1;
+	NEXT();
 }
 
-static const struct insn *run_fwait(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_fwait(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_WAIT);
 	RUN(NULL, NULL, NULL);
-	return in + 1;
+	NEXT();
 }
 
 /* The 287's and 8087's: nothing today. */
-static const struct insn *run_x87_nop(struct soft_cpu *c, const struct insn *in)
+HANDLER_ATTR static const struct insn *run_x87_nop(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, FPN_X87);
-	return in + 1;
+	NEXT();
 }
 
 /* The low 11 bits of the opcode, without prefixes. */
@@ -326,6 +329,9 @@ static insn_fn bind_vector(const struct insn *in, const struct shape *s)
 	bool reg_gpr = s->reg_gpr || (in->flags & INSN_VEX && op_descs[in->op].cls == OPC_BMI);
 
 	if (in->flags & INSN_MEM) {
+		/* CVTPI2PS and CVTPI2PD from memory have nothing to do with x87 */
+		if (s->mmx && !(s->vec && op_descs[in->op].operand[0].kind == OPK_V))
+			return s->store ? run_mm_s : run_mm_m;
 		if (s->store)
 			return reg_gpr ? run_g_s : run_v_s;
 		return reg_gpr ? run_g_m : run_v_m;
@@ -333,12 +339,6 @@ static insn_fn bind_vector(const struct insn *in, const struct shape *s)
 	if (s->rm_gpr)
 		return reg_gpr ? run_g_g : run_v_g;
 	return reg_gpr ? run_g_v : run_v_v;
-}
-
-const struct insn *native_ud(struct soft_cpu *c, const struct insn *in)
-{
-	cpu_raise(c, X86_UD);
-	return NULL;
 }
 
 insn_fn bind_native(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
@@ -352,7 +352,7 @@ insn_fn bind_native(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
 	if (d->mn == MN_FNSTENV || d->mn == MN_FLDENV || d->mn == MN_FNSAVE || d->mn == MN_FRSTOR)
 		return bind_fpstate(c, in);
 	if (d->feature && !cpu_has(c, d->feature))
-		return native_ud;
+		return exec_ud;
 	in->imm2 = (uint8_t)(in->imm >> 4 & (c->code_bits == 64 ? 15 : 7));
 	NEED(in) = (uint8_t)need_of(in, &s);
 	special = bind_masked(c, in, bytes);
@@ -362,7 +362,7 @@ insn_fn bind_native(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
 	ALIGN(in) = d->attr & OPA_ALIGN ? (uint8_t)(in->opsize - 1) : 0;
 	in->native = (void *)thunk_get(c->fpu->thunks, in, bytes, c->code_bits);
 	if (!in->native)
-		return native_ud;
+		return exec_ud;
 	if (d->cls == OPC_X87) {
 		set_fop(in, bytes);
 		return bind_x87(in);

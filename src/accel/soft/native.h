@@ -25,8 +25,25 @@ static inline uint64_t native_linear(struct soft_cpu *c, const struct insn *in, 
 	return ea + c->segbase[in->seg];
 }
 
-/* Raises #UD. */
-const struct insn *native_ud(struct soft_cpu *, const struct insn *);
+/* #GP(0) for a misaligned operand, before anything else that the address may be wrong in. */
+static inline void native_check_align(struct soft_cpu *c, uint64_t lin, unsigned mask)
+{
+	if (unlikely(lin & mask))
+		cpu_raise_err(c, X86_GP, 0);
+}
+
+/*
+ * Raises #MF when an unmasked x87 exception is pending; x87 must be live. Before memory is touched,
+ * and before waiting instructions of C code, where the host's exception would be our own.
+ */
+static inline void native_check_mf(struct soft_cpu *c)
+{
+	uint16_t sw;
+
+	__asm__ volatile("fnstsw %0" : "=a"(sw));
+	if (unlikely(sw & 0x80))
+		cpu_raise(c, X86_MF);
+}
 
 /* masked.c: operations whose memory access depends on a mask, and VZEROALL and VZEROUPPER. */
 insn_fn bind_masked(struct soft_cpu *, struct insn *, const uint8_t *bytes);
