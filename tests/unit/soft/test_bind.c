@@ -7,7 +7,6 @@
 #include "accel/soft/block.h"
 #include "accel/soft/decode/decode.h"
 #include "accel/soft/exec.h"
-#include "accel/soft/native.h"
 #include "insn_gen.h"
 #include "isa/x86/cpuid.h"
 
@@ -33,7 +32,7 @@ static bool bound(unsigned op, unsigned bits, struct rng *r, bool *exists)
 	if (!*exists)
 		return false;
 	bind_insn(c, &in, b);
-	return in.fn && in.fn != exec_ud && in.fn != native_ud;
+	return in.fn && in.fn != exec_ud;
 }
 
 static void check_mode(unsigned bits)
