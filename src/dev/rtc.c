@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MC146818A real-time clock and CMOS RAM on ports 0x70 and 0x71. Motorola MC146818A data sheet;
+ * MC146818A real-time clock and CMOS RAM on ports 0x70 and 0x71, and the ICH9's second bank of
+ * RAM on 0x72 and 0x73. Motorola MC146818A data sheet; ICH9 datasheet 13.6;
  * the places of sizes in CMOS are those of the PC's BIOS.
  *
  * The time is the host's plus an offset: nothing runs while nobody looks, but a timer while an
@@ -43,6 +44,7 @@ enum {
 #define ALARM_ANY  0xc0u /* both top bits: matches every value */
 
 #define UIP_NS	 (244 * NS_PER_US)
+#define BANK	 128u
 #define CLOCK_HZ 32768u
 #define DAY_S	 86400u
 
@@ -225,8 +227,10 @@ uint8_t rtc_read(struct rtc *s, unsigned port, uint64_t wall)
 {
 	uint8_t v;
 
-	if (!port)
-		return 0xff; /* the index is write only */
+	if (!(port & 1))
+		return 0xff; /* the indices are write only */
+	if (port == 3)
+		return s->cmos[BANK + s->index2];
 	rtc_update(s, wall);
 	switch (s->index) {
 	case SECONDS:
@@ -289,6 +293,14 @@ void rtc_write(struct rtc *s, unsigned port, uint8_t val, uint64_t wall)
 		s->index = val & 0x7f; /* bit 7 masks NMI */
 		return;
 	}
+	if (port == 2) {
+		s->index2 = val & 0x7f;
+		return;
+	}
+	if (port == 3) {
+		s->cmos[BANK + s->index2] = val;
+		return;
+	}
 	rtc_update(s, wall);
 	switch (s->index) {
 	case SECONDS:
@@ -317,6 +329,7 @@ void rtc_init(struct rtc *s, int64_t offset_ns, uint64_t wall)
 {
 	memset(s->cmos, 0, sizeof(s->cmos));
 	s->index = 0;
+	s->index2 = 0;
 	s->offset_ns = (uint64_t)offset_ns;
 	s->cmos[REG_A] = A_RUN | 6;
 	s->cmos[REG_B] = B_24H;
@@ -334,6 +347,7 @@ void rtc_reset(struct rtc *s, uint64_t wall)
 	s->cmos[REG_B] &= (uint8_t) ~(B_PIE | B_AIE | B_UIE);
 	s->cmos[REG_C] = 0;
 	s->index = 0;
+	s->index2 = 0;
 	update_irq(s);
 }
 
@@ -371,7 +385,7 @@ static int rtc_check(void *obj, struct err *e)
 {
 	struct rtc *s = obj;
 
-	if (s->index >= RTC_CMOS_SIZE || s->second > (uint64_t)INT64_MAX / NS_PER_SEC)
+	if (s->index >= BANK || s->index2 >= BANK || s->second > (uint64_t)INT64_MAX / NS_PER_SEC)
 		return err_set(e, EINVAL, "rtc: index %u or time out of range", s->index);
 	return 0;
 }
@@ -383,7 +397,7 @@ const struct state_desc rtc_state = {
 	.version = 1,
 	.post_load = rtc_check,
 	.fields = (const struct state_field[]){
-		ST_HOST(S, irq), ST_U8(S, index), ST_U8A(S, cmos), ST_U64(S, offset_ns),
+		ST_HOST(S, irq), ST_U8(S, index), ST_U8(S, index2), ST_U8A(S, cmos), ST_U64(S, offset_ns),
 		ST_U64(S, second), ST_U64(S, periodic), ST_BOOL(S, level), ST_END},
 };
 #undef S
@@ -422,7 +436,7 @@ static void port_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	struct rtc_dev *s = opaque;
 
 	rtc_write(&s->chip, (unsigned)off, (uint8_t)val, clock_ns_of(CLOCK_REALTIME));
-	if (off)
+	if (off == 1)
 		rearm(s);
 }
 
@@ -465,7 +479,7 @@ static int dev_init(struct dev *d, struct err *e)
 	s->chip.irq = arch_isa_irq(d->vm, 8);
 	rtc_init(&s->chip, offset, wall);
 	s->region = (struct map_region){.name = "rtc", .space = MAP_PIO, .kind = MAP_IO,
-					.addr = 0x70, .size = 2, .ops = &port_ops, .opaque = s,
+					.addr = 0x70, .size = 4, .ops = &port_ops, .opaque = s,
 					.lock = &d->lock};
 	return map_add(d->vm->map, &s->region, e);
 }

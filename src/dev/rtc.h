@@ -9,12 +9,13 @@
 #include "loop/loop.h"
 #include "mem/map.h"
 
-#define RTC_CMOS_SIZE 128u
+#define RTC_CMOS_SIZE 256u /* two banks of 128 */
 #define RTC_CENTURY   0x32u
 
 struct rtc {
 	struct irq irq;
 	uint8_t index;
+	uint8_t index2; /* of the second bank */
 	uint8_t cmos[RTC_CMOS_SIZE]; /* 0..13 are the clock's registers */
 	uint64_t offset_ns;  /* the clock shows CLOCK_REALTIME + this (modulo 2^64), as UTC */
 	uint64_t second;     /* the last one that was noted */
@@ -27,7 +28,7 @@ extern const struct state_desc rtc_state;
 /* The chip; not locked. wall is CLOCK_REALTIME in ns. */
 void rtc_init(struct rtc *, int64_t offset_ns, uint64_t wall);
 void rtc_reset(struct rtc *, uint64_t wall);
-uint8_t rtc_read(struct rtc *, unsigned port, uint64_t wall);	/* 0 = index, 1 = data */
+uint8_t rtc_read(struct rtc *, unsigned port, uint64_t wall);	/* 0 = index, 1 = data; 2, 3 = of the second bank */
 void rtc_write(struct rtc *, unsigned port, uint8_t val, uint64_t wall);
 /* Notes what has happened up to wall. Returns ns until it must be called again; UINT64_MAX = never. */
 uint64_t rtc_update(struct rtc *, uint64_t wall);

@@ -118,11 +118,34 @@ static void idle_fired(struct loop_timer *t)
 	pthread_mutex_unlock(&s->d.lock);
 }
 
+/* Takes the first COM port that no other device has, or the one that was asked for. */
+static int choose_port(struct uart_dev *s, struct err *e)
+{
+	bool taken[4] = {false};
+	unsigned i = s->index;
+
+	for (struct dev *d = s->d.vm->devs; d; d = d->next)
+		if (d->type == &uart_dev_type && d != &s->d)
+			taken[container_of(d, struct uart_dev, d)->index & 3] = true;
+	if (i == UART_ANY)
+		for (i = 0; i < 4 && taken[i]; i++)
+			;
+	if (i >= 4)
+		return err_set(e, EBUSY, "%s: all four serial ports are taken", s->d.path);
+	if (taken[i])
+		return err_set(e, EBUSY, "%s: COM%u (index=%u) is there already", s->d.path, i + 1,
+			       i);
+	s->index = (uint8_t)i;
+	return 0;
+}
+
 static int dev_init(struct dev *d, struct err *e)
 {
 	struct uart_dev *s = container_of(d, struct uart_dev, d);
-	int r;
+	int r = choose_port(s, e);
 
+	if (r)
+		return r;
 	s->idle.fn = idle_fired;
 	s->chip.send = chip_send;
 	s->chip.accept = chip_accept;
@@ -176,7 +199,8 @@ static void dev_reset(struct dev *d)
 
 static const struct prop props[] = {
 	PROP_STRING("chardev", struct uart_dev, chardev, NULL, "character device to connect"),
-	PROP_UINT("index", struct uart_dev, index, PROP_U8, 0, 0, 3, "which port: 0 is COM1"),
+	PROP_UINT("index", struct uart_dev, index, PROP_U8, UART_ANY, 0, UART_ANY,
+		  "which port: 0 is COM1; default: the first free one"),
 	PROPS_END,
 };
 

@@ -84,6 +84,7 @@ void x86_vcpu_reset(struct vcpu *);
 
 /* gsi.c. irq.opaque is the board. Any thread. */
 void gsi_init(struct x86_board *);
+extern const struct state_desc x86_gsi_state;
 /* An ISA line for one device: its sources are counted apart. */
 struct irq gsi_isa_line(struct x86_board *, unsigned isa_irq);
 void gsi_pci_intx(void *board, uint8_t devfn, unsigned pin, int level);

@@ -134,3 +134,31 @@ void x86_msi_send(void *opaque, const struct msi *msi)
 		return; /* a memory write like any other: devices may not DMA by interrupt */
 	apic_bus_send(&b->bus, &m);
 }
+
+static int gsi_check(void *obj, struct err *e)
+{
+	struct x86_gsi *g = obj;
+	unsigned count[X86_NR_PIRQ] = {0};
+
+	for (unsigned i = 0; i < 256 * 4; i++)
+		if (g->pin_level[i / 4] >> (i & 3) & 1)
+			count[gsi_pci_pirq(i / 4 >> 3, i & 3)]++;
+	for (unsigned i = 0; i < X86_NR_PIRQ; i++)
+		if (count[i] != g->pirq_sources[i] ||
+		    (g->pirq_route[i] > 15 && g->pirq_route[i] != PIRQ_OFF))
+			return err_set(e, EINVAL, "gsi: PIRQ%c does not fit its pins", 'A' + (int)i);
+	return 0;
+}
+
+/* The sources set their lines again when they are loaded; what is kept is what they last said. */
+#define S struct x86_gsi
+const struct state_desc x86_gsi_state = {
+	.name = "gsi",
+	.struct_name = "x86_gsi",
+	.version = 1,
+	.post_load = gsi_check,
+	.fields = (const struct state_field[]){
+		ST_HOST(S, lock), ST_U32A(S, isa_sources), ST_U16A(S, pirq_sources),
+		ST_U8A(S, pin_level), ST_U8A(S, pirq_route), ST_U16(S, pic_level), ST_END},
+};
+#undef S

@@ -211,7 +211,6 @@ static int serial_ports(struct x86_board *b, struct err *e)
 		r = dev_create_internal(b->vm, &uart_dev_type, NULL, prepare_uart, &i, &d, e);
 		if (r)
 			return r;
-		b->fwb.com[i] = true;
 	}
 	return 0;
 }
@@ -337,6 +336,9 @@ void q35_describe(struct x86_board *b, struct pci_window *w)
 	f->name = c->name;
 	f->uuid = c->has_uuid ? c->uuid : NULL;
 	describe_cpus(b, f);
+	for (const struct dev *d = b->vm->devs; d; d = d->next)
+		if (d->type == &uart_dev_type)
+			f->com[container_of(d, const struct uart_dev, d)->index & 3] = true;
 	*w = (struct pci_window){.io_base = f->pci_io_base, .io_size = f->pci_io_size,
 				 .mem32_base = f->pci_mem32_base, .mem32_size = f->pci_mem32_size,
 				 .mem64_base = f->pci_mem64_base, .mem64_size = f->pci_mem64_size};

@@ -349,6 +349,13 @@ static void test_device_states(void **state)
 			fail_msg("%s does not survive a round trip", a->path);
 	}
 	assert_true(!a && !b);
+	gsi_pci_intx(x86_board(&m->vm), PCI_DEVFN(3, 0), 1, 1);
+	assert_true(fm_round_trip(&x86_gsi_state, &x86_board(&m->vm)->gsi,
+				  &x86_board(&other->vm)->gsi));
+	assert_int_equal(x86_board(&other->vm)->gsi.pin_level[PCI_DEVFN(3, 0)], 2);
+	x86_board(&m->vm)->gsi.pirq_sources[0]++; /* held up by nobody */
+	assert_false(fm_round_trip(&x86_gsi_state, &x86_board(&m->vm)->gsi,
+				   &x86_board(&other->vm)->gsi));
 	fm_free(other);
 }
 

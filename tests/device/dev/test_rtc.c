@@ -198,6 +198,13 @@ static void test_cmos(void **state)
 	w(r, 0x40, 0xab);
 	assert_int_equal(rd(r, 0x40), 0xab);
 	assert_int_equal(rd(r, 0xc0), 0xab); /* bit 7 of the index masks NMI */
+	rtc_write(&r->s, 2, 0x40, r->now); /* the second bank is another place */
+	rtc_write(&r->s, 3, 0xcd, r->now);
+	assert_int_equal(rtc_read(&r->s, 3, r->now), 0xcd);
+	rtc_write(&r->s, 2, 0x0b, r->now);
+	rtc_write(&r->s, 3, 0xff, r->now);
+	assert_int_equal(rd(r, 0x0b), 0x02);
+	assert_int_equal(rd(r, 0x40), 0xab);
 	w(r, 0x0d, 0);
 	assert_int_equal(rd(r, 0x0d), 0x80);
 	assert_int_equal(rtc_read(&r->s, 0, r->now), 0xff);

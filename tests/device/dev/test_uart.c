@@ -287,6 +287,15 @@ static void test_device(void **state)
 	conf_set(dn, "chardev", "c0");
 	assert_true(dev_create(&m->vm, dn, &second, &e) < 0);
 	assert_non_null(strstr(e.msg, "c0"));
+	/* So is the port; without a wish it is the first free one. */
+	dn = conf_add(m->vm.conf, CONF_DEVICE, "isa-serial", "s2", "-device");
+	conf_set(dn, "index", "1");
+	assert_true(dev_create(&m->vm, dn, &second, &e) < 0);
+	assert_non_null(strstr(e.msg, "COM2"));
+	dn = conf_add(m->vm.conf, CONF_DEVICE, "isa-serial", "s3", "-device");
+	assert_int_equal(dev_create(&m->vm, dn, &second, &e), 0);
+	assert_int_equal(container_of(second, struct uart_dev, d)->index, 0);
+	dev_destroy(second);
 	for (const char *p = "host"; *p; p++)
 		fm_out(m, uart_com_port(1), (uint8_t)*p, 1);
 	loop_once(m->vm.loop, 0);

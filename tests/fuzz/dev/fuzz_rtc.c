@@ -19,9 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (op & 0x20)
 			wall += fuzz_ns(&in);
 		if (op & 2)
-			rtc_write(&s, op & 1, fuzz_u8(&in), wall);
+			rtc_write(&s, (op & 1) | (op >> 1 & 2), fuzz_u8(&in), wall);
 		else
-			rtc_read(&s, op & 1, wall);
+			rtc_read(&s, (op & 1) | (op >> 1 & 2), wall);
 		wait = rtc_update(&s, wall);
 		if (!wait)
 			__builtin_trap();
