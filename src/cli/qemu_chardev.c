@@ -73,6 +73,10 @@ static int add_socket(struct qemu_line *line, const char *spec, bool is_unix, co
 	if (r < 0)
 		return r;
 	address = keyvals_take(&kvs, "address");
+	if (!address || !*address) {
+		keyvals_fini(&kvs);
+		return err_set(e, EINVAL, "'%s': an address comes first: unix:PATH or tcp:HOST:PORT", spec);
+	}
 	node = new_chardev(line, "socket", where);
 	if (is_unix) {
 		conf_set(node, "path", address);

@@ -155,6 +155,19 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 	}
 }
 
+/* What getopt_long() did not like: ':' an argument is missing, '?' no such option. */
+static int bad_option(int opt, const char *word, struct err *e)
+{
+	static const char *const names[] = {"--kernel", "--initrd", "--disk", "--net",	 "--cpus", "--memory",
+					    "--cpu",	"--name",   "--quiet", "--help", NULL};
+	const char *near = nearest_word(word, names);
+
+	if (opt == ':')
+		return err_set(e, EINVAL, "%s needs an argument; see hanok run --help", word);
+	return err_set(e, EINVAL, "option %s is not known%s%s%s; see hanok run --help", word,
+		       near ? " (did you mean " : "", near ?: "", near ? "?)" : "");
+}
+
 /* Everything behind "--", joined by spaces, with the console in front. */
 static void set_append(struct run_line *line, int argc, char **argv)
 {
@@ -184,8 +197,10 @@ int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struc
 	struct conf_node *console;
 	int opt, r;
 
-	optind = 1;
-	while ((opt = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+	optind = 0; /* GNU getopt: start anew, also behind a line that ended early */
+	while ((opt = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+		if (opt == '?' || opt == ':')
+			return bad_option(opt, argv[optind - 1], e);
 		r = one_option(&line, opt, optarg, e);
 		*help = line.help;
 		if (r < 0 || line.help)

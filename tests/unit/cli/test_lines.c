@@ -125,6 +125,8 @@ static void test_serial(void **state)
 	vm_conf_free(conf);
 	qemu_bad("-serial chardev:nope", "nope");
 	qemu_bad("-serial socket", "unix:PATH");
+	qemu_bad("-serial tcp:server=on", "tcp:HOST:PORT");
+	qemu_bad("-serial unix:", "unix:PATH");
 	qemu_bad("-serial stdin", "stdio");
 	qemu_bad("-serial null -serial null -serial null -serial null -serial null", "serial ports");
 }
@@ -232,6 +234,8 @@ static void run_bad(const char *text, const char *names)
 static void test_run_bad(void **state)
 {
 	run_bad("--disk D", "--kernel");
+	run_bad("--kernal K", "--kernel");
+	run_bad("--kernel", "argument");
 	run_bad("--kernel K quiet", "--");
 	run_bad("--kernel K --net wifi", "--net user");
 	run_bad("--kernel K --cpus 0", "--cpus 0");
