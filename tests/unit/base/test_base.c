@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/cursor.h"
 #include "base/log.h"
 #include <fcntl.h>
 #include <setjmp.h>
@@ -195,6 +196,30 @@ static void byte_order(void **state)
 	assert_int_equal(mul_div_u64(UINT64_MAX, 1000, 1000), UINT64_MAX);
 }
 
+static void cursors_stay_inside(void **state)
+{
+	const uint8_t d[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+	struct cursor c = cursor_of(d, sizeof(d));
+
+	assert_int_equal(rd_u8(&c), 1);
+	assert_int_equal(rd_le16(&c), 0x0302);
+	assert_int_equal(rd_le32(&c), 0x07060504);
+	assert_int_equal(rd_le32(&c), 0); /* two bytes are left */
+	assert_true(c.bad);
+	assert_int_equal(rd_u8(&c), 0); /* bad stays */
+	c = cursor_of(d, sizeof(d));
+	rd_seek(&c, 9);
+	assert_false(c.bad);
+	assert_non_null(rd_bytes(&c, 0));
+	assert_null(rd_bytes(&c, SIZE_MAX));
+	c = cursor_of(d, sizeof(d));
+	rd_seek(&c, 10);
+	assert_true(c.bad);
+	c = cursor_of(d, sizeof(d));
+	rd_seek(&c, 1);
+	assert_int_equal(rd_le64(&c), 0x0908070605040302);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +232,7 @@ int main(void)
 		cmocka_unit_test(log_budget),
 		cmocka_unit_test(crc32c_vectors),
 		cmocka_unit_test(byte_order),
+		cmocka_unit_test(cursors_stay_inside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

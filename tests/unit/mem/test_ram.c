@@ -57,6 +57,20 @@ static void huge_blocks_cost_nothing(void **state)
 	ram_free(rb);
 }
 
+static void populate_keeps_contents(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", MIB(1), &e);
+
+	assert_non_null(rb);
+	rb->host[5000] = 7;
+	ram_populate(rb, 4999, 100000); /* unaligned on both sides */
+	ram_populate(rb, 0, MIB(1));
+	assert_int_equal(rb->host[5000], 7);
+	assert_int_equal(rb->host[MIB(1) - 1], 0);
+	ram_free(rb);
+}
+
 static void touch(volatile uint8_t *p)
 {
 	pid_t pid = fork();
@@ -195,6 +209,7 @@ int main(void)
 		cmocka_unit_test(makes_memory),
 		cmocka_unit_test(refuses_bad_sizes),
 		cmocka_unit_test(huge_blocks_cost_nothing),
+		cmocka_unit_test(populate_keeps_contents),
 		cmocka_unit_test(guard_pages),
 		cmocka_unit_test(watch_is_by_line),
 		cmocka_unit_test(writes_over_pages),
