@@ -250,12 +250,12 @@ static int read_discard(struct conf_node *c, struct options *o, struct err *e)
 	else
 		return bad_value(e, "discard", val, "ignore or unmap");
 	val = conf_get(c, "detect-zeroes");
-	if (val && strcmp(val, "off"))
+	if (val && strcmp(val, "off") != 0)
 		return bad_value(e, "detect-zeroes", val, "off");
 	val = conf_get(c, "locking");
 	if (!val || !strcmp(val, "auto") || !strcmp(val, "on"))
 		o->lock = true;
-	else if (strcmp(val, "off"))
+	else if (strcmp(val, "off") != 0)
 		return bad_value(e, "locking", val, "on, off or auto");
 	return 0;
 }
@@ -268,7 +268,7 @@ static int read_options(struct conf_node *c, struct options *o, struct err *e)
 	o->file = conf_get(c, "file");
 	if (!o->file || !*o->file)
 		return err_set(e, EINVAL, "no image: give file=<path>");
-	if (format && strcmp(format, "raw"))
+	if (format && strcmp(format, "raw") != 0)
 		return err_set(e, ENOTSUP, "format=%s is not supported: convert the image "
 			       "(qemu-img convert -O raw %s disk.raw) and use format=raw",
 			       format, o->file);

@@ -10,6 +10,7 @@
 #include "net/net_int.h"
 
 #include <arpa/inet.h>
+#include <net/route.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -42,10 +43,11 @@ static bool have_default_route(void)
 	if (!f)
 		return true; /* let passt find out */
 	while (!found && fgets(line, sizeof(line), f)) {
-		unsigned dest, gw, flags;
+		char *p = line + strcspn(line, "\t "); /* behind the name; the heading has no number */
+		unsigned long dest = strtoul(p, &p, 16);
+		unsigned long gateway UNUSED = strtoul(p, &p, 16), flags = strtoul(p, &p, 16);
 
-		found = sscanf(line, "%*s %x %x %x", &dest, &gw, &flags) == 3 && dest == 0 &&
-			(flags & 1);
+		found = dest == 0 && (flags & RTF_UP);
 	}
 	fclose(f);
 	return found;
@@ -89,15 +91,22 @@ static int get_net(struct conf_node *c, struct user_conf *u, uint32_t *base, uin
 	const char *val = conf_get(c, "net");
 	unsigned bits = 24;
 	struct in_addr in;
-	char addr[32];
 
 	*base = 0x0a000200;
 	if (val) {
-		char slash = 0, rest = 0;
-		int n = sscanf(val, "%31[0-9.]%c%2u%c", addr, &slash, &bits, &rest);
+		size_t len = strcspn(val, "/");
+		char addr[INET_ADDRSTRLEN] = "", *end = (char *)val + len;
 
-		if ((n != 1 && n != 3) || (n == 3 && slash != '/') || bits < 8 || bits > 28 ||
-		    inet_pton(AF_INET, addr, &in) != 1)
+		if (*end) {
+			const char *text = end + 1;
+
+			bits = (unsigned)strtoul(text, &end, 10);
+			if (end == text)
+				bits = 0;
+		}
+		if (len < sizeof(addr))
+			memcpy(addr, val, len);
+		if (*end || bits < 8 || bits > 28 || inet_pton(AF_INET, addr, &in) != 1)
 			return bad(e, "net", val, "an IPv4 network such as 10.0.2.0/24 is wanted, "
 				   "with 8 to 28 bits");
 		*base = ntohl(in.s_addr);
@@ -159,7 +168,7 @@ int net_hostfwd_spec(const char *text, const char *guest_addr, bool *udp, char *
 	p = parse_host_port(p + 1, guest, &to);
 	if (!p || *p)
 		return bad(e, "hostfwd", text, want);
-	if (guest[0] && strcmp(guest, guest_addr) && strcmp(guest, "0.0.0.0"))
+	if (guest[0] && strcmp(guest, guest_addr) != 0 && strcmp(guest, "0.0.0.0") != 0)
 		return err_set(e, EINVAL, "hostfwd=%s: the guest's address is %s (dhcpstart= "
 			       "changes it)", text, guest_addr);
 	snprintf(out, size, "%s%s%u:%u", host, host[0] ? "/" : "", from, to);
@@ -171,7 +180,7 @@ static int get_forwards(struct conf_node *c, struct user_conf *u, struct err *e)
 	for (struct conf_kv *kv = c->kv; kv; kv = kv->next) {
 		int ret;
 
-		if (strcmp(kv->key, "hostfwd"))
+		if (strcmp(kv->key, "hostfwd") != 0)
 			continue;
 		kv->used = true;
 		if (u->nfwd == MAX_FORWARDS)
@@ -188,7 +197,7 @@ static int get_forwards(struct conf_node *c, struct user_conf *u, struct err *e)
 static int get_conf(struct conf_node *c, struct user_conf *u, struct err *e)
 {
 	uint64_t mtu = 0;
-	uint32_t base, mask;
+	uint32_t base = 0, mask = 0;
 	bool ipv4 = true, closed = false;
 	int ret = get_net(c, u, &base, &mask, e);
 

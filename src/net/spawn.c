@@ -72,8 +72,8 @@ static void read_text(int fd, char *text, size_t size)
 int net_run_program(const char *const argv[], int pass_fd, char *err_text, size_t size)
 {
 	autoclose int rd = -1, high = -1;
-	int fds[2], status, ret;
-	pid_t pid;
+	int fds[2], status = 0, ret;
+	pid_t pid = -1;
 
 	err_text[0] = '\0';
 	/* dup2() onto itself would keep close-on-exec: have pass_fd above HELPER_FD */

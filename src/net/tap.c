@@ -239,7 +239,7 @@ static int open_by_name(struct net_tap *t, const char *name, bool vnet_hdr, stru
 	t->io.fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (t->io.fd < 0)
 		return err_set_errno(e, errno, "cannot open /dev/net/tun (is the module tun loaded?)");
-	strcpy(ifr.ifr_name, name ? name : "tap%d");
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name ? name : "tap%d");
 	if (vnet_hdr)
 		ifr.ifr_flags |= IFF_VNET_HDR;
 	if (ioctl(t->io.fd, TUNSETIFF, &ifr) < 0) {
@@ -333,7 +333,7 @@ static int tap_open(struct net_tap *t, struct conf_node *c, struct err *e)
 		ret = run_script(t, script, e);
 	if (ret < 0)
 		return ret;
-	if (down && *down && strcmp(down, "no"))
+	if (down && *down && strcmp(down, "no") != 0)
 		t->downscript = xstrdup(down);
 	probe_offloads(t);
 	return loop_add(t->end.loop, &t->io, e);

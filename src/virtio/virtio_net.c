@@ -16,7 +16,7 @@
 #include "base/bytes.h"
 #include "core/backend.h"
 #include "core/vm.h"
-#include <stdio.h>
+#include <ctype.h>
 
 static struct virtio_net *net_of(struct virtio *v)
 {
@@ -247,14 +247,14 @@ static void link_work(struct loop_work *w)
 
 static int parse_mac(const char *text, uint8_t mac[VNET_MAC_LEN])
 {
-	unsigned b[VNET_MAC_LEN];
-	char rest;
+	for (unsigned i = 0; i < VNET_MAC_LEN; i++) {
+		const char *p = text + 3 * i;
 
-	if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2],
-					 &b[3], &b[4], &b[5], &rest) != VNET_MAC_LEN)
-		return -EINVAL;
-	for (unsigned i = 0; i < VNET_MAC_LEN; i++)
-		mac[i] = (uint8_t)b[i];
+		if (!isxdigit((unsigned char)p[0]) || !isxdigit((unsigned char)p[1]) ||
+		    p[2] != (i < VNET_MAC_LEN - 1 ? ':' : '\0'))
+			return -EINVAL;
+		mac[i] = (uint8_t)strtoul(p, NULL, 16);
+	}
 	return mac[0] & 1 ? -EINVAL : 0;
 }
 
