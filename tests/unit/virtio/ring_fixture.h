@@ -75,7 +75,7 @@ static struct fixture *fixture_new(void)
 	return f;
 }
 
-static struct fixture *fixture_free(struct fixture *f)
+static UNUSED struct fixture *fixture_free(struct fixture *f)
 {
 	virtio_fini(&f->v);
 	vdrv_vm_free(f->t);
