@@ -414,7 +414,7 @@ static uint64_t xs_area(struct soft_cpu *c, const struct insn *in, bool write)
 }
 
 /* XSAVE, and XSAVEOPT, which leaves out what is in its initial configuration. */
-HANDLER_ATTR static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *in, bool opt)
+static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *in, bool opt)
 {
 	struct xs_store x = {c, xs_area(c, in, true), false};
 	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL), use, set;
@@ -517,7 +517,7 @@ static void xs_load(struct soft_cpu *c, const uint8_t *im, unsigned rfbm, unsign
 	}
 }
 
-HANDLER_ATTR static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *in, bool compact)
+static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *in, bool compact)
 {
 	uint64_t lin = xs_area(c, in, false);
 	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL);

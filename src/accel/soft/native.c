@@ -74,7 +74,8 @@ static inline struct native_mem mem_target(struct soft_cpu *c, const struct insn
 	return m;
 }
 
-static inline void mem_written(struct soft_cpu *c, const struct insn *in, const struct native_mem *m)
+static inline void mem_written(struct soft_cpu *c, const struct insn *in,
+			       const struct native_mem *m)
 {
 	if (unlikely(m->bounced))
 		mmu_write(c, m->lin, m->host, in->opsize);

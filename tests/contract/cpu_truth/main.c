@@ -130,7 +130,9 @@ static const char *compare(const struct truth_case *c, const struct truth_state 
 	if (memcmp(h->st, s->st, sizeof(h->st)) != 0)
 		return "x87 registers";
 	/* a host that was interrupted here may have lost the upper halves of the pointers */
-	if (c->touches_fp && (h->fsw & 0x80) && ((uint32_t)h->fip != (uint32_t)s->fip || (uint32_t)h->fdp != (uint32_t)s->fdp || h->fop != s->fop))
+	if (c->touches_fp && (h->fsw & 0x80) &&
+	    ((uint32_t)h->fip != (uint32_t)s->fip || (uint32_t)h->fdp != (uint32_t)s->fdp ||
+	     h->fop != s->fop))
 		return "x87 pointers";
 	if (memcmp(host_mem, soft_mem, MEM_SIZE) != 0)
 		return "memory";
@@ -289,8 +291,8 @@ int main(int argc, char **argv)
 			break;
 	}
 	printf("%" PRIu64 " cases, %" PRIu64 " exceptions, seed %" PRIu64 ", %.1f s; operations: "
-	       "%u of %u, failed %u, unsteady %" PRIu64 "; int %" PRIu64 " x87 %" PRIu64 " mmx %" PRIu64 " sse %" PRIu64
-	       " avx %" PRIu64 " bmi %" PRIu64 " fpstate %" PRIu64 "\n",
+	       "%u of %u, failed %u, unsteady %" PRIu64 "; int %" PRIu64 " x87 %" PRIu64
+	       " mmx %" PRIu64 " sse %" PRIu64 " avx %" PRIu64 " bmi %" PRIu64 " fpstate %" PRIu64 "\n",
 	       t.cases, t.faults, o.seed, seconds() - start, count(t.seen), wanted, count(t.failed),
 	       t.unsteady, t.per_class[OPC_INT], t.per_class[OPC_X87], t.per_class[OPC_MMX],
 	       t.per_class[OPC_SSE], t.per_class[OPC_AVX], t.per_class[OPC_BMI],
