@@ -28,7 +28,8 @@ extern const struct state_desc rtc_state;
 /* The chip; not locked. wall is CLOCK_REALTIME in ns. */
 void rtc_init(struct rtc *, int64_t offset_ns, uint64_t wall);
 void rtc_reset(struct rtc *, uint64_t wall);
-uint8_t rtc_read(struct rtc *, unsigned port, uint64_t wall);	/* 0 = index, 1 = data; 2, 3 = of the second bank */
+/* port: 0 = index, 1 = data; 2, 3 = of the second bank. */
+uint8_t rtc_read(struct rtc *, unsigned port, uint64_t wall);
 void rtc_write(struct rtc *, unsigned port, uint8_t val, uint64_t wall);
 /* Notes what has happened up to wall. Returns ns until it must be called again; UINT64_MAX = never. */
 uint64_t rtc_update(struct rtc *, uint64_t wall);
