@@ -5,6 +5,8 @@
  */
 #include "guest_asm.h"
 
+#include "base/clock.h"
+
 #define N 4
 #define COUNT 50000
 
@@ -264,13 +266,46 @@ static void test_wake(void **state)
 	assert_int_equal(tvm_frame(t, 0, 0), TVM_CODE + 2);
 }
 
+/* Timers fire while the guest spins, at full speed and one instruction a block. */
+GUEST(spin_for_ever, "1: jmp 1b\n");
+static unsigned fired;
+
+static void on_timer(struct vcpu *v)
+{
+	fired++;
+	vcpu_kick(v, VCPU_EV_REQ);
+}
+
+static void test_timer(void **state)
+{
+	struct cpu_state s;
+
+	t->ops.timer = on_timer;
+	PUT_GUEST(t, TVM_CODE, spin_for_ever);
+	for (unsigned slow = 0; slow < 2; slow++) {
+		tvm_setup(t, 0, 64, TVM_CODE);
+		tvm_get(t, 0, &s);
+		s.dr[0] = TVM_DATA; /* a breakpoint elsewhere */
+		s.dr7 |= slow;
+		tvm_set(t, 0, &s);
+		for (unsigned i = 0; i < 3; i++) {
+			fired = 0;
+			atomic_store(&t->v[0]->deadline_ns, clock_now_ns() + 1000000);
+			assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+			assert_int_equal(fired, 1);
+			assert_int_equal(tvm_cpu(t, 0)->rip, TVM_CODE);
+		}
+	}
+	t->ops.timer = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_locked),	       cmocka_unit_test(test_locked_crossing),
 		cmocka_unit_test(test_litmus),	       cmocka_unit_test(test_shared_tables),
 		cmocka_unit_test(test_init_sipi),      cmocka_unit_test(test_interrupt),
-		cmocka_unit_test(test_wake),
+		cmocka_unit_test(test_wake),	       cmocka_unit_test(test_timer),
 	};
 
 	return cmocka_run_group_tests(tests, make, drop);
