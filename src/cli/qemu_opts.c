@@ -6,6 +6,7 @@
 #include "base/base.h"
 
 #include "cli/qemu_opts.h"
+#include "isa/x86/cpuid.h"
 #include <stdio.h>
 
 static int on_machine(struct qemu_line *line, const char *arg, const char *where, struct err *e);
@@ -129,15 +130,29 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	return r;
 }
 
+static void cpu_help(void)
+{
+	const char *name, *what;
+	unsigned col = 80;
+
+	puts("Available CPUs:");
+	for (unsigned i = 0; (name = x86_model_name(i, &what)); i++)
+		printf("  %-12s %s\n", name, what);
+	fputs("\nRecognized CPUID flags:", stdout);
+	for (unsigned f = 1; (name = x86_feature_name(f)); f++) {
+		if (col + strlen(name) + 1 > 78) {
+			fputs("\n ", stdout);
+			col = 1;
+		}
+		col += (unsigned)printf(" %s", name);
+	}
+	putchar('\n');
+}
+
 static int on_cpu(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	if (qemu_wants_help(arg)) {
-		puts("Available CPUs:\n"
-		     "  default      x86-64-v3 plus AES, SHA, ... where the host has them\n"
-		     "  x86-64-v2    the psABI level\n"
-		     "  x86-64-v3    the psABI level\n"
-		     "  qemu64       the same as default\n"
-		     "  max, host    all that host and engine both have");
+		cpu_help();
 		line->help_shown = true;
 		return 0;
 	}
