@@ -160,7 +160,7 @@ class Bench:
 
     def ips(self):
         """Guest instructions per second in small loops (bench/ips.c)."""
-        return subprocess.run([os.path.join(self.build, "bench", "ips")]).returncode == 0
+        return subprocess.run([os.path.join(self.build, "bench", "bench-ips")]).returncode == 0
 
 
 def main():
