@@ -470,7 +470,7 @@ static int dev_init(struct dev *d, struct err *e)
 {
 	struct rtc_dev *s = container_of(d, struct rtc_dev, d);
 	uint64_t wall = clock_ns_of(CLOCK_REALTIME);
-	int64_t offset;
+	int64_t offset = 0;
 	int r = rtc_base_offset(d->vm->conf ? d->vm->conf->rtc_base : NULL, wall, &offset, e);
 
 	if (r)
