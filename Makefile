@@ -58,7 +58,8 @@ style:
 
 install: all
 	@meson install -C $(BUILD) --no-rebuild --quiet
-	@ln -sf hanok $(DESTDIR)$(PREFIX)/bin/qemu-system-x86_64.hanok
+	@mkdir -p $(DESTDIR)$(PREFIX)/lib/hanok
+	@ln -sf ../../bin/hanok $(DESTDIR)$(PREFIX)/lib/hanok/qemu-system-x86_64
 
 clean:
 	rm -rf $(BUILD) build-*

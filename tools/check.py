@@ -53,9 +53,12 @@ def main():
     args = parser.parse_args()
 
     options = []
-    os.environ["HANOK_TEST_LEVEL"] = "fast" if args.fast else "long" if args.long else "full"
+    if args.fast:
+        options += ["--no-suite", "truth"]
+    if not args.long:
+        options += ["--no-suite", "long"]
     if args.no_guests:
-        options += ["--no-suite", "guest"]
+        options += ["--no-suite", "guest", "--no-suite", "long"]
     else:
         fetch_guests(args.build, ["native"] if args.fast else ["native", "trixie", "trixie-backports"])
         os.environ["HANOK_GUESTS"] = os.path.abspath(os.path.join(args.build, "guest"))

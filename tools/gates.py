@@ -50,9 +50,8 @@ def gate_sanitizers():
     options = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1"]
     return (configure("build-asan", "gcc", *options) and run(["ninja", "-C", "build-asan"]) and
             run(["meson", "test", "-C", "build-asan", "--no-rebuild", "--no-suite", "guest",
-                 "--print-errorlogs", "-t", "4"],
-                env={"HANOK_TEST_LEVEL": "fast",
-                     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+                 "--no-suite", "long", "--no-suite", "truth", "--print-errorlogs", "-t", "4"],
+                env={"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
                      "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0"}))
 
 

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots a Debian kernel in hanok and checks what the guest and the host see of it.
 
-    tests/guest/boot.py HANOK SUITE CPUS [WHAT]
+    tests/guest/boot.py HANOK SUITE CPUS [WHAT [OPTION...]]
 
-WHAT: check (disk, network, power-off; the default), reboot, panic, qemu (the same as check through
-QEMU's command line), no-net.
+WHAT: check (disk, network, power-off; the default), reboot, panic (ends with --no-reboot), qemu
+(check through QEMU's command line; OPTIONs are added to it, disk=KEYVALS to its -drive,
+blk=KEYVALS to a virtio-blk-pci device of its own).
 Exit code 77 (skipped) when the kernel was not fetched (tools/check.py does that).
 """
 import hashlib
@@ -41,14 +42,28 @@ def serve(body):
 
 
 class Boot:
-    def __init__(self, hanok, guest, cpus, what, work):
+    def __init__(self, hanok, guest, cpus, what, work, options):
         self.hanok, self.guest, self.cpus, self.what, self.work = hanok, guest, cpus, what, work
+        self.options = options
+        self.body = os.urandom(300000)
+        self.server = serve(self.body)
         self.disk = os.path.join(work, "disk.img")
         with open(self.disk, "wb") as disk:
             disk.truncate(64 * MIB)
 
     def append(self, do):
-        return f"quiet panic=-1 hanok.do={do}"
+        """Kernel arguments; the user network's gateway is this host, where our server listens."""
+        fetch = f"hanok.fetch=10.0.2.2:{self.server.server_address[1]}/"
+        return f"quiet panic=-1 hanok.do={do} {fetch}"
+
+    def qemu_disk(self):
+        """-drive and -device of the one disk, as the options shape them."""
+        drive = [o[5:] for o in self.options if o.startswith("disk=")]
+        blk = [o[4:] for o in self.options if o.startswith("blk=")]
+        image = ",".join([f"file={self.disk},format=raw"] + drive)
+        if not blk:
+            return ["-drive", image + ",if=virtio"]
+        return ["-drive", image + ",if=none,id=d0", "-device", "virtio-blk-pci,drive=d0," + blk[0]]
 
     def command(self, do):
         kernel, initrd = f"{self.guest}/vmlinuz", f"{self.guest}/initrd.cpio"
@@ -58,8 +73,8 @@ class Boot:
             return [qemu, "-M", "q35", "-accel", "tcg", "-smp", str(self.cpus), "-m", "1G",
                     "-kernel", kernel, "-initrd", initrd,
                     "-append", "console=ttyS0 " + self.append(do), "-nographic",
-                    "-drive", f"file={self.disk},if=virtio,format=raw",
-                    "-nic", "user,model=virtio-net-pci"]
+                    *self.qemu_disk(), "-nic", "user,model=virtio-net-pci",
+                    *[o for o in self.options if not o.startswith(("disk=", "blk="))]]
         line = [self.hanok, "run", "--kernel", kernel, "--initrd", initrd, "--disk", self.disk,
                 "--cpus", str(self.cpus), "--memory", "512M"]
         if self.what == "check":
@@ -91,7 +106,7 @@ def check(boot):
     expect(code == 0, f"exit code {code}, wanted 0 after a clean power-off")
     version = open(f"{boot.guest}/version").read().strip()
     expect(line_of(text, "kernel") == f"Linux {version}", "another kernel booted")
-    expect(line_of(text, "cpus") == str(boot.cpus), f"wanted {boot.cpus} CPUs")
+    expect(line_of(text, "cpus") == boot.cpus.split(",")[0], f"wanted {boot.cpus} CPUs")
     expect(line_of(text, "kernel-errors") == "0", "the kernel logged an error")
     disk = line_of(text, "disk")
     expect("read back and equal" in disk, "the disk check failed")
@@ -100,7 +115,11 @@ def check(boot):
         expect(hashlib.md5(image.read(MIB)).hexdigest() == disk.split()[-1],
                "the host sees other data on the disk than the guest wrote")
     if boot.what in ("check", "qemu"):
-        expect("address" in line_of(text, "net"), "no network address")
+        expect("address" in text, "no network address")
+        fetched = line_of(text, "net").split()
+        expect(fetched[:2] == ["fetched", str(len(boot.body))] and
+               fetched[-1] == hashlib.md5(boot.body).hexdigest(),
+               f"what the guest fetched over HTTP is not what this host served: {fetched}")
     expect("guest: done" in text, "the guest did not finish")
 
 
@@ -123,17 +142,27 @@ def reboot(boot):
     expect(code in (0, 1), f"exit code {code} after SIGTERM")
 
 
+def panic(boot):
+    """A panic with panic=-1 resets the machine; QEMU's -no-reboot makes that the end, exit code 0."""
+    boot.what, boot.options = "qemu", boot.options + ["-no-reboot"]
+    code, text = boot.run("panic")
+    expect("guest: panicking" in text, "the guest did not come so far")
+    expect(code == 0, f"exit code {code}, wanted 0 after a reset with -no-reboot")
+
+
 def main():
-    hanok, suite, cpus = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    hanok, suite, cpus = sys.argv[1], sys.argv[2], sys.argv[3]
     what = sys.argv[4] if len(sys.argv) > 4 else "check"
     guest = os.path.join(os.environ.get("HANOK_GUESTS", ""), suite)
     if not os.path.exists(f"{guest}/initrd.cpio"):
         print(f"skipped: no guest in '{guest}' (tools/check.py fetches them)")
         return SKIP
     with tempfile.TemporaryDirectory(prefix="hanok-boot.") as work:
-        boot = Boot(hanok, guest, cpus, what, work)
+        boot = Boot(hanok, guest, cpus, what, work, sys.argv[5:])
         if what == "reboot":
             reboot(boot)
+        elif what == "panic":
+            panic(boot)
         else:
             check(boot)
     return 0
