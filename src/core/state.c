@@ -84,7 +84,7 @@ static uint64_t load_scalar(const void *at, enum state_kind kind)
 	case STATE_U64:
 		return *(const uint64_t *)at;
 	case STATE_BOOL:
-		return *(const bool *)at;
+		return *(const uint8_t *)at != 0; /* whatever byte a bool holds */
 	default:
 		return 0;
 	}

@@ -23,7 +23,8 @@ static void put(struct sm *s, const void *p, size_t n)
 		s->cap = (s->cap + n) * 2;
 		s->data = xrealloc(s->data, s->cap, 1);
 	}
-	memcpy(s->data + s->len, p, n);
+	if (n)
+		memcpy(s->data + s->len, p, n);
 	s->len += n;
 }
 

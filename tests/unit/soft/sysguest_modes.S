@@ -48,7 +48,8 @@ GUEST mode_sysenter64
 	movl $SG_STACK3, %ecx
 	pushq $0x3202
 	popfq
-	rex.w sysexit
+	.byte 0x48 /* REX.W */
+	sysexit
 1:	movl %cs, %eax
 	outl %eax, $0x80
 	movl %ss, %eax

@@ -15,6 +15,8 @@ static struct tvm *t;
 
 static int make(void **state)
 {
+	if (t)
+		tvm_free(t);
 	t = tvm_new(1, NULL);
 	return 0;
 }
@@ -97,7 +99,7 @@ static void test_simd_exception(void **state)
 	for (unsigned osxmm = 0; osxmm < 2; osxmm++) {
 		struct cpu_state s;
 
-	make(state); /* here: the runner has put its handler of SIGFPE over a fixture's */
+		make(state); /* here: the runner has put its handler of SIGFPE over a fixture's */
 		prepare(64, code, sizeof(code), &s);
 		s.cr4 = osxmm ? s.cr4 | CR4_OSXMMEXCPT : s.cr4 & ~CR4_OSXMMEXCPT;
 		s.mxcsr = 0;

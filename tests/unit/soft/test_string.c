@@ -3,6 +3,9 @@
  * String instructions: directions, sizes, overlap, address sizes that wrap, faults and interrupts
  * in the middle, end conditions.
  */
+#include "base/base.h"
+
+#include "base/bytes.h"
 #include "guest_asm.h"
 
 static struct tvm *t;
@@ -159,11 +162,11 @@ static void test_stos_lods(void **state)
 	assert_int_equal(data(5 + 0x2345)[0], 0);
 	assert_int_equal(c->r[RDI], TVM_DATA + 5 + 0x2345);
 	ONE(stosl_g, 0, 0xffe, 3, 0x11223344);
-	assert_int_equal(*(uint32_t *)data(0x1002), 0x11223344);
+	assert_int_equal((uint32_t)ld_le32(data(0x1002)), 0x11223344);
 	ONE(stosq_down, 0, 0x1000, 2, 0x8877665544332211ull);
-	assert_int_equal(*(uint64_t *)data(0xff8), 0x8877665544332211ull);
+	assert_int_equal(ld_le64(data(0xff8)), 0x8877665544332211ull);
 	assert_int_equal(c->r[RDI], TVM_DATA + 0xff0);
-	*(uint16_t *)data(6) = 0xcafe;
+	st_le16(data(6), 0xcafe);
 	ONE(lods_g, 0, 0, 4, 0x1234567812345678ull);
 	assert_int_equal(c->r[RAX], 0x123456781234cafeull);
 	assert_int_equal(c->r[RSI], TVM_DATA + 8);
@@ -191,15 +194,15 @@ static void test_compare(void **state)
 	ONE(repne_scasb, 0, 0, UINT64_MAX, 0);
 	assert_int_equal(~c->r[RCX], 0x2000);
 	assert_true(c->fl & FL_ZF);
-	*(uint32_t *)data(0x40) = 1;
+	st_le32(data(0x40), 1);
 	ONE(repe_scasl, 0, 0, 0x100, 0x78787878);
 	assert_int_equal(c->r[RDI], TVM_DATA + 0x44);
 	assert_false(c->fl & (FL_ZF | FL_CF));
 	/* a zero count changes no flag */
 	ONE(repe_cmpsb, 0, 0x4000, 0, 0);
 	assert_int_equal(c->fl, 0);
-	*(uint64_t *)data(0) = 1;
-	*(uint64_t *)data(8) = 2;
+	st_le64(data(0), 1);
+	st_le64(data(8), 2);
 	ONE(cmpsq_one, 0, 8, 0, 0);
 	assert_true(c->fl & FL_CF);
 }
