@@ -52,7 +52,9 @@ int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
 	default:
 		return err_set(e, EINVAL, "%s: no back end of this kind exists", node->where);
 	}
-	if (!end)
+	if (!end && e && strncmp(e->msg, node->where, strlen(node->where)) != 0)
 		return err_prefix(e, "%s: ", node->where);
+	if (!end)
+		return -EINVAL;
 	return backend_add_take(vm, kind, node->id, end, close, e);
 }

@@ -57,6 +57,29 @@ void arch_board_fini(struct vm *vm)
 	b->pic = NULL;
 }
 
+#define MTRR_ENABLE	BIT64(11) /* IA32_MTRR_DEF_TYPE.E */
+#define MTRR_VALID	BIT64(11) /* IA32_MTRR_PHYSMASKn.V */
+#define MTRR_WRITE_BACK 6
+
+/*
+ * As PC firmware leaves the memory types on every processor: write-back, but for the PCI hole
+ * below 4 GiB. Without that Linux takes MTRRs and PAT for switched off. SDM vol. 3, 12.11.
+ */
+static void set_memory_types(struct vcpu *v, struct cpu_state *s)
+{
+	static const uint64_t hole[][2] = {{0xb0000000, MIB(256)}, {0xc0000000, GIB(1)}};
+	uint32_t r[4] = {0};
+	uint64_t phys;
+
+	v->vm->accel->cpuid(v, 0x80000008, 0, r);
+	phys = BIT64(r[0] & 0x3f) - 1;
+	s->mtrr_def_type = MTRR_ENABLE | MTRR_WRITE_BACK;
+	for (unsigned i = 0; i < ARRAY_SIZE(hole); i++) {
+		s->mtrr_base[i] = hole[i][0]; /* type 0: uncacheable */
+		s->mtrr_mask[i] = (phys & ~(hole[i][1] - 1)) | MTRR_VALID;
+	}
+}
+
 /* Application processors wait for their start-up IPI. */
 static int park_vcpu(struct vcpu *v, struct err *e)
 {
@@ -69,6 +92,7 @@ static int park_vcpu(struct vcpu *v, struct err *e)
 	r = v->vm->accel->get_state(v, s);
 	if (r)
 		return err_set_errno(e, -r, "cannot read the state of CPU %u", v->index);
+	set_memory_types(v, s);
 	s->mp_state = MP_WAIT_SIPI;
 	return v->vm->accel->set_state(v, s, e);
 }
@@ -87,6 +111,7 @@ static int boot_vcpu(struct x86_board *b, struct vcpu *v, struct err *e)
 	r = fw_boot_place(b->boot, b->vm, s, e);
 	if (r)
 		return r;
+	set_memory_types(v, s);
 	s->mp_state = MP_RUNNABLE;
 	return v->vm->accel->set_state(v, s, e);
 }

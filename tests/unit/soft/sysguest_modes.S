@@ -48,8 +48,7 @@ GUEST mode_sysenter64
 	movl $SG_STACK3, %ecx
 	pushq $0x3202
 	popfq
-	.byte 0x48 /* REX.W */
-	sysexit
+	.byte 0x48, 0x0f, 0x35 /* sysexit to 64-bit code */
 1:	movl %cs, %eax
 	outl %eax, $0x80
 	movl %ss, %eax
