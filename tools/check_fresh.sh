@@ -32,6 +32,7 @@ enter() {
 one() {
 	suite=$1
 	root=$(mktemp -d "${TMPDIR:-/tmp}/hanok-fresh.XXXXXX")
+	chmod 755 "$root"
 	echo "== $suite: debootstrap"
 	debootstrap --variant=minbase --include=ca-certificates,git,make "$suite" "$root" "$site" >"$root.log" 2>&1 ||
 		{ tail -n 20 "$root.log"; return 1; }

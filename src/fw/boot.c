@@ -281,23 +281,27 @@ static int place_kernel(struct fw_boot *b, struct map *map, struct err *e)
 	return place_elf(b, map, b->unpacked, e);
 }
 
+/* Writes a blob of tables and gives its memory back. */
+static int place_blob_take(struct map *map, struct fw_blob *blob, struct err *e)
+{
+	int r = write_at(map, blob->addr, blob->data, blob->len, e);
+
+	free(blob->data);
+	return r;
+}
+
 static int place_tables(struct fw_boot *b, struct map *map, struct err *e)
 {
-	struct fw_blob blob;
-	int r = acpi_build(&b->board, LOW_TABLES, LOW_TABLES_LEN, &blob, e);
+	struct fw_blob acpi = {0}, smbios = {0};
+	int r = acpi_build(&b->board, LOW_TABLES, LOW_TABLES_LEN, &acpi, e);
 
 	if (r < 0)
 		return r;
-	b->rsdp = blob.addr;
-	r = write_at(map, blob.addr, blob.data, blob.len, e);
-	free(blob.data);
+	b->rsdp = acpi.addr;
+	r = place_blob_take(map, &acpi, e);
 	if (!r)
-		r = smbios_build(&b->board, LOW_SMBIOS, LOW_SMBIOS_LEN, &blob, e);
-	if (r < 0)
-		return r;
-	r = write_at(map, blob.addr, blob.data, blob.len, e);
-	free(blob.data);
-	return r;
+		r = smbios_build(&b->board, LOW_SMBIOS, LOW_SMBIOS_LEN, &smbios, e);
+	return r < 0 ? r : place_blob_take(map, &smbios, e);
 }
 
 static int place_initrd(struct fw_boot *b, struct map *map, struct err *e)
