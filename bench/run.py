@@ -122,6 +122,7 @@ class Bench:
         """Resident memory of the process that is not guest RAM, at the guest's prompt."""
 
         def beside_ram(pid):
+            time.sleep(3)  # the prompt is there; the guest comes to rest
             total, count = 0, False
             with open(f"/proc/{pid}/smaps") as maps:
                 for line in maps:

@@ -35,6 +35,7 @@ static void sample(uint64_t *tsc, uint64_t *ns)
 {
 	uint64_t best = UINT64_MAX;
 
+	*tsc = *ns = 0;
 	for (int i = 0; i < 8; i++) {
 		uint64_t before = __rdtsc(), now = clock_now_ns(), after = __rdtsc();
 

@@ -13,6 +13,7 @@
 
 #define ARENA_SIZE MIB(8)
 #define HASH_BITS  14
+#define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */
 
 #define BLOCK_BYTES(n) (sizeof(struct block) + (size_t)((n) + 1) * sizeof(struct insn))
 #define MAX_INSN_LEN   15
@@ -48,6 +49,14 @@ static void flush_blocks(struct block_cache *bc)
 	memset(bc->hash, 0, sizeof(*bc->hash) << HASH_BITS);
 	bc->used = 0;
 	bc->flushes++;
+}
+
+void block_cache_trim(struct block_cache *bc)
+{
+	if (bc->used < TRIM_ABOVE)
+		return;
+	flush_blocks(bc);
+	madvise(bc->arena, ARENA_SIZE, MADV_DONTNEED);
 }
 
 static struct block *arena_block(struct block_cache *bc)

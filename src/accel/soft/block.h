@@ -54,6 +54,12 @@ struct block_cache {
 struct block_cache *block_cache_new(struct err *e);
 struct block_cache *block_cache_free(struct block_cache *); /* returns NULL */
 
+/*
+ * Gives the memory of all decoded code back to the host. For a vCPU that is about to sleep for
+ * long: what it runs when it wakes is decoded again within a millisecond.
+ */
+void block_cache_trim(struct block_cache *);
+
 static inline struct jump_entry *jump_slot(struct block_cache *bc, uint64_t lin)
 {
 	return &bc->jump[(lin ^ lin >> JUMP_CACHE_BITS) & (JUMP_CACHE_SIZE - 1)];

@@ -8,6 +8,7 @@
  * and rip is set back to it. vCPU thread only, but for the lock and counters of stop-the-world.
  */
 #include "accel/soft/block.h"
+#include "base/clock.h"
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/mmu.h"
@@ -17,6 +18,7 @@
 #define POLL_BLOCKS 2048
 
 /* Events that have no condition. */
+#define LONG_SLEEP_NS (200 * NS_PER_MS)
 #define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI | VCPU_EV_WAKE)
 
 /* ---- faults ---- */
@@ -225,6 +227,14 @@ static bool take_event(struct soft_cpu *c, uint32_t ev)
 	return true;
 }
 
+/* An idle guest keeps no decoded code: memory beside guest RAM is what limits density. */
+static bool sleeps_long(const struct vcpu *v)
+{
+	uint64_t deadline = atomic_load(&v->deadline_ns);
+
+	return deadline > clock_now_ns() + LONG_SLEEP_NS;
+}
+
 /* HLT or waiting for SIPI: sleeps until something wanted comes. */
 static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
 {
@@ -234,6 +244,8 @@ static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
 	leave_guest(c);
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, true);
+	if (sleeps_long(c->vcpu))
+		block_cache_trim(c->blocks);
 	vcpu_wait(c->vcpu, wanted);
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, false);
