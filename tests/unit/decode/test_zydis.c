@@ -103,7 +103,7 @@ static const char *const aliases[][2] = {
 	{ "cbw", "cwde" }, { "cbw", "cdqe" }, { "cwd", "cwd" }, { "cwd", "cdq" }, { "cwd", "cqo" },
 	{ "iret", "iret*" }, { "jcxz", "j*cxz" }, { "cmpxchg8b", "cmpxchg*b" },
 	{ "call_far", "call" }, { "jmp_far", "jmp" }, { "ret_far", "ret" },
-	{ "prefetch", "prefetch*" }, { "fxsave", "fxsave64" }, { "fxrstor", "fxrstor64" },
+	{ "prefetch", "prefetch*" }, { "nop", "prefetchit*" }, { "fxsave", "fxsave64" }, { "fxrstor", "fxrstor64" },
 	{ "xsave", "xsave64" }, { "xrstor", "xrstor64" }, { "xsaveopt", "xsaveopt64" },
 	{ "xsavec", "xsavec64" }, { "xsaves", "xsaves64" }, { "xrstors", "xrstors64" },
 	{ "sysret", "sysret*" }, 
