@@ -22,7 +22,7 @@ struct vcpu;
 #define VCPU_EV_INIT BIT32(4)
 #define VCPU_EV_SIPI BIT32(5) /* vector in vcpu->sipi_vector */
 #define VCPU_EV_TLB  BIT32(6) /* drop every cached translation (map change, PV flush) */
-#define VCPU_EV_WAKE BIT32(7) /* end a halt without an interrupt (PV unhalt); cleared by the engine */
+#define VCPU_EV_WAKE BIT32(7) /* end a halt, or the next one, without an interrupt (PV unhalt) */
 #define VCPU_EV_ENGINE BIT32(8) /* the engine's own: one vCPU wants another one's attention */
 
 /* Why an engine's run() came back. */

@@ -19,7 +19,7 @@
 
 /* Events that have no condition. */
 #define LONG_SLEEP_NS (200 * NS_PER_MS)
-#define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI | VCPU_EV_WAKE)
+#define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI)
 
 /* ---- faults ---- */
 
@@ -127,6 +127,10 @@ static uint32_t wanted_events(const struct soft_cpu *c)
 {
 	uint32_t mask = EV_ALWAYS;
 
+	/* A kick that comes before the HLT it is meant for stays pending until that: else it is lost
+	 * between a guest's last look at its lock and its HLT. */
+	if (c->s.mp_state == MP_HALTED)
+		mask |= VCPU_EV_WAKE;
 	if (c->s.mp_state == MP_WAIT_SIPI)
 		return mask | VCPU_EV_INIT;
 	if (!c->s.in_smm)
@@ -221,8 +225,7 @@ static bool take_event(struct soft_cpu *c, uint32_t ev)
 		return take_interrupt(c);
 	} else if (ev & VCPU_EV_WAKE) {
 		vcpu_clear(c->vcpu, VCPU_EV_WAKE);
-		if (c->s.mp_state == MP_HALTED)
-			c->s.mp_state = MP_RUNNABLE;
+		c->s.mp_state = MP_RUNNABLE;
 	}
 	return true;
 }

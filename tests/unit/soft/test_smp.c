@@ -207,6 +207,24 @@ static void test_init_sipi(void **state)
 	assert_int_equal(vcpu_events(t->v[0]) & VCPU_EV_SIPI, 0);
 }
 
+/*
+ * A kick ends the HLT that follows it, once: a guest's spinlock looks, then halts, and the kick may
+ * come in between.
+ */
+GUEST(wait_code, "xor %eax, %eax\ncli\ninc %eax\nhlt\ninc %eax\nhlt\ninc %eax\nhlt\n");
+
+static void test_kick_before_halt(void **state)
+{
+	PUT_GUEST(t, TVM_CODE, wait_code);
+	for (unsigned kicks = 0; kicks < 2; kicks++) {
+		tvm_setup(t, 0, 64, TVM_CODE);
+		if (kicks)
+			vcpu_kick(t->v[0], VCPU_EV_WAKE);
+		assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+		assert_int_equal(tvm_cpu(t, 0)->r[RAX], 1 + kicks);
+	}
+}
+
 /* An interrupt waits for IF, and for one more instruction behind STI; HLT is ended by it. */
 GUEST(sti_shadow, "xor %eax, %eax\ninc %eax\nsti\ninc %eax\ninc %eax\nhlt\n");
 
@@ -305,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_locked),	       cmocka_unit_test(test_locked_crossing),
 		cmocka_unit_test(test_litmus),	       cmocka_unit_test(test_shared_tables),
 		cmocka_unit_test(test_init_sipi),      cmocka_unit_test(test_interrupt),
+		cmocka_unit_test(test_kick_before_halt),
 		cmocka_unit_test(test_wake),	       cmocka_unit_test(test_timer),
 	};
 
