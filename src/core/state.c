@@ -190,7 +190,7 @@ struct name {
 
 static bool name_is(const struct name *n, const char *s)
 {
-	return n->n == strlen(s) && !memcmp(n->p, s, n->n);
+	return n->p && n->n == strlen(s) && !memcmp(n->p, s, n->n);
 }
 
 static const char *name_print(char *buf, const struct name *n)
