@@ -134,7 +134,7 @@ int qemu_add_chardev_spec(struct qemu_line *line, const char *spec, const char *
 
 int qemu_opt_serial(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
-	const char *id;
+	const char *id = NULL;
 	int r;
 
 	line->serial_given = true;
