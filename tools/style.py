@@ -6,6 +6,7 @@
 
 Prints the tree's figures; exit code 1 when a limit is broken.
 """
+import fnmatch
 import glob
 import os
 import re
@@ -65,6 +66,25 @@ def check_headers(problems):
                             proc.stdout.decode(errors="replace")[:400])
 
 
+def check_format(paths, problems):
+    """The layout of .clang-format, as version 14 (Debian 12's) makes it; others differ, so are not asked."""
+    try:
+        version = subprocess.run(["clang-format", "--version"], stdout=subprocess.PIPE, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return
+    if b" version 14." not in version:
+        return
+    with open(f"{TOP}/.clang-format-ignore", encoding="utf-8") as text:
+        ignored = [line.strip() for line in text if line.strip() and line[0] != "#"]
+    wanted = [p for p in (os.path.relpath(path, TOP) for path in paths if path.endswith((".c", ".h")))
+              if not any(fnmatch.fnmatch(p, pattern) for pattern in ignored)]
+    proc = subprocess.run(["clang-format", "--dry-run", "--Werror", *wanted], cwd=TOP, stderr=subprocess.PIPE)
+    for line in proc.stderr.decode(errors="replace").splitlines():
+        if "-Wclang-format-violations" in line:
+            problems.append(line.replace("code should be clang-formatted [-Wclang-format-violations]",
+                                         "run clang-format -i on it"))
+
+
 def main():
     problems, functions = [], []
     src = sorted(glob.glob(f"{TOP}/src/**/*.[ch]", recursive=True))
@@ -73,6 +93,7 @@ def main():
     code = sum(check_file(p, problems, functions) for p in src)
     test_lines = sum(len(lines_of(p)) for p in tests)
     check_headers(problems)
+    check_format(src + tests, problems)
     functions.sort()
     if functions:
         print(f"style: {code} lines in src, {test_lines} in tests (ratio {test_lines / code:.2f}); "

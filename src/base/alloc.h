@@ -31,7 +31,12 @@ static inline void free_ptr_(void *pp)
 void close_fd_(int *fd);
 #define autoclose __attribute__((cleanup(close_fd_)))
 
-#define take_ptr(p) ({ __typeof__(p) t_ = (p); (p) = NULL; t_; })
+#define take_ptr(p)                     \
+	({                              \
+		__typeof__(p) t_ = (p); \
+		(p) = NULL;             \
+		t_;                     \
+	})
 
 static inline int take_fd(int *fd)
 {

@@ -7,28 +7,28 @@
 #include <stdint.h>
 #include <string.h>
 
-#define BYTES_ACCESSORS_(bits)                                            \
-	static inline uint##bits##_t ld_le##bits(const void *p)           \
-	{                                                                 \
-		uint##bits##_t v;                                         \
-		memcpy(&v, p, sizeof(v));                                 \
-		return le##bits##toh(v);                                  \
-	}                                                                 \
-	static inline void st_le##bits(void *p, uint##bits##_t v)         \
-	{                                                                 \
-		v = htole##bits(v);                                       \
-		memcpy(p, &v, sizeof(v));                                 \
-	}                                                                 \
-	static inline uint##bits##_t ld_be##bits(const void *p)           \
-	{                                                                 \
-		uint##bits##_t v;                                         \
-		memcpy(&v, p, sizeof(v));                                 \
-		return be##bits##toh(v);                                  \
-	}                                                                 \
-	static inline void st_be##bits(void *p, uint##bits##_t v)         \
-	{                                                                 \
-		v = htobe##bits(v);                                       \
-		memcpy(p, &v, sizeof(v));                                 \
+#define BYTES_ACCESSORS_(bits)                                    \
+	static inline uint##bits##_t ld_le##bits(const void *p)   \
+	{                                                         \
+		uint##bits##_t v;                                 \
+		memcpy(&v, p, sizeof(v));                         \
+		return le##bits##toh(v);                          \
+	}                                                         \
+	static inline void st_le##bits(void *p, uint##bits##_t v) \
+	{                                                         \
+		v = htole##bits(v);                               \
+		memcpy(p, &v, sizeof(v));                         \
+	}                                                         \
+	static inline uint##bits##_t ld_be##bits(const void *p)   \
+	{                                                         \
+		uint##bits##_t v;                                 \
+		memcpy(&v, p, sizeof(v));                         \
+		return be##bits##toh(v);                          \
+	}                                                         \
+	static inline void st_be##bits(void *p, uint##bits##_t v) \
+	{                                                         \
+		v = htobe##bits(v);                               \
+		memcpy(p, &v, sizeof(v));                         \
 	}
 
 BYTES_ACCESSORS_(16)

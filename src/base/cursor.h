@@ -18,7 +18,7 @@ struct cursor {
 
 static inline struct cursor cursor_of(const void *data, size_t len)
 {
-	return (struct cursor){.data = data, .len = len};
+	return (struct cursor){ .data = data, .len = len };
 }
 
 /* The next n bytes, or NULL (and bad). */

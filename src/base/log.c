@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LOG_LINE_MAX	 2048
-#define LOG_PER_WINDOW	 10
+#define LOG_LINE_MAX	  2048
+#define LOG_PER_WINDOW	  10
 #define LOG_WINDOW_LENGTH (5 * NS_PER_SEC)
 
 static _Atomic int log_level_now = LOG_LEVEL_WARN;
@@ -37,8 +37,9 @@ void log_msg(enum log_level level, const char *fmt, ...)
 
 	if ((int)level > atomic_load_explicit(&log_level_now, memory_order_relaxed))
 		return;
-	head = snprintf(line, sizeof(line), "%s: %s: ",
-			atomic_load_explicit(&log_name, memory_order_acquire), word[level]);
+	head = snprintf(line, sizeof(line),
+			"%s: %s: ", atomic_load_explicit(&log_name, memory_order_acquire),
+			word[level]);
 	if (head < 0 || (size_t)head >= sizeof(line) - 1)
 		return;
 	va_start(ap, fmt);

@@ -21,10 +21,10 @@ struct blk_req {
 	uint64_t off, len;	 /* bytes; multiples of blk_info.sector */
 	const struct iovec *iov; /* READ, WRITE: covers len */
 	unsigned niov;
-	bool unmap;		 /* ZERO: holes are fine */
-	bool fua;		 /* WRITE, ZERO: on stable storage before done(0) */
+	bool unmap;				 /* ZERO: holes are fine */
+	bool fua;				 /* WRITE, ZERO: on stable storage before done(0) */
 	void (*done)(struct blk_req *, int ret); /* 0 or -errno; on the loop's thread,
-							  * or on that of blk_drain() */
+						  * or on that of blk_drain() */
 	/* node's */
 	uint64_t priv[6];
 	struct blk_req *next;

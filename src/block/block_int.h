@@ -43,10 +43,10 @@ struct blk_node {
 
 	pthread_mutex_t run_lock; /* whoever starts requests and takes completions */
 	pthread_mutex_t lock;	  /* of queue; inner */
-	struct blk_reqs queue; /* submitted, not yet with an engine */
-	struct loop_fd wake;   /* eventfd: something for the loop's thread to do */
-	atomic_uint inflight;  /* submitted and done() not called */
-	struct blk_uring *uring; /* NULL: the pool does everything */
+	struct blk_reqs queue;	  /* submitted, not yet with an engine */
+	struct loop_fd wake;	  /* eventfd: something for the loop's thread to do */
+	atomic_uint inflight;	  /* submitted and done() not called */
+	struct blk_uring *uring;  /* NULL: the pool does everything */
 	struct blk_pool pool;
 };
 

@@ -14,9 +14,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define WINDOW	 64u	   /* iovec entries a call */
-#define BOUNCE	 MIB(1)	   /* largest bounce buffer */
-#define ZERO_BUF KIB(64)   /* written again and again when the host cannot zero by itself */
+#define WINDOW	 64u	 /* iovec entries a call */
+#define BOUNCE	 MIB(1)	 /* largest bounce buffer */
+#define ZERO_BUF KIB(64) /* written again and again when the host cannot zero by itself */
 
 /* Fills out[] with what lies behind the first skip bytes of the request's buffers. */
 static unsigned iov_window(const struct blk_req *r, uint64_t skip, struct iovec out[WINDOW])
@@ -77,8 +77,8 @@ bool blk_iov_aligned(const struct blk_node *n, const struct blk_req *r)
 	return true;
 }
 
-static ssize_t rw_once(struct blk_node *n, bool write, bool fua, const struct iovec *v,
-		       unsigned nv, uint64_t off)
+static ssize_t rw_once(struct blk_node *n, bool write, bool fua, const struct iovec *v, unsigned nv,
+		       uint64_t off)
 {
 	ssize_t ret;
 

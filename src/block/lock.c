@@ -65,8 +65,9 @@ int blk_lock_file(int fd, bool read_only, const char *path, struct err *e)
 		if (ret == -EAGAIN || ret == -EACCES) /* a whole-file lock by something else */
 			return refuse(e, path, read_only);
 		if (ret < 0) {
-			log_warn("'%s' cannot be locked (%s): do not let two virtual machines use it",
-				 path, strerror(-ret));
+			log_warn(
+				"'%s' cannot be locked (%s): do not let two virtual machines use it",
+				path, strerror(-ret));
 			return 0;
 		}
 	}

@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 const char *const blk_drive_keys[] = {
-	"file", "format", "readonly", "read-only", "cache", "cache.direct", "cache.no-flush",
-	"cache.writeback", "aio", "discard", "locking", "detect-zeroes", NULL,
+	"file",	 "format",	 "readonly",	   "read-only",
+	"cache", "cache.direct", "cache.no-flush", "cache.writeback",
+	"aio",	 "discard",	 "locking",	   "detect-zeroes",
+	NULL,
 };
 
 enum aio { AIO_AUTO, AIO_THREADS, AIO_URING };
@@ -195,7 +197,7 @@ static int read_cache_mode(struct conf_node *c, struct options *o, struct err *e
 		const char *name;
 		bool direct, no_flush, writeback;
 	} modes[] = {
-		{ "writeback", false, false, true },	{ "none", true, false, true },
+		{ "writeback", false, false, true },	 { "none", true, false, true },
 		{ "writethrough", false, false, false }, { "directsync", true, false, false },
 		{ "unsafe", false, true, true },
 	};
@@ -269,7 +271,8 @@ static int read_options(struct conf_node *c, struct options *o, struct err *e)
 	if (!o->file || !*o->file)
 		return err_set(e, EINVAL, "no image: give file=<path>");
 	if (format && strcmp(format, "raw") != 0)
-		return err_set(e, ENOTSUP, "format=%s is not supported: convert the image "
+		return err_set(e, ENOTSUP,
+			       "format=%s is not supported: convert the image "
 			       "(qemu-img convert -O raw %s disk.raw) and use format=raw",
 			       format, o->file);
 	ret = conf_get_bool(c, "readonly", &o->read_only, e);

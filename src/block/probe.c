@@ -99,7 +99,8 @@ int blk_probe(struct blk_node *n, struct err *e)
 		n->info.size = st.st_size;
 	} else {
 		return err_set(e, EINVAL,
-			       "'%s' is %s: a disk image is a regular file or a block device", n->path,
+			       "'%s' is %s: a disk image is a regular file or a block device",
+			       n->path,
 			       S_ISDIR(st.st_mode) ? "a directory" : "neither file nor disk");
 	}
 	if (n->direct)
@@ -110,7 +111,9 @@ int blk_probe(struct blk_node *n, struct err *e)
 	 */
 	n->info.size = align_up(n->info.size, n->info.sector);
 	if (!n->info.size)
-		return err_set(e, EINVAL, "'%s' is empty: make it the size of the disk first, "
-			       "for example: truncate -s 1G %s", n->path, n->path);
+		return err_set(e, EINVAL,
+			       "'%s' is empty: make it the size of the disk first, "
+			       "for example: truncate -s 1G %s",
+			       n->path, n->path);
 	return 0;
 }

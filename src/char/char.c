@@ -19,9 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define IN_CHUNK	4096u
-#define ROUNDS		16u /* chunks a wake-up, so that one end cannot keep the loop */
-#define CLOSE_WAIT_MS	1000
+#define IN_CHUNK      4096u
+#define ROUNDS	      16u /* chunks a wake-up, so that one end cannot keep the loop */
+#define CLOSE_WAIT_MS 1000
 
 /* ---- output ---- */
 
@@ -336,8 +336,10 @@ struct char_end *char_open(struct loop *loop, struct conf_node *node, struct err
 	struct char_end *c;
 
 	if (!type) {
-		err_set(e, ENOENT, "%s: there is no character device '%s'; there are stdio, file,"
-			" null, socket and pty", node->where, node->type ? node->type : "");
+		err_set(e, ENOENT,
+			"%s: there is no character device '%s'; there are stdio, file,"
+			" null, socket and pty",
+			node->where, node->type ? node->type : "");
 		return NULL;
 	}
 	c = xnew(struct char_end);
@@ -390,7 +392,8 @@ const char *char_id(const struct char_end *c)
 int char_attach(struct char_end *c, struct char_front *front, struct err *e)
 {
 	if (front && c->front)
-		return err_set(e, EBUSY, "chardev %s has a device already; give each its own", c->id);
+		return err_set(e, EBUSY, "chardev %s has a device already; give each its own",
+			       c->id);
 	c->front = front;
 	watch_in(c);
 	return 0;

@@ -18,11 +18,11 @@ struct char_end;
 
 /* Calls into the device, on the loop's thread. */
 struct char_front {
-	size_t (*room)(struct char_front *);	/* how many bytes receive() will take now */
+	size_t (*room)(struct char_front *); /* how many bytes receive() will take now */
 	void (*receive)(struct char_front *, const uint8_t *data, size_t len); /* len <= room */
-	void (*writable)(struct char_front *);	/* optional */
+	void (*writable)(struct char_front *);				       /* optional */
 	void (*connected)(struct char_front *, bool up); /* optional; sockets, ptys */
-	void (*brk)(struct char_front *);	/* optional: a break */
+	void (*brk)(struct char_front *);		 /* optional: a break */
 	void (*resized)(struct char_front *, unsigned cols, unsigned rows); /* optional */
 };
 

@@ -28,8 +28,10 @@ static int file_open(struct char_end *c, struct conf_node *node, struct err *e)
 		return ret;
 	if (!path)
 		return err_set(e, EINVAL, "%s: a file needs path=", node->where);
-	out_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-				    (append ? O_APPEND : O_TRUNC), 0666);
+	out_fd = open(path,
+		      O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
+			      (append ? O_APPEND : O_TRUNC),
+		      0666);
 	if (out_fd < 0)
 		return err_set_errno(e, errno, "%s: cannot write '%s'", node->where, path);
 	if (input) {

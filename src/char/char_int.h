@@ -32,14 +32,14 @@ struct char_end {
 	char *id;
 	struct char_front *front;
 	struct char_escape *escape;
-	bool up;		  /* bytes go somewhere */
-	bool sink;		  /* output vanishes: null */
-	bool sync_out;		  /* a regular file: epoll does not know it */
+	bool up;       /* bytes go somewhere */
+	bool sink;     /* output vanishes: null */
+	bool sync_out; /* a regular file: epoll does not know it */
 	bool sync_in;
-	bool left; /* the other side is gone, but not all of its bytes are read */
+	bool left;		/* the other side is gone, but not all of its bytes are read */
 	struct loop_fd in, out; /* fd -1 = none */
-	struct loop_work work;	  /* flush and look at the front again, from any thread */
-	void *kind;		  /* the kind's own data */
+	struct loop_work work;	/* flush and look at the front again, from any thread */
+	void *kind;		/* the kind's own data */
 	/* the output ring */
 	pthread_mutex_t lock;
 	uint8_t *ring;

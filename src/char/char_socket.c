@@ -193,7 +193,8 @@ static void connect_ready(struct loop_fd *f, uint32_t ready)
 }
 
 /* 0 = connected or on the way. */
-static int connect_to(struct socket_kind *k, const struct sockaddr *sa, socklen_t len, struct err *e)
+static int connect_to(struct socket_kind *k, const struct sockaddr *sa, socklen_t len,
+		      struct err *e)
 {
 	int fd = new_socket(k, sa->sa_family, e), ret;
 
@@ -208,8 +209,10 @@ static int connect_to(struct socket_kind *k, const struct sockaddr *sa, socklen_
 		return loop_add(k->c->loop, &k->connecting, e);
 	}
 	ret = err_set_errno(e, errno, "%s: cannot connect to '%s%s%s'", k->where,
-			    k->path ? k->path : k->host ? k->host : "", k->path ? "" : ":",
-			    k->path ? "" : k->port);
+			    k->path   ? k->path
+			    : k->host ? k->host
+				      : "",
+			    k->path ? "" : ":", k->path ? "" : k->port);
 	close(fd);
 	return ret;
 }
@@ -331,10 +334,13 @@ static void socket_close(struct char_end *c)
 	free(take_ptr(c->kind));
 }
 
-static const char *const socket_keys[] = { "path", "host", "port", "server", "wait", "reconnect",
-					   "reconnect-ms", "nodelay", NULL };
+static const char *const socket_keys[] = { "path",	"host",		"port",	   "server", "wait",
+					   "reconnect", "reconnect-ms", "nodelay", NULL };
 
 const struct char_type char_socket = {
-	.name = "socket", .keys = socket_keys, .open = socket_open, .close = socket_close,
+	.name = "socket",
+	.keys = socket_keys,
+	.open = socket_open,
+	.close = socket_close,
 	.lost = socket_lost,
 };

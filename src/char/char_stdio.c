@@ -140,7 +140,8 @@ static int stdio_open(struct char_end *c, struct conf_node *node, struct err *e)
 	if (ret < 0)
 		return ret;
 	if (is_taken())
-		return err_set(e, EBUSY, "%s: the terminal is in use by another stdio", node->where);
+		return err_set(e, EBUSY, "%s: the terminal is in use by another stdio",
+			       node->where);
 	in_fd = private_copy(STDIN_FILENO, O_RDONLY);
 	out_fd = private_copy(STDOUT_FILENO, O_WRONLY);
 	if (in_fd < 0 || out_fd < 0) {
@@ -244,6 +245,11 @@ static size_t stdio_filter(struct char_end *c, uint8_t *data, size_t len)
 static const char *const stdio_keys[] = { "signal", NULL };
 
 const struct char_type char_stdio = {
-	.name = "stdio", .keys = stdio_keys, .open = stdio_open, .close = stdio_close,
-	.lost = stdio_lost, .filter = stdio_filter, .size = stdio_size,
+	.name = "stdio",
+	.keys = stdio_keys,
+	.open = stdio_open,
+	.close = stdio_close,
+	.lost = stdio_lost,
+	.filter = stdio_filter,
+	.size = stdio_size,
 };

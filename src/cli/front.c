@@ -70,14 +70,14 @@ struct smp {
 
 static int read_smp(struct smp *smp, const struct keyvals *kvs, struct err *e)
 {
-	static const char *const known[] = {"cpus",  "maxcpus",  "sockets", "dies",
-					    "cores", "clusters", "threads", NULL};
+	static const char *const known[] = { "cpus",  "maxcpus",  "sockets", "dies",
+					     "cores", "clusters", "threads", NULL };
 
 	for (size_t i = 0; i < kvs->n; i++) {
 		const char *key = kvs->kv[i].key, *val = kvs->kv[i].val;
 		unsigned clusters = 1;
-		unsigned *slot[] = {&smp->cpus,  &smp->maxcpus, &smp->sockets, &smp->dies,
-				    &smp->cores, &clusters,     &smp->threads};
+		unsigned *slot[] = { &smp->cpus,  &smp->maxcpus, &smp->sockets, &smp->dies,
+				     &smp->cores, &clusters,	 &smp->threads };
 		size_t k = 0;
 		int r;
 
@@ -116,10 +116,10 @@ static int settle_smp(struct vm_conf *conf, struct smp *s, struct err *e)
 		s->cpus = total;
 	if (s->sockets * dies * s->cores * s->threads != total || total > FRONT_MAX_CPUS)
 		return err_set(
-		    e, EINVAL,
-		    "sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not the number "
-		    "of CPUs (%u, at most %d)",
-		    s->sockets, dies, s->cores, s->threads, total, FRONT_MAX_CPUS);
+			e, EINVAL,
+			"sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not the number "
+			"of CPUs (%u, at most %d)",
+			s->sockets, dies, s->cores, s->threads, total, FRONT_MAX_CPUS);
 	if (s->cpus != total)
 		return err_set(e, EINVAL,
 			       "cpus=%u, maxcpus=%u: CPU hot-plug is not supported; let "
@@ -136,7 +136,7 @@ static int settle_smp(struct vm_conf *conf, struct smp *s, struct err *e)
 int front_parse_smp(struct vm_conf *conf, const char *text, struct err *e)
 {
 	struct keyvals kvs;
-	struct smp smp = {0};
+	struct smp smp = { 0 };
 	int r = keyvals_parse(&kvs, text, "cpus", e);
 
 	if (r < 0)
@@ -148,7 +148,7 @@ int front_parse_smp(struct vm_conf *conf, const char *text, struct err *e)
 
 int front_parse_memory(struct vm_conf *conf, const char *text, struct err *e)
 {
-	static const char *const known[] = {"size", "slots", "maxmem", NULL};
+	static const char *const known[] = { "size", "slots", "maxmem", NULL };
 	struct keyvals kvs;
 	uint64_t size = conf->mem_size;
 	int r = keyvals_parse(&kvs, text, "size", e);

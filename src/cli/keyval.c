@@ -112,8 +112,8 @@ char *keyvals_take(struct keyvals *kvs, const char *key)
 
 int parse_onoff(const char *key, const char *val, bool *out, struct err *e)
 {
-	static const char *const on[] = {"on", "yes", "true"}, *const off[] = {"off", "no",
-									       "false"};
+	static const char *const on[] = { "on", "yes", "true" }, *const off[] = { "off", "no",
+										  "false" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(on); i++) {
 		if (!strcmp(val, on[i])) {

@@ -9,25 +9,25 @@
 #include <stdio.h>
 
 static const char help[] =
-    "hanok " HANOK_VERSION " - runs virtual machines, with and without /dev/kvm\n"
-    "\n"
-    "  hanok run --kernel FILE [options] [-- kernel arguments]\n"
-    "      Boots a Linux kernel with its console on this terminal.\n"
-    "      hanok run --help tells the rest.\n"
-    "\n"
-    "  hanok qemu [options]\n"
-    "      Takes QEMU's options, as the binary does under the name qemu-system-x86_64.\n"
-    "      hanok qemu -help lists those that it knows.\n"
-    "\n"
-    "  hanok --version, hanok --help\n"
-    "\n"
-    "The machine is a q35 PC with virtio devices; the CPU is interpreted by hanok's soft engine,\n"
-    "so no privileges and no hardware support are needed. Exit code: 0 when the guest powered "
-    "off,\n"
-    "1 on an error, the guest's own with isa-debug-exit.\n"
-    "\n"
-    "First boot:  make demo   (in hanok's source tree)\n"
-    "Manual:      man hanok\n";
+	"hanok " HANOK_VERSION " - runs virtual machines, with and without /dev/kvm\n"
+	"\n"
+	"  hanok run --kernel FILE [options] [-- kernel arguments]\n"
+	"      Boots a Linux kernel with its console on this terminal.\n"
+	"      hanok run --help tells the rest.\n"
+	"\n"
+	"  hanok qemu [options]\n"
+	"      Takes QEMU's options, as the binary does under the name qemu-system-x86_64.\n"
+	"      hanok qemu -help lists those that it knows.\n"
+	"\n"
+	"  hanok --version, hanok --help\n"
+	"\n"
+	"The machine is a q35 PC with virtio devices; the CPU is interpreted by hanok's soft engine,\n"
+	"so no privileges and no hardware support are needed. Exit code: 0 when the guest powered "
+	"off,\n"
+	"1 on an error, the guest's own with isa-debug-exit.\n"
+	"\n"
+	"First boot:  make demo   (in hanok's source tree)\n"
+	"Manual:      man hanok\n";
 
 static bool called_as_qemu(const char *path)
 {
@@ -40,7 +40,7 @@ static bool called_as_qemu(const char *path)
 
 static int unknown_word(const char *word)
 {
-	static const char *const words[] = {"run", "qemu", "help", "--help", "--version", NULL};
+	static const char *const words[] = { "run", "qemu", "help", "--help", "--version", NULL };
 	const char *near = nearest_word(word, words);
 
 	log_error("'%s' is no command%s%s%s; see hanok --help", word,

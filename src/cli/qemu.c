@@ -103,8 +103,8 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 
 int qemu_main(int argc, char **argv)
 {
-	struct qemu_line line = {.conf = vm_conf_new()};
-	struct err e = {0};
+	struct qemu_line line = { .conf = vm_conf_new() };
+	struct err e = { 0 };
 	int r = qemu_read_line(&line, argc, argv, &e);
 
 	free(line.accel_refused);

@@ -8,7 +8,7 @@
 #include "cli/qemu_opts.h"
 #include <stdio.h>
 
-static const char *const chardev_types[] = {"null", "stdio", "file", "socket", "pty", NULL};
+static const char *const chardev_types[] = { "null", "stdio", "file", "socket", "pty", NULL };
 
 static int check_type(const char *type, struct err *e)
 {
@@ -75,7 +75,8 @@ static int add_socket(struct qemu_line *line, const char *spec, bool is_unix, co
 	address = keyvals_take(&kvs, "address");
 	if (!address || !*address) {
 		keyvals_fini(&kvs);
-		return err_set(e, EINVAL, "'%s': an address comes first: unix:PATH or tcp:HOST:PORT", spec);
+		return err_set(e, EINVAL,
+			       "'%s': an address comes first: unix:PATH or tcp:HOST:PORT", spec);
 	}
 	node = new_chardev(line, "socket", where);
 	if (is_unix) {

@@ -9,7 +9,7 @@
 #include "core/dev.h"
 #include <stdio.h>
 
-static const char *const netdev_types[] = {"user", "tap", NULL};
+static const char *const netdev_types[] = { "user", "tap", NULL };
 
 bool qemu_wants_help(const char *arg)
 {
@@ -61,10 +61,10 @@ void qemu_device_help(const char *type)
 	}
 	printf("%s options:\n", t->name);
 	for (const struct prop *p = t->props; p && p->kind != PROP_END; p++)
-		printf(
-		    "  %s=<%s>%*s - %s\n", p->name, prop_kind_name(p->kind),
-		    (int)MAX(0, 22 - (int)strlen(p->name) - (int)strlen(prop_kind_name(p->kind))),
-		    "", p->help ? p->help : "");
+		printf("  %s=<%s>%*s - %s\n", p->name, prop_kind_name(p->kind),
+		       (int)MAX(0,
+				22 - (int)strlen(p->name) - (int)strlen(prop_kind_name(p->kind))),
+		       "", p->help ? p->help : "");
 }
 
 static int unknown_device(const char *type, struct err *e)
@@ -245,7 +245,7 @@ int qemu_opt_nic(struct qemu_line *line, const char *arg, const char *where, str
 			autofree char *made = xasprintf("nic%u", line->nr_nic++);
 			bool has_id = keyvals_get(&kvs, "id") != NULL;
 			struct conf_node *end =
-			    front_add_node(line->conf, CONF_NETDEV, type, &kvs, where);
+				front_add_node(line->conf, CONF_NETDEV, type, &kvs, where);
 
 			if (!has_id)
 				end->id = take_ptr(made);

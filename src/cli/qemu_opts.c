@@ -16,11 +16,11 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 static const struct {
 	const char *key, *val;
 } machine_given[] = {
-    {"usb", "off"},      {"dump-guest-core", NULL},
-    {"vmport", "off"},   {"hpet", "off"},
-    {"smm", "off"},      {"acpi", "on"},
-    {"graphics", "off"}, {"mem-merge", NULL},
-    {"vmport", "auto"},  {"smm", "auto"},
+	{ "usb", "off" },      { "dump-guest-core", NULL },
+	{ "vmport", "off" },   { "hpet", "off" },
+	{ "smm", "off" },      { "acpi", "on" },
+	{ "graphics", "off" }, { "mem-merge", NULL },
+	{ "vmport", "auto" },  { "smm", "auto" },
 };
 
 static bool is_q35(const char *name)
@@ -41,9 +41,9 @@ static int set_machine(struct qemu_line *line, const char *name, struct err *e)
 static int machine_prop(struct qemu_line *line, const char *key, const char *val, const char *where,
 			struct err *e)
 {
-	static const char *const known[] = {"type",     "accel",     "usb", "dump-guest-core",
-					    "vmport",   "hpet",      "smm", "acpi",
-					    "graphics", "mem-merge", NULL};
+	static const char *const known[] = { "type",	 "accel",     "usb", "dump-guest-core",
+					     "vmport",	 "hpet",      "smm", "acpi",
+					     "graphics", "mem-merge", NULL };
 	const char *near;
 	bool seen = false;
 
@@ -234,8 +234,8 @@ static int on_rtc(struct qemu_line *line, const char *arg, const char *where, st
 /* With a kernel given there is nothing to choose; the words are checked all the same. */
 static int on_boot(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
-	static const char *const known[] = {"order",       "once",           "menu",   "splash",
-					    "splash-time", "reboot-timeout", "strict", NULL};
+	static const char *const known[] = { "order",	    "once",	      "menu",	"splash",
+					     "splash-time", "reboot-timeout", "strict", NULL };
 	struct keyvals kvs;
 	int r = keyvals_parse(&kvs, arg, "order", e);
 
@@ -320,7 +320,7 @@ static int on_help(struct qemu_line *line, const char *arg, const char *where, s
 	       HANOK_VERSION);
 	for (const struct qemu_opt *o = qemu_opts; o->name; o++) {
 		autofree char *head =
-		    xasprintf("-%s%s%s", o->name, o->arg ? " " : "", o->arg ?: "");
+			xasprintf("-%s%s%s", o->name, o->arg ? " " : "", o->arg ?: "");
 
 		if (o->help)
 			printf("%-34s %s\n", head, o->help);
@@ -330,37 +330,38 @@ static int on_help(struct qemu_line *line, const char *arg, const char *where, s
 }
 
 const struct qemu_opt qemu_opts[] = {
-    {"h", NULL, on_help, NULL},
-    {"help", NULL, on_help, "this text"},
-    {"version", NULL, on_version, "the version"},
-    {"machine", "q35[,accel=tcg]", on_machine, "the board ('help' lists them)"},
-    {"M", "q35", on_machine, "the same as -machine"},
-    {"accel", "tcg", on_accel, "the CPU engine; tcg means hanok's own soft engine"},
-    {"cpu", "MODEL[,+F,-F]", on_cpu, "the CPU model ('help' lists them)"},
-    {"smp", "N|cpus=,sockets=,...", on_smp, "virtual CPUs and their topology"},
-    {"m", "SIZE[M|G]", on_m, "guest memory; plain numbers are MiB"},
-    {"kernel", "FILE", on_kernel, "a Linux bzImage or an ELF vmlinux"},
-    {"initrd", "FILE", on_initrd, "the initial RAM disk"},
-    {"append", "TEXT", on_append, "the kernel's command line"},
-    {"drive", "file=F,if=virtio,format=raw", qemu_opt_drive, "a disk image (if=virtio or none)"},
-    {"device", "TYPE[,prop=value]", qemu_opt_device, "a device ('help', 'TYPE,help' list)"},
-    {"netdev", "user|tap,id=ID", qemu_opt_netdev, "a network back end"},
-    {"nic", "user|tap|none[,mac=]", qemu_opt_nic, "a NIC and its back end in one"},
-    {"net", "none", qemu_opt_nic, "only -net none"},
-    {"chardev", "TYPE,id=ID", qemu_opt_chardev, "stdio, file, null, socket or pty"},
-    {"serial", "stdio|file:F|null|none|...", qemu_opt_serial,
-     "the next serial port (COM1 to COM4)"},
-    {"monitor", "none", on_monitor, "there is no monitor yet"},
-    {"display", "none", on_display, "there is no screen yet"},
-    {"vga", "none", on_vga, "there is no graphics card yet"},
-    {"nographic", NULL, on_nographic, "COM1 on the terminal; Ctrl-A x ends, Ctrl-A h helps"},
-    {"nodefaults", NULL, on_nodefaults, "no device that was not asked for"},
-    {"no-user-config", NULL, on_nothing, "accepted: hanok reads no configuration files"},
-    {"no-reboot", NULL, on_no_reboot, "end instead of rebooting"},
-    {"no-shutdown", NULL, on_no_shutdown, "stop, but stay, when the guest powers off"},
-    {"name", "NAME", on_name, "the guest's name"},
-    {"uuid", "UUID", on_uuid, "the guest's UUID (SMBIOS)"},
-    {"rtc", "base=utc|localtime|DATE", on_rtc, "the guest's clock"},
-    {"boot", "order=,strict=", on_boot, "accepted for direct boot, where there is no choice"},
-    {NULL, NULL, NULL, NULL},
+	{ "h", NULL, on_help, NULL },
+	{ "help", NULL, on_help, "this text" },
+	{ "version", NULL, on_version, "the version" },
+	{ "machine", "q35[,accel=tcg]", on_machine, "the board ('help' lists them)" },
+	{ "M", "q35", on_machine, "the same as -machine" },
+	{ "accel", "tcg", on_accel, "the CPU engine; tcg means hanok's own soft engine" },
+	{ "cpu", "MODEL[,+F,-F]", on_cpu, "the CPU model ('help' lists them)" },
+	{ "smp", "N|cpus=,sockets=,...", on_smp, "virtual CPUs and their topology" },
+	{ "m", "SIZE[M|G]", on_m, "guest memory; plain numbers are MiB" },
+	{ "kernel", "FILE", on_kernel, "a Linux bzImage or an ELF vmlinux" },
+	{ "initrd", "FILE", on_initrd, "the initial RAM disk" },
+	{ "append", "TEXT", on_append, "the kernel's command line" },
+	{ "drive", "file=F,if=virtio,format=raw", qemu_opt_drive,
+	  "a disk image (if=virtio or none)" },
+	{ "device", "TYPE[,prop=value]", qemu_opt_device, "a device ('help', 'TYPE,help' list)" },
+	{ "netdev", "user|tap,id=ID", qemu_opt_netdev, "a network back end" },
+	{ "nic", "user|tap|none[,mac=]", qemu_opt_nic, "a NIC and its back end in one" },
+	{ "net", "none", qemu_opt_nic, "only -net none" },
+	{ "chardev", "TYPE,id=ID", qemu_opt_chardev, "stdio, file, null, socket or pty" },
+	{ "serial", "stdio|file:F|null|none|...", qemu_opt_serial,
+	  "the next serial port (COM1 to COM4)" },
+	{ "monitor", "none", on_monitor, "there is no monitor yet" },
+	{ "display", "none", on_display, "there is no screen yet" },
+	{ "vga", "none", on_vga, "there is no graphics card yet" },
+	{ "nographic", NULL, on_nographic, "COM1 on the terminal; Ctrl-A x ends, Ctrl-A h helps" },
+	{ "nodefaults", NULL, on_nodefaults, "no device that was not asked for" },
+	{ "no-user-config", NULL, on_nothing, "accepted: hanok reads no configuration files" },
+	{ "no-reboot", NULL, on_no_reboot, "end instead of rebooting" },
+	{ "no-shutdown", NULL, on_no_shutdown, "stop, but stay, when the guest powers off" },
+	{ "name", "NAME", on_name, "the guest's name" },
+	{ "uuid", "UUID", on_uuid, "the guest's UUID (SMBIOS)" },
+	{ "rtc", "base=utc|localtime|DATE", on_rtc, "the guest's clock" },
+	{ "boot", "order=,strict=", on_boot, "accepted for direct boot, where there is no choice" },
+	{ NULL, NULL, NULL, NULL },
 };

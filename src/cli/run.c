@@ -12,26 +12,26 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: hanok run --kernel FILE [options] [-- kernel arguments]\n"
-    "\n"
-    "Boots a Linux kernel with its console on this terminal. Ctrl-A x ends, Ctrl-A h helps.\n"
-    "\n"
-    "  --kernel FILE        a bzImage or an ELF vmlinux (Debian: /boot/vmlinuz-*)\n"
-    "  --initrd FILE        the initial RAM disk\n"
-    "  --disk FILE[,ro]     a raw image or block device, seen as /dev/vda, vdb, ... (repeatable)\n"
-    "  --net user           a network through passt, no privileges needed (repeatable)\n"
-    "  --net user,hostfwd=tcp::2222-:22\n"
-    "                       ... with the host's port 2222 forwarded to the guest's 22\n"
-    "  --net tap=NAME       a network through an existing tap device\n"
-    "  --cpus N             virtual CPUs (default 1)\n"
-    "  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
-    "  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max\n"
-    "  --name NAME          the guest's name\n"
-    "  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
-    "  --help               this text\n"
-    "\n"
-    "Example: hanok run --kernel vmlinuz --initrd initrd.img --disk root.img --net user -- "
-    "root=/dev/vda1\n";
+	"usage: hanok run --kernel FILE [options] [-- kernel arguments]\n"
+	"\n"
+	"Boots a Linux kernel with its console on this terminal. Ctrl-A x ends, Ctrl-A h helps.\n"
+	"\n"
+	"  --kernel FILE        a bzImage or an ELF vmlinux (Debian: /boot/vmlinuz-*)\n"
+	"  --initrd FILE        the initial RAM disk\n"
+	"  --disk FILE[,ro]     a raw image or block device, seen as /dev/vda, vdb, ... (repeatable)\n"
+	"  --net user           a network through passt, no privileges needed (repeatable)\n"
+	"  --net user,hostfwd=tcp::2222-:22\n"
+	"                       ... with the host's port 2222 forwarded to the guest's 22\n"
+	"  --net tap=NAME       a network through an existing tap device\n"
+	"  --cpus N             virtual CPUs (default 1)\n"
+	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
+	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max\n"
+	"  --name NAME          the guest's name\n"
+	"  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
+	"  --help               this text\n"
+	"\n"
+	"Example: hanok run --kernel vmlinuz --initrd initrd.img --disk root.img --net user -- "
+	"root=/dev/vda1\n";
 
 enum {
 	OPT_KERNEL = 1,
@@ -47,17 +47,17 @@ enum {
 };
 
 static const struct option options[] = {
-    {"kernel", required_argument, NULL, OPT_KERNEL},
-    {"initrd", required_argument, NULL, OPT_INITRD},
-    {"disk", required_argument, NULL, OPT_DISK},
-    {"net", required_argument, NULL, OPT_NET},
-    {"cpus", required_argument, NULL, OPT_CPUS},
-    {"memory", required_argument, NULL, OPT_MEMORY},
-    {"cpu", required_argument, NULL, OPT_CPU},
-    {"name", required_argument, NULL, OPT_NAME},
-    {"quiet", no_argument, NULL, OPT_QUIET},
-    {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0},
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "disk", required_argument, NULL, OPT_DISK },
+	{ "net", required_argument, NULL, OPT_NET },
+	{ "cpus", required_argument, NULL, OPT_CPUS },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "name", required_argument, NULL, OPT_NAME },
+	{ "quiet", no_argument, NULL, OPT_QUIET },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
 };
 
 struct run_line {
@@ -99,8 +99,8 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 	if (r < 0)
 		return err_prefix(e, "%s: ", where);
 	type = kvs.n && (!strcmp(kvs.kv[0].key, "user") || !strcmp(kvs.kv[0].key, "tap"))
-		   ? kvs.kv[0].key
-		   : NULL;
+		       ? kvs.kv[0].key
+		       : NULL;
 	if (!type) {
 		keyvals_fini(&kvs);
 		return err_set(e, EINVAL, "%s: say --net user or --net tap=NAME", where);
@@ -159,8 +159,9 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 /* What getopt_long() did not like: ':' an argument is missing, '?' no such option. */
 static int bad_option(int opt, const char *word, struct err *e)
 {
-	static const char *const names[] = {"--kernel", "--initrd", "--disk", "--net",	 "--cpus", "--memory",
-					    "--cpu",	"--name",   "--quiet", "--help", NULL};
+	static const char *const names[] = { "--kernel", "--initrd", "--disk", "--net",
+					     "--cpus",	 "--memory", "--cpu",  "--name",
+					     "--quiet",	 "--help",   NULL };
 	const char *near = nearest_word(word, names);
 
 	if (opt == ':')
@@ -194,7 +195,7 @@ static int check_rest(int argc, char **argv, struct err *e)
 
 int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struct err *e)
 {
-	struct run_line line = {.conf = conf};
+	struct run_line line = { .conf = conf };
 	struct conf_node *console;
 	int opt, r;
 
@@ -223,7 +224,7 @@ int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struc
 int run_main(int argc, char **argv)
 {
 	struct vm_conf *conf = vm_conf_new();
-	struct err e = {0};
+	struct err e = { 0 };
 	bool help = false;
 	int r = run_read_line(conf, argc, argv, &help, &e);
 

@@ -92,8 +92,8 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 
 int front_start_take(struct vm_conf *conf)
 {
-	struct front f = {.signals = {.fd = -1}};
-	struct err e = {0};
+	struct front f = { .signals = { .fd = -1 } };
+	struct err e = { 0 };
 	int code = 1;
 
 	if (start(&f, conf, &e) < 0)

@@ -13,7 +13,7 @@ struct vm;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
 
 struct accel_ops {
-	const char *name, *alias; /* "soft", "tcg" */
+	const char *name, *alias;    /* "soft", "tcg" */
 	int (*probe)(struct err *e); /* can it run here? */
 	/* model: the CPU model string of the configuration, checked here. */
 	int (*vm_init)(struct vm *, const char *model, struct err *e);

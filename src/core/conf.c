@@ -57,8 +57,8 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	return NULL;
 }
 
-struct conf_node *conf_add(struct vm_conf *c, enum conf_kind kind, const char *type,
-			   const char *id, const char *where)
+struct conf_node *conf_add(struct vm_conf *c, enum conf_kind kind, const char *type, const char *id,
+			   const char *where)
 {
 	struct conf_node *n = xnew(struct conf_node), **p = &c->nodes;
 
@@ -140,9 +140,8 @@ int conf_get_u64(struct conf_node *n, const char *key, uint64_t min, uint64_t ma
 	if (!parse_u64(text, &val))
 		return err_set(e, EINVAL, "%s: %s='%s' is not a number", n->where, key, text);
 	if (val < min || val > max)
-		return err_set(e, EINVAL,
-			       "%s: %s=%s is outside %" PRIu64 " to %" PRIu64, n->where, key,
-			       text, min, max);
+		return err_set(e, EINVAL, "%s: %s=%s is outside %" PRIu64 " to %" PRIu64, n->where,
+			       key, text, min, max);
 	*out = val;
 	return 0;
 }

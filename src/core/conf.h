@@ -31,16 +31,16 @@ struct vm_conf {
 	char *name;
 	uint8_t uuid[16];
 	bool has_uuid;
-	char *machine;	 /* "q35" */
-	char *accel;	 /* "soft" */
-	char *cpu;	 /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
-	unsigned cpus;	 /* >= 1 */
+	char *machine; /* "q35" */
+	char *accel;   /* "soft" */
+	char *cpu;     /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
+	unsigned cpus; /* >= 1 */
 	unsigned sockets, dies, cores, threads; /* product == cpus */
-	uint64_t mem_size; /* bytes */
+	uint64_t mem_size;			/* bytes */
 	char *kernel, *initrd, *append;
-	char *rtc_base;	   /* "utc", "localtime" or an ISO 8601 date */
+	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
-	char *serial[4];   /* chardev ids; NULL = absent */
+	char *serial[4]; /* chardev ids; NULL = absent */
 	struct conf_node *nodes;
 };
 

@@ -80,8 +80,7 @@ static int get_size_checked(struct conf_node *node, const struct prop *p, uint64
 	int ret = conf_get_size(node, p->name, val, e);
 
 	if (ret == 0 && (*val < p->min || *val > max))
-		return err_set(e, EINVAL,
-			       "%s: %s=%" PRIu64 " is outside %" PRIu64 " to %" PRIu64,
+		return err_set(e, EINVAL, "%s: %s=%" PRIu64 " is outside %" PRIu64 " to %" PRIu64,
 			       node->where, p->name, *val, p->min, max);
 	return ret;
 }

@@ -45,35 +45,44 @@ struct prop {
 		.name = (n), .kind = (k), .offset = offsetof(type, m), .def = (d), .min = (lo), \
 		.max = (hi), .help = (h)                                                        \
 	}
-#define PROP_STRING(n, type, m, d, h) \
-	{ .name = (n), .kind = PROP_STR, .offset = offsetof(type, m), .def_str = (d), .help = (h) }
-#define PROP_FLAG(n, type, m, d, h) \
-	{ .name = (n), .kind = PROP_BOOL, .offset = offsetof(type, m), .def = (d), .max = 1, .help = (h) }
-#define PROPS_END { .kind = PROP_END }
+#define PROP_STRING(n, type, m, d, h)                                                       \
+	{                                                                                   \
+		.name = (n), .kind = PROP_STR, .offset = offsetof(type, m), .def_str = (d), \
+		.help = (h)                                                                 \
+	}
+#define PROP_FLAG(n, type, m, d, h)                                                                \
+	{                                                                                          \
+		.name = (n), .kind = PROP_BOOL, .offset = offsetof(type, m), .def = (d), .max = 1, \
+		.help = (h)                                                                        \
+	}
+#define PROPS_END                \
+	{                        \
+		.kind = PROP_END \
+	}
 
 enum dev_bus { DEV_BUS_BOARD, DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_VIRTIO_SERIAL };
 
 struct dev_type {
-	const char *name; /* QEMU's name where there is one: "virtio-blk-pci" */
+	const char *name;  /* QEMU's name where there is one: "virtio-blk-pci" */
 	const char *alias; /* "virtio-blk", or NULL */
 	enum dev_bus bus;
 	const char *help;
 	size_t size; /* of the whole instance; struct dev comes first in it */
 	const struct prop *props;
-	const struct state_desc *state; /* NULL only for a device without state */
-	bool internal;			/* made by the board only, not by -device */
+	const struct state_desc *state;		  /* NULL only for a device without state */
+	bool internal;				  /* made by the board only, not by -device */
 	int (*init)(struct dev *, struct err *e); /* props are set; fini accepts a half-done init */
 	void (*fini)(struct dev *);
 	void (*reset)(struct dev *);
-	void (*pause)(struct dev *);  /* quiesce: nothing of it runs or touches memory afterwards */
+	void (*pause)(struct dev *); /* quiesce: nothing of it runs or touches memory afterwards */
 	void (*resume)(struct dev *);
 };
 
 struct dev {
 	const struct dev_type *type;
 	struct vm *vm;
-	char *id;   /* unique in the VM, or NULL */
-	char *path; /* stable name in streams and messages: id, or "type.N" */
+	char *id;	      /* unique in the VM, or NULL */
+	char *path;	      /* stable name in streams and messages: id, or "type.N" */
 	pthread_mutex_t lock; /* recursive; the map takes it around register accesses */
 	struct dev *next;     /* vm->devs */
 	/* During init only, NULL for internal devices: bus code reads its own keys ("addr") here. */

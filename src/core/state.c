@@ -256,8 +256,9 @@ static int load_subs(struct reader *r, const struct state_field *f, uint8_t *at,
 			return ret;
 	}
 	if (r->p != r->end)
-		return err_set(r->e, EINVAL, "state of %s: field '%s' has more than %" PRIu32
-			       " elements", r->id, f->name, count);
+		return err_set(r->e, EINVAL,
+			       "state of %s: field '%s' has more than %" PRIu32 " elements", r->id,
+			       f->name, count);
 	return 0;
 }
 

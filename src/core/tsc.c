@@ -9,11 +9,11 @@
 #include <cpuid.h>
 #include <x86intrin.h>
 
-#define MEASURE_NS	(20 * NS_PER_MS)
-#define LEAF_TSC	0x15u
-#define LEAF_HV_BASE	0x40000000u
-#define LEAF_HV_TIMING	0x40000010u
-#define HYPERVISOR_BIT	BIT32(31) /* CPUID.1:ECX */
+#define MEASURE_NS     (20 * NS_PER_MS)
+#define LEAF_TSC       0x15u
+#define LEAF_HV_BASE   0x40000000u
+#define LEAF_HV_TIMING 0x40000010u
+#define HYPERVISOR_BIT BIT32(31) /* CPUID.1:ECX */
 
 static uint64_t khz_from_cpuid(void)
 {

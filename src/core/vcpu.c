@@ -184,7 +184,7 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned index, struct err *e)
 /* Wishes for the process as a whole are the control thread's; faults stay the engine's. */
 static void block_signals(sigset_t *old)
 {
-	static const int process_wide[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE,
+	static const int process_wide[] = { SIGINT,  SIGTERM,  SIGHUP,	SIGQUIT, SIGPIPE,
 					    SIGCHLD, SIGWINCH, SIGCONT, SIGTSTP };
 	sigset_t set;
 

@@ -15,14 +15,14 @@ struct vm;
 struct vcpu;
 
 /* Bits of vcpu->events. An engine looks at the word between guest instructions. */
-#define VCPU_EV_REQ  BIT32(0) /* leave the engine: pause, exit, reset (run returns VCPU_EXIT_INTR) */
-#define VCPU_EV_INTR BIT32(1) /* ask ops->get_intr() when the guest takes interrupts */
-#define VCPU_EV_NMI  BIT32(2)
-#define VCPU_EV_SMI  BIT32(3)
-#define VCPU_EV_INIT BIT32(4)
-#define VCPU_EV_SIPI BIT32(5) /* vector in vcpu->sipi_vector */
-#define VCPU_EV_TLB  BIT32(6) /* drop every cached translation (map change, PV flush) */
-#define VCPU_EV_WAKE BIT32(7) /* end a halt, or the next one, without an interrupt (PV unhalt) */
+#define VCPU_EV_REQ    BIT32(0) /* leave the engine: pause, exit, reset (run returns VCPU_EXIT_INTR) */
+#define VCPU_EV_INTR   BIT32(1) /* ask ops->get_intr() when the guest takes interrupts */
+#define VCPU_EV_NMI    BIT32(2)
+#define VCPU_EV_SMI    BIT32(3)
+#define VCPU_EV_INIT   BIT32(4)
+#define VCPU_EV_SIPI   BIT32(5) /* vector in vcpu->sipi_vector */
+#define VCPU_EV_TLB    BIT32(6) /* drop every cached translation (map change, PV flush) */
+#define VCPU_EV_WAKE   BIT32(7) /* end a halt, or the next one, without an interrupt (PV unhalt) */
 #define VCPU_EV_ENGINE BIT32(8) /* the engine's own: one vCPU wants another one's attention */
 
 /* Why an engine's run() came back. */
@@ -30,7 +30,7 @@ enum vcpu_exit {
 	VCPU_EXIT_INTR,	    /* VCPU_EV_REQ was set */
 	VCPU_EXIT_SHUTDOWN, /* triple fault */
 	VCPU_EXIT_DEBUG,
-	VCPU_EXIT_FAIL,	    /* the engine cannot go on; vcpu->fail says why */
+	VCPU_EXIT_FAIL, /* the engine cannot go on; vcpu->fail says why */
 };
 
 /*

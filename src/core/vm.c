@@ -50,8 +50,8 @@ static const struct accel_ops *find_engine(const char *name, struct err *e)
 	}
 	known[n] = NULL;
 	near = nearest_word(name, known);
-	err_set(e, ENOENT, "there is no engine '%s'; %s '%s'", name,
-		near ? "did you mean" : "try", near ? near : known[0]);
+	err_set(e, ENOENT, "there is no engine '%s'; %s '%s'", name, near ? "did you mean" : "try",
+		near ? near : known[0]);
 	return NULL;
 }
 

@@ -25,14 +25,14 @@ enum vm_state { VM_PRELAUNCH, VM_RUNNING, VM_PAUSED, VM_SHUTDOWN };
 /* Why the guest stops; in QEMU's words for events and logs. */
 enum vm_cause {
 	VM_CAUSE_NONE,
-	VM_CAUSE_HOST_QUIT,	  /* the user asked hanok to end */
+	VM_CAUSE_HOST_QUIT, /* the user asked hanok to end */
 	VM_CAUSE_HOST_SIGNAL,
-	VM_CAUSE_GUEST_SHUTDOWN,  /* S5 */
-	VM_CAUSE_GUEST_RESET,	  /* reset port, PSCI, ... */
-	VM_CAUSE_GUEST_PANIC,	  /* pvpanic */
+	VM_CAUSE_GUEST_SHUTDOWN, /* S5 */
+	VM_CAUSE_GUEST_RESET,	 /* reset port, PSCI, ... */
+	VM_CAUSE_GUEST_PANIC,	 /* pvpanic */
 	VM_CAUSE_TRIPLE_FAULT,
 	VM_CAUSE_ENGINE_FAILURE,
-	VM_CAUSE_DEBUG_EXIT,	  /* isa-debug-exit: exit code in vm->exit_code */
+	VM_CAUSE_DEBUG_EXIT, /* isa-debug-exit: exit code in vm->exit_code */
 };
 
 /* Called on the control thread at a machine reset, in order of registration. */
@@ -77,7 +77,7 @@ struct vm *vm_new_take(struct vm_conf *conf, struct err *e);
 struct vm *vm_free(struct vm *); /* returns NULL */
 
 int vm_start(struct vm *, struct err *e);
-void vm_pause(struct vm *);  /* returns when every vCPU stands still */
+void vm_pause(struct vm *); /* returns when every vCPU stands still */
 void vm_resume(struct vm *);
 /* Runs the control loop until the VM ends; returns the process exit code. */
 int vm_run(struct vm *);

@@ -24,10 +24,10 @@
 #define SMI_STS 0x34u
 #define TCO	0x60u
 
-#define STS_TMR	   BIT32(0)
-#define STS_GBL	   BIT32(5)
-#define STS_PWRBTN BIT32(8)
-#define STS_WAK	   BIT32(15)
+#define STS_TMR	    BIT32(0)
+#define STS_GBL	    BIT32(5)
+#define STS_PWRBTN  BIT32(8)
+#define STS_WAK	    BIT32(15)
 #define PM1_STS_W1C 0xcf31u
 #define PM1_EN_MASK 0x4721u
 
@@ -36,21 +36,20 @@
 #define CNT_SLP_EN  BIT32(13)
 #define CNT_MASK    0x1c07u
 
-#define SMI_GBL	 BIT32(0)
-#define SMI_APMC BIT32(5)
+#define SMI_GBL	    BIT32(0)
+#define SMI_APMC    BIT32(5)
 #define APM_ENABLE  0x02u
 #define APM_DISABLE 0x03u
 
-#define TCO1_STS     0x04u
-#define TCO2_STS     0x06u
-#define TCO1_CNT     0x08u
-#define TCO_TMR	     0x12u
+#define TCO1_STS      0x04u
+#define TCO2_STS      0x06u
+#define TCO1_CNT      0x08u
+#define TCO_TMR	      0x12u
 #define TCO1_CNT_HALT 0x08u /* in its high byte */
 
 static uint64_t pm_ticks(const struct acpi_pm *p, uint64_t now)
 {
-	return mul_div_u64(now > p->timer_ns ? now - p->timer_ns : 0, ACPI_PM_TIMER_HZ,
-			   NS_PER_SEC);
+	return mul_div_u64(now > p->timer_ns ? now - p->timer_ns : 0, ACPI_PM_TIMER_HZ, NS_PER_SEC);
 }
 
 uint32_t acpi_pm_timer(const struct acpi_pm *p, uint64_t now)
@@ -271,12 +270,13 @@ const struct state_desc acpi_pm_state = {
 	.struct_name = "acpi_pm",
 	.version = 1,
 	.post_load = pm_check,
-	.fields = (const struct state_field[]){
-		ST_HOST(S, sci), ST_HOST(S, power_off), ST_HOST(S, smi), ST_HOST(S, opaque),
-		ST_U16(S, pm1_sts), ST_U16(S, pm1_en), ST_U16(S, pm1_cnt), ST_U32(S, smi_en),
-		ST_U32(S, smi_sts), ST_U8A(S, gpe_sts), ST_U8A(S, gpe_en), ST_U8A(S, tco),
-		ST_U8(S, apm_cnt), ST_U8(S, apm_sts), ST_U64(S, timer_ns), ST_U32(S, timer_toggles),
-		ST_BOOL(S, level), ST_END},
+	.fields =
+		(const struct state_field[]){
+			ST_HOST(S, sci), ST_HOST(S, power_off), ST_HOST(S, smi), ST_HOST(S, opaque),
+			ST_U16(S, pm1_sts), ST_U16(S, pm1_en), ST_U16(S, pm1_cnt),
+			ST_U32(S, smi_en), ST_U32(S, smi_sts), ST_U8A(S, gpe_sts),
+			ST_U8A(S, gpe_en), ST_U8A(S, tco), ST_U8(S, apm_cnt), ST_U8(S, apm_sts),
+			ST_U64(S, timer_ns), ST_U32(S, timer_toggles), ST_BOOL(S, level), ST_END },
 };
 #undef S
 
@@ -339,8 +339,8 @@ static void apm_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	acpi_pm_apm_write(&s->chip, (unsigned)off, (uint8_t)val);
 }
 
-static const struct io_ops pm_ops = {pm_read, pm_write, 1, 4};
-static const struct io_ops apm_ops = {apm_read, apm_write, 1, 1};
+static const struct io_ops pm_ops = { pm_read, pm_write, 1, 4 };
+static const struct io_ops apm_ops = { apm_read, apm_write, 1, 1 };
 
 static void power_off(void *opaque)
 {
@@ -383,12 +383,21 @@ static int dev_init(struct dev *d, struct err *e)
 	s->chip.power_off = power_off;
 	s->chip.opaque = s;
 	acpi_pm_reset(&s->chip, clock_now_ns());
-	s->region = (struct map_region){.name = "acpi-pm", .space = MAP_PIO, .kind = MAP_IO,
-					.size = ACPI_PM_SIZE, .ops = &pm_ops, .opaque = s,
-					.lock = &d->lock};
-	s->apm = (struct map_region){.name = "apm", .space = MAP_PIO, .kind = MAP_IO,
-				     .addr = 0xb2, .size = 2, .ops = &apm_ops, .opaque = s,
-				     .lock = &d->lock};
+	s->region = (struct map_region){ .name = "acpi-pm",
+					 .space = MAP_PIO,
+					 .kind = MAP_IO,
+					 .size = ACPI_PM_SIZE,
+					 .ops = &pm_ops,
+					 .opaque = s,
+					 .lock = &d->lock };
+	s->apm = (struct map_region){ .name = "apm",
+				      .space = MAP_PIO,
+				      .kind = MAP_IO,
+				      .addr = 0xb2,
+				      .size = 2,
+				      .ops = &apm_ops,
+				      .opaque = s,
+				      .lock = &d->lock };
 	return map_add(d->vm->map, &s->apm, e);
 }
 
@@ -418,9 +427,9 @@ static const struct state_desc dev_state = {
 	.name = "acpi-pm-dev",
 	.struct_name = "acpi_pm_dev",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_SUB(S, chip, &acpi_pm_state),
-					       ST_HOST(S, timer), ST_HOST(S, region),
-					       ST_HOST(S, apm), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &acpi_pm_state),
+						ST_HOST(S, timer), ST_HOST(S, region),
+						ST_HOST(S, apm), ST_END },
 };
 #undef S
 

@@ -46,7 +46,7 @@ static void debugcon_write(void *opaque, uint64_t off, uint64_t val, unsigned si
 		char_write(s->end, &byte, 1);
 }
 
-static const struct io_ops debugcon_ops = {debugcon_read, debugcon_write, 1, 1};
+static const struct io_ops debugcon_ops = { debugcon_read, debugcon_write, 1, 1 };
 
 static size_t no_room(struct char_front *f)
 {
@@ -62,7 +62,7 @@ static int debugcon_init(struct dev *d, struct err *e)
 	struct debugcon *s = container_of(d, struct debugcon, d);
 	int r;
 
-	s->front = (struct char_front){.room = no_room, .receive = no_receive};
+	s->front = (struct char_front){ .room = no_room, .receive = no_receive };
 	if (s->chardev) {
 		struct char_end *end = backend_claim(d->vm, BACKEND_CHAR, s->chardev, d->path, e);
 
@@ -75,9 +75,13 @@ static int debugcon_init(struct dev *d, struct err *e)
 		}
 		s->end = end;
 	}
-	s->region = (struct map_region){.name = "debugcon", .space = MAP_PIO, .kind = MAP_IO,
-					.addr = s->iobase, .size = 1, .ops = &debugcon_ops,
-					.opaque = s};
+	s->region = (struct map_region){ .name = "debugcon",
+					 .space = MAP_PIO,
+					 .kind = MAP_IO,
+					 .addr = s->iobase,
+					 .size = 1,
+					 .ops = &debugcon_ops,
+					 .opaque = s };
 	return map_add(d->vm->map, &s->region, e);
 }
 
@@ -107,9 +111,9 @@ static const struct state_desc debugcon_state = {
 	.name = "isa-debugcon",
 	.struct_name = "debugcon",
 	.version = 1,
-	.fields = (const struct state_field[]){
-		ST_HOST(S, d), ST_HOST(S, end), ST_HOST(S, front), ST_HOST(S, region),
-		ST_HOST(S, chardev), ST_HOST(S, iobase), ST_HOST(S, readback), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_HOST(S, end), ST_HOST(S, front),
+						ST_HOST(S, region), ST_HOST(S, chardev),
+						ST_HOST(S, iobase), ST_HOST(S, readback), ST_END },
 };
 #undef S
 
@@ -146,15 +150,19 @@ static void exit_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	vm_request_exit(s->d.vm, (int)((val << 1 | 1) & 0xff), VM_CAUSE_DEBUG_EXIT);
 }
 
-static const struct io_ops exit_ops = {exit_read, exit_write, 1, 4};
+static const struct io_ops exit_ops = { exit_read, exit_write, 1, 4 };
 
 static int exit_init(struct dev *d, struct err *e)
 {
 	struct debug_exit *s = container_of(d, struct debug_exit, d);
 
-	s->region = (struct map_region){.name = "debug-exit", .space = MAP_PIO, .kind = MAP_IO,
-					.addr = s->iobase, .size = s->iosize, .ops = &exit_ops,
-					.opaque = s};
+	s->region = (struct map_region){ .name = "debug-exit",
+					 .space = MAP_PIO,
+					 .kind = MAP_IO,
+					 .addr = s->iobase,
+					 .size = s->iosize,
+					 .ops = &exit_ops,
+					 .opaque = s };
 	return map_add(d->vm->map, &s->region, e);
 }
 
@@ -174,8 +182,8 @@ static const struct state_desc exit_state = {
 	.name = "isa-debug-exit",
 	.struct_name = "debug_exit",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_HOST(S, region),
-					       ST_HOST(S, iobase), ST_HOST(S, iosize), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_HOST(S, region),
+						ST_HOST(S, iobase), ST_HOST(S, iosize), ST_END },
 };
 #undef S
 
@@ -224,15 +232,19 @@ static void pvpanic_write(void *opaque, uint64_t off, uint64_t val, unsigned siz
 		vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_SHUTDOWN);
 }
 
-static const struct io_ops pvpanic_ops = {pvpanic_read, pvpanic_write, 1, 1};
+static const struct io_ops pvpanic_ops = { pvpanic_read, pvpanic_write, 1, 1 };
 
 static int pvpanic_init(struct dev *d, struct err *e)
 {
 	struct pvpanic *s = container_of(d, struct pvpanic, d);
 
-	s->region = (struct map_region){.name = "pvpanic", .space = MAP_PIO, .kind = MAP_IO,
-					.addr = s->ioport, .size = 1, .ops = &pvpanic_ops,
-					.opaque = s};
+	s->region = (struct map_region){ .name = "pvpanic",
+					 .space = MAP_PIO,
+					 .kind = MAP_IO,
+					 .addr = s->ioport,
+					 .size = 1,
+					 .ops = &pvpanic_ops,
+					 .opaque = s };
 	return map_add(d->vm->map, &s->region, e);
 }
 
@@ -253,8 +265,8 @@ static const struct state_desc pvpanic_state = {
 	.name = "pvpanic",
 	.struct_name = "pvpanic",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_HOST(S, region),
-					       ST_HOST(S, ioport), ST_HOST(S, events), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_HOST(S, region),
+						ST_HOST(S, ioport), ST_HOST(S, events), ST_END },
 };
 #undef S
 

@@ -38,8 +38,8 @@
 static void update_irq(struct i8042 *s)
 {
 	bool aux = s->source & ST_AUX;
-	bool level[2] = {s->full && !aux && (s->mode & MODE_KBD_INT),
-			 s->full && aux && (s->mode & MODE_AUX_INT)};
+	bool level[2] = { s->full && !aux && (s->mode & MODE_KBD_INT),
+			  s->full && aux && (s->mode & MODE_AUX_INT) };
 
 	for (unsigned i = 0; i < 2; i++)
 		if (level[i] != s->level[i]) {
@@ -207,10 +207,11 @@ const struct state_desc i8042_state = {
 	.struct_name = "i8042",
 	.version = 1,
 	.post_load = i8042_check,
-	.fields = (const struct state_field[]){
-		ST_HOST(S, irq), ST_HOST(S, reset_line), ST_HOST(S, opaque), ST_U8(S, mode),
-		ST_U8(S, status), ST_U8(S, outport), ST_U8(S, command), ST_U8(S, data),
-		ST_U8(S, source), ST_BOOL(S, full), ST_BOOLA(S, level), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, irq), ST_HOST(S, reset_line),
+						ST_HOST(S, opaque), ST_U8(S, mode),
+						ST_U8(S, status), ST_U8(S, outport),
+						ST_U8(S, command), ST_U8(S, data), ST_U8(S, source),
+						ST_BOOL(S, full), ST_BOOLA(S, level), ST_END },
 };
 #undef S
 
@@ -225,7 +226,7 @@ const struct state_desc i8042_state = {
 		struct i8042_dev *s = opaque;                                             \
 		i8042_write(&s->chip, port, (uint8_t)val);                                \
 	}                                                                                 \
-	static const struct io_ops name##_ops = {name##_read, name##_write, 1, 1};
+	static const struct io_ops name##_ops = { name##_read, name##_write, 1, 1 };
 
 PORT(data, 0x60)
 PORT(command, 0x64)
@@ -244,9 +245,9 @@ static int dev_init(struct dev *d, struct err *e)
 		const char *name;
 		uint16_t port;
 		const struct io_ops *ops;
-	} at[3] = {{"i8042-data", 0x60, &data_ops},
-		   {"i8042-command", 0x64, &command_ops},
-		   {"port92", 0x92, &system_ops}};
+	} at[3] = { { "i8042-data", 0x60, &data_ops },
+		    { "i8042-command", 0x64, &command_ops },
+		    { "port92", 0x92, &system_ops } };
 	struct i8042_dev *s = container_of(d, struct i8042_dev, d);
 	int r = 0;
 
@@ -256,10 +257,14 @@ static int dev_init(struct dev *d, struct err *e)
 	s->chip.opaque = s;
 	i8042_reset(&s->chip);
 	for (unsigned i = 0; i < 3 && !r; i++) {
-		s->region[i] = (struct map_region){.name = at[i].name, .space = MAP_PIO,
-						   .kind = MAP_IO, .addr = at[i].port, .size = 1,
-						   .ops = at[i].ops, .opaque = s,
-						   .lock = &d->lock};
+		s->region[i] = (struct map_region){ .name = at[i].name,
+						    .space = MAP_PIO,
+						    .kind = MAP_IO,
+						    .addr = at[i].port,
+						    .size = 1,
+						    .ops = at[i].ops,
+						    .opaque = s,
+						    .lock = &d->lock };
 		r = map_add(d->vm->map, &s->region[i], e);
 	}
 	return r;
@@ -288,8 +293,8 @@ static const struct state_desc dev_state = {
 	.name = "i8042-dev",
 	.struct_name = "i8042_dev",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_SUB(S, chip, &i8042_state),
-					       ST_HOST(S, region), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &i8042_state),
+						ST_HOST(S, region), ST_END },
 };
 #undef S
 

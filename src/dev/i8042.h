@@ -12,8 +12,8 @@ struct i8042 {
 	struct irq irq[2]; /* keyboard 1, mouse 12 */
 	void (*reset_line)(void *opaque);
 	void *opaque;
-	uint8_t mode;	 /* command byte */
-	uint8_t status;	 /* SYS, CMD */
+	uint8_t mode;	/* command byte */
+	uint8_t status; /* SYS, CMD */
 	uint8_t outport;
 	uint8_t command; /* waits for its data byte; 0 = none */
 	uint8_t data;	 /* output buffer */

@@ -149,9 +149,8 @@ uint64_t i8254_update(struct i8254 *s, uint64_t now)
 	if (!edge)
 		return UINT64_MAX;
 	edge = edge > c->frozen ? c->start_ns + ns_of(edge - c->frozen) : now;
-	return edge < now + MIN_EDGE_NS && c->count < ticks_of(MIN_EDGE_NS)
-		       ? now + MIN_EDGE_NS
-		       : edge;
+	return edge < now + MIN_EDGE_NS && c->count < ticks_of(MIN_EDGE_NS) ? now + MIN_EDGE_NS
+									    : edge;
 }
 
 static void load(struct pit_channel *c, uint16_t reg, uint64_t now)
@@ -305,7 +304,8 @@ void i8254_reset(struct i8254 *s, uint64_t now)
 {
 	for (unsigned i = 0; i < 3; i++)
 		s->ch[i] = (struct pit_channel){
-			.mode = 3, .access = 3, .gate = i != 2, .count = 0x10000};
+			.mode = 3, .access = 3, .gate = i != 2, .count = 0x10000
+		};
 	s->speaker = 0;
 	i8254_update(s, now);
 }
@@ -326,12 +326,13 @@ const struct state_desc pit_channel_state = {
 	.struct_name = "pit_channel",
 	.version = 1,
 	.post_load = channel_check,
-	.fields = (const struct state_field[]){
-		ST_U8(S, mode), ST_U8(S, access), ST_BOOL(S, bcd), ST_BOOL(S, gate),
-		ST_BOOL(S, loaded), ST_BOOL(S, write_high), ST_BOOL(S, read_high),
-		ST_U8(S, write_low), ST_U8(S, count_latched), ST_BOOL(S, status_latched),
-		ST_U8(S, status), ST_U16(S, latch), ST_U32(S, count), ST_U64(S, start_ns),
-		ST_U64(S, frozen), ST_END},
+	.fields = (const struct state_field[]){ ST_U8(S, mode), ST_U8(S, access), ST_BOOL(S, bcd),
+						ST_BOOL(S, gate), ST_BOOL(S, loaded),
+						ST_BOOL(S, write_high), ST_BOOL(S, read_high),
+						ST_U8(S, write_low), ST_U8(S, count_latched),
+						ST_BOOL(S, status_latched), ST_U8(S, status),
+						ST_U16(S, latch), ST_U32(S, count),
+						ST_U64(S, start_ns), ST_U64(S, frozen), ST_END },
 };
 #undef S
 
@@ -340,8 +341,8 @@ const struct state_desc i8254_state = {
 	.name = "i8254",
 	.struct_name = "i8254",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, out), ST_SUBA(S, ch, &pit_channel_state),
-					       ST_BOOL(S, out_level), ST_U8(S, speaker), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, out), ST_SUBA(S, ch, &pit_channel_state),
+						ST_BOOL(S, out_level), ST_U8(S, speaker), ST_END },
 };
 #undef S
 
@@ -400,8 +401,8 @@ static void speaker_write(void *opaque, uint64_t off, uint64_t val, unsigned siz
 	i8254_write(&s->chip, 0x61, (uint8_t)val, clock_now_ns());
 }
 
-static const struct io_ops pit_ops = {pit_read, pit_write, 1, 1};
-static const struct io_ops speaker_ops = {speaker_read, speaker_write, 1, 1};
+static const struct io_ops pit_ops = { pit_read, pit_write, 1, 1 };
+static const struct io_ops speaker_ops = { speaker_read, speaker_write, 1, 1 };
 
 static int dev_init(struct dev *d, struct err *e)
 {
@@ -411,12 +412,22 @@ static int dev_init(struct dev *d, struct err *e)
 	s->timer.fn = timer_fired;
 	s->chip.out = arch_isa_irq(d->vm, 0);
 	i8254_reset(&s->chip, clock_now_ns());
-	s->region[0] = (struct map_region){.name = "pit", .space = MAP_PIO, .kind = MAP_IO,
-					   .addr = 0x40, .size = 4, .ops = &pit_ops, .opaque = s,
-					   .lock = &d->lock};
-	s->region[1] = (struct map_region){.name = "speaker", .space = MAP_PIO, .kind = MAP_IO,
-					   .addr = 0x61, .size = 1, .ops = &speaker_ops,
-					   .opaque = s, .lock = &d->lock};
+	s->region[0] = (struct map_region){ .name = "pit",
+					    .space = MAP_PIO,
+					    .kind = MAP_IO,
+					    .addr = 0x40,
+					    .size = 4,
+					    .ops = &pit_ops,
+					    .opaque = s,
+					    .lock = &d->lock };
+	s->region[1] = (struct map_region){ .name = "speaker",
+					    .space = MAP_PIO,
+					    .kind = MAP_IO,
+					    .addr = 0x61,
+					    .size = 1,
+					    .ops = &speaker_ops,
+					    .opaque = s,
+					    .lock = &d->lock };
 	r = map_add(d->vm->map, &s->region[0], e);
 	return r ? r : map_add(d->vm->map, &s->region[1], e);
 }
@@ -463,8 +474,8 @@ static const struct state_desc dev_state = {
 	.name = "pit-dev",
 	.struct_name = "pit_dev",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_SUB(S, chip, &i8254_state),
-					       ST_HOST(S, timer), ST_HOST(S, region), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &i8254_state),
+						ST_HOST(S, timer), ST_HOST(S, region), ST_END },
 };
 #undef S
 

@@ -16,10 +16,10 @@ struct pit_channel {
 	uint8_t access; /* 1 = low byte, 2 = high byte, 3 = low then high */
 	bool bcd;
 	bool gate;
-	bool loaded;	   /* a count was written since the mode was */
-	bool write_high;   /* the next write is the high byte */
-	bool read_high;	   /* the next read is the high byte */
-	uint8_t write_low; /* low byte kept until the high one comes */
+	bool loaded;	       /* a count was written since the mode was */
+	bool write_high;       /* the next write is the high byte */
+	bool read_high;	       /* the next read is the high byte */
+	uint8_t write_low;     /* low byte kept until the high one comes */
 	uint8_t count_latched; /* bytes left to read: 0, 1 or 2 */
 	bool status_latched;
 	uint8_t status;
@@ -32,7 +32,7 @@ struct pit_channel {
 struct i8254 {
 	struct irq out; /* OUT of channel 0 */
 	struct pit_channel ch[3];
-	bool out_level;	/* of channel 0 as last given to out */
+	bool out_level;	 /* of channel 0 as last given to out */
 	uint8_t speaker; /* port 0x61 bits 0..3 */
 };
 

@@ -21,27 +21,39 @@
 #include <time.h>
 
 enum {
-	SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH,
-	YEAR, REG_A, REG_B, REG_C, REG_D
+	SECONDS,
+	SECONDS_ALARM,
+	MINUTES,
+	MINUTES_ALARM,
+	HOURS,
+	HOURS_ALARM,
+	WEEKDAY,
+	DAY,
+	MONTH,
+	YEAR,
+	REG_A,
+	REG_B,
+	REG_C,
+	REG_D
 };
 
-#define A_UIP	   0x80u
-#define A_DIVIDER  0x70u
-#define A_RUN	   0x20u
-#define A_RATE	   0x0fu
-#define B_SET	   0x80u
-#define B_PIE	   0x40u
-#define B_AIE	   0x20u
-#define B_UIE	   0x10u
-#define B_BINARY   0x04u
-#define B_24H	   0x02u
-#define C_IRQF	   0x80u
-#define C_PF	   0x40u
-#define C_AF	   0x20u
-#define C_UF	   0x10u
-#define D_VALID	   0x80u
-#define HOUR_PM	   0x80u
-#define ALARM_ANY  0xc0u /* both top bits: matches every value */
+#define A_UIP	  0x80u
+#define A_DIVIDER 0x70u
+#define A_RUN	  0x20u
+#define A_RATE	  0x0fu
+#define B_SET	  0x80u
+#define B_PIE	  0x40u
+#define B_AIE	  0x20u
+#define B_UIE	  0x10u
+#define B_BINARY  0x04u
+#define B_24H	  0x02u
+#define C_IRQF	  0x80u
+#define C_PF	  0x40u
+#define C_AF	  0x20u
+#define C_UF	  0x10u
+#define D_VALID	  0x80u
+#define HOUR_PM	  0x80u
+#define ALARM_ANY 0xc0u /* both top bits: matches every value */
 
 #define UIP_NS	 (244 * NS_PER_US)
 #define BANK	 128u
@@ -114,8 +126,8 @@ static void regs_to_time(struct rtc *s, uint64_t wall)
 		.tm_hour = (int)decode_hour(s, s->cmos[HOURS]),
 		.tm_mday = (int)decode(s, s->cmos[DAY]),
 		.tm_mon = (int)decode(s, s->cmos[MONTH]) - 1,
-		.tm_year = (int)(decode(s, s->cmos[RTC_CENTURY]) * 100 +
-				 decode(s, s->cmos[YEAR])) - 1900,
+		.tm_year = (int)(decode(s, s->cmos[RTC_CENTURY]) * 100 + decode(s, s->cmos[YEAR])) -
+			   1900,
 	};
 	time_t t = timegm(&tm);
 	uint64_t fraction = guest_ns(s, wall) % NS_PER_SEC;
@@ -354,7 +366,7 @@ void rtc_reset(struct rtc *s, uint64_t wall)
 int rtc_base_offset(const char *base, uint64_t wall, int64_t *offset_ns, struct err *e)
 {
 	time_t now = (time_t)(wall / NS_PER_SEC);
-	struct tm tm = {0};
+	struct tm tm = { 0 };
 	char end = 0;
 	int n;
 
@@ -374,7 +386,8 @@ int rtc_base_offset(const char *base, uint64_t wall, int64_t *offset_ns, struct 
 	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
 		return err_set(e, EINVAL,
 			       "-rtc base=%s is no date: use utc, localtime, 2030-01-31 or "
-			       "2030-01-31T12:00:00", base);
+			       "2030-01-31T12:00:00",
+			       base);
 	tm.tm_year -= 1900;
 	tm.tm_mon--;
 	*offset_ns = ((int64_t)timegm(&tm) - (int64_t)now) * (int64_t)NS_PER_SEC;
@@ -396,9 +409,10 @@ const struct state_desc rtc_state = {
 	.struct_name = "rtc",
 	.version = 1,
 	.post_load = rtc_check,
-	.fields = (const struct state_field[]){
-		ST_HOST(S, irq), ST_U8(S, index), ST_U8(S, index2), ST_U8A(S, cmos), ST_U64(S, offset_ns),
-		ST_U64(S, second), ST_U64(S, periodic), ST_BOOL(S, level), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, irq), ST_U8(S, index), ST_U8(S, index2),
+						ST_U8A(S, cmos), ST_U64(S, offset_ns),
+						ST_U64(S, second), ST_U64(S, periodic),
+						ST_BOOL(S, level), ST_END },
 };
 #undef S
 
@@ -440,7 +454,7 @@ static void port_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 		rearm(s);
 }
 
-static const struct io_ops port_ops = {port_read, port_write, 1, 1};
+static const struct io_ops port_ops = { port_read, port_write, 1, 1 };
 
 static void put16(uint8_t *cmos, unsigned at, uint64_t v)
 {
@@ -478,9 +492,14 @@ static int dev_init(struct dev *d, struct err *e)
 	s->timer.fn = timer_fired;
 	s->chip.irq = arch_isa_irq(d->vm, 8);
 	rtc_init(&s->chip, offset, wall);
-	s->region = (struct map_region){.name = "rtc", .space = MAP_PIO, .kind = MAP_IO,
-					.addr = 0x70, .size = 4, .ops = &port_ops, .opaque = s,
-					.lock = &d->lock};
+	s->region = (struct map_region){ .name = "rtc",
+					 .space = MAP_PIO,
+					 .kind = MAP_IO,
+					 .addr = 0x70,
+					 .size = 4,
+					 .ops = &port_ops,
+					 .opaque = s,
+					 .lock = &d->lock };
 	return map_add(d->vm->map, &s->region, e);
 }
 
@@ -524,8 +543,8 @@ static const struct state_desc dev_state = {
 	.name = "rtc-dev",
 	.struct_name = "rtc_dev",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_SUB(S, chip, &rtc_state),
-					       ST_HOST(S, timer), ST_HOST(S, region), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &rtc_state),
+						ST_HOST(S, timer), ST_HOST(S, region), ST_END },
 };
 #undef S
 

@@ -15,12 +15,12 @@
 struct rtc {
 	struct irq irq;
 	uint8_t index;
-	uint8_t index2; /* of the second bank */
+	uint8_t index2;		     /* of the second bank */
 	uint8_t cmos[RTC_CMOS_SIZE]; /* 0..13 are the clock's registers */
-	uint64_t offset_ns;  /* the clock shows CLOCK_REALTIME + this (modulo 2^64), as UTC */
-	uint64_t second;     /* the last one that was noted */
-	uint64_t periodic;   /* periods up to now, as last noted */
-	bool level;	     /* of irq */
+	uint64_t offset_ns; /* the clock shows CLOCK_REALTIME + this (modulo 2^64), as UTC */
+	uint64_t second;    /* the last one that was noted */
+	uint64_t periodic;  /* periods up to now, as last noted */
+	bool level;	    /* of irq */
 };
 
 extern const struct state_desc rtc_state;
@@ -31,7 +31,8 @@ void rtc_reset(struct rtc *, uint64_t wall);
 /* port: 0 = index, 1 = data; 2, 3 = of the second bank. */
 uint8_t rtc_read(struct rtc *, unsigned port, uint64_t wall);
 void rtc_write(struct rtc *, unsigned port, uint8_t val, uint64_t wall);
-/* Notes what has happened up to wall. Returns ns until it must be called again; UINT64_MAX = never. */
+/* Notes what has happened up to wall. Returns ns until it must be called again; UINT64_MAX = never.
+ */
 uint64_t rtc_update(struct rtc *, uint64_t wall);
 
 /*

@@ -46,11 +46,11 @@ enum { REG_DATA, REG_IER, REG_IIR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR }
 #define MCR_OUT2 0x08u
 #define MCR_LOOP 0x10u
 
-#define LSR_DR	 0x01u
-#define LSR_OE	 0x02u
-#define LSR_BI	 0x10u
-#define LSR_THRE 0x20u
-#define LSR_TEMT 0x40u
+#define LSR_DR	   0x01u
+#define LSR_OE	   0x02u
+#define LSR_BI	   0x10u
+#define LSR_THRE   0x20u
+#define LSR_TEMT   0x40u
 #define LSR_ERRORS 0x1eu
 
 #define MSR_DELTA 0x0fu
@@ -81,7 +81,7 @@ static uint8_t fifo_get(struct uart_fifo *f)
 
 static unsigned trigger(const struct uart *u)
 {
-	static const uint8_t level[4] = {1, 4, 8, 14};
+	static const uint8_t level[4] = { 1, 4, 8, 14 };
 
 	return u->fcr & FCR_ENABLE ? level[u->fcr >> 6] : 1;
 }
@@ -118,7 +118,8 @@ static void set_modem_status(struct uart *u)
 	uint8_t old = u->msr & 0xf0, now = MSR_CTS | MSR_DSR | MSR_DCD;
 
 	if (u->mcr & MCR_LOOP)
-		now = (uint8_t)((u->mcr & MCR_RTS ? MSR_CTS : 0) | (u->mcr & MCR_DTR ? MSR_DSR : 0) |
+		now = (uint8_t)((u->mcr & MCR_RTS ? MSR_CTS : 0) |
+				(u->mcr & MCR_DTR ? MSR_DSR : 0) |
 				(u->mcr & MCR_OUT1 ? MSR_RI : 0) |
 				(u->mcr & MCR_OUT2 ? MSR_DCD : 0));
 	u->msr = (uint8_t)(now | (u->msr & MSR_DELTA) |
@@ -138,8 +139,8 @@ void uart_reset(struct uart *u)
 	u->divisor = 12;
 	u->thr_pending = false;
 	u->timeout = false;
-	u->rx = (struct uart_fifo){0};
-	u->tx = (struct uart_fifo){0};
+	u->rx = (struct uart_fifo){ 0 };
+	u->tx = (struct uart_fifo){ 0 };
 	update_irq(u);
 }
 
@@ -210,14 +211,14 @@ static void write_fcr(struct uart *u, uint8_t val)
 	bool toggled = (u->fcr ^ val) & FCR_ENABLE;
 
 	if (toggled || (val & FCR_CLEAR_RX)) {
-		u->rx = (struct uart_fifo){0};
+		u->rx = (struct uart_fifo){ 0 };
 		u->lsr &= (uint8_t)~LSR_DR;
 		u->timeout = false;
 		if (u->accept)
 			u->accept(u->opaque);
 	}
 	if (toggled || (val & FCR_CLEAR_TX)) {
-		u->tx = (struct uart_fifo){0};
+		u->tx = (struct uart_fifo){ 0 };
 		drain(u);
 	}
 	/* Without the enable bit the others cannot be programmed. */
@@ -375,8 +376,8 @@ const struct state_desc uart_fifo_state = {
 	.struct_name = "uart_fifo",
 	.version = 1,
 	.post_load = fifo_check,
-	.fields = (const struct state_field[]){ST_U8A(S, data), ST_U8(S, head), ST_U8(S, len),
-					       ST_END},
+	.fields = (const struct state_field[]){ ST_U8A(S, data), ST_U8(S, head), ST_U8(S, len),
+						ST_END },
 };
 #undef S
 
@@ -396,11 +397,12 @@ const struct state_desc uart_state = {
 	.struct_name = "uart",
 	.version = 1,
 	.post_load = uart_check,
-	.fields = (const struct state_field[]){
-		ST_HOST(S, irq), ST_HOST(S, send), ST_HOST(S, accept), ST_HOST(S, opaque),
-		ST_U8(S, ier), ST_U8(S, lcr), ST_U8(S, mcr), ST_U8(S, lsr), ST_U8(S, msr),
-		ST_U8(S, scr), ST_U8(S, fcr), ST_U16(S, divisor), ST_BOOL(S, thr_pending),
-		ST_BOOL(S, timeout), ST_BOOL(S, level), ST_SUB(S, rx, &uart_fifo_state),
-		ST_SUB(S, tx, &uart_fifo_state), ST_END},
+	.fields =
+		(const struct state_field[]){
+			ST_HOST(S, irq), ST_HOST(S, send), ST_HOST(S, accept), ST_HOST(S, opaque),
+			ST_U8(S, ier), ST_U8(S, lcr), ST_U8(S, mcr), ST_U8(S, lsr), ST_U8(S, msr),
+			ST_U8(S, scr), ST_U8(S, fcr), ST_U16(S, divisor), ST_BOOL(S, thr_pending),
+			ST_BOOL(S, timeout), ST_BOOL(S, level), ST_SUB(S, rx, &uart_fifo_state),
+			ST_SUB(S, tx, &uart_fifo_state), ST_END },
 };
 #undef S

@@ -15,7 +15,7 @@
 static const struct {
 	uint16_t port;
 	uint8_t irq;
-} com[4] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
+} com[4] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
 
 uint16_t uart_com_port(unsigned index)
 {
@@ -53,7 +53,7 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	uart_write(&s->chip, (unsigned)off, (uint8_t)val);
 }
 
-static const struct io_ops reg_ops = {reg_read, reg_write, 1, 1};
+static const struct io_ops reg_ops = { reg_read, reg_write, 1, 1 };
 
 static size_t chip_send(void *opaque, const uint8_t *data, size_t len)
 {
@@ -121,7 +121,7 @@ static void idle_fired(struct loop_timer *t)
 /* Takes the first COM port that no other device has, or the one that was asked for. */
 static int choose_port(struct uart_dev *s, struct err *e)
 {
-	bool taken[4] = {false};
+	bool taken[4] = { false };
 	unsigned i = s->index;
 
 	for (struct dev *d = s->d.vm->devs; d; d = d->next)
@@ -150,8 +150,10 @@ static int dev_init(struct dev *d, struct err *e)
 	s->chip.send = chip_send;
 	s->chip.accept = chip_accept;
 	s->chip.opaque = s;
-	s->front = (struct char_front){.room = front_room, .receive = front_receive,
-				       .writable = front_writable, .brk = front_break};
+	s->front = (struct char_front){ .room = front_room,
+					.receive = front_receive,
+					.writable = front_writable,
+					.brk = front_break };
 	s->chip.irq = arch_isa_irq(d->vm, com[s->index & 3].irq);
 	uart_reset(&s->chip);
 	if (s->chardev) {
@@ -166,9 +168,14 @@ static int dev_init(struct dev *d, struct err *e)
 		}
 		s->end = end;
 	}
-	s->region = (struct map_region){.name = "serial", .space = MAP_PIO, .kind = MAP_IO,
-					.addr = com[s->index & 3].port, .size = 8, .ops = &reg_ops,
-					.opaque = s, .lock = &d->lock};
+	s->region = (struct map_region){ .name = "serial",
+					 .space = MAP_PIO,
+					 .kind = MAP_IO,
+					 .addr = com[s->index & 3].port,
+					 .size = 8,
+					 .ops = &reg_ops,
+					 .opaque = s,
+					 .lock = &d->lock };
 	return map_add(d->vm->map, &s->region, e);
 }
 
@@ -209,10 +216,10 @@ static const struct state_desc dev_state = {
 	.name = "isa-serial",
 	.struct_name = "uart_dev",
 	.version = 1,
-	.fields = (const struct state_field[]){
-		ST_HOST(S, d), ST_SUB(S, chip, &uart_state), ST_HOST(S, front), ST_HOST(S, end),
-		ST_HOST(S, idle), ST_HOST(S, region), ST_HOST(S, chardev), ST_HOST(S, index),
-		ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &uart_state),
+						ST_HOST(S, front), ST_HOST(S, end),
+						ST_HOST(S, idle), ST_HOST(S, region),
+						ST_HOST(S, chardev), ST_HOST(S, index), ST_END },
 };
 #undef S
 

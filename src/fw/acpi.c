@@ -16,12 +16,12 @@
 #define NR_XSDT	   3
 
 /* FADT feature flags (table 5.10) */
-#define FADT_WBINVD	  BIT32(0)
-#define FADT_PROC_C1	  BIT32(2)
-#define FADT_SLP_BUTTON	  BIT32(5)
-#define FADT_RESET_REG	  BIT32(10)
-#define FADT_PM_TIMER_32  BIT32(8)
-#define FADT_APIC_PHYS	  BIT32(19) /* not set: logical destinations are fine */
+#define FADT_WBINVD	 BIT32(0)
+#define FADT_PROC_C1	 BIT32(2)
+#define FADT_SLP_BUTTON	 BIT32(5)
+#define FADT_RESET_REG	 BIT32(10)
+#define FADT_PM_TIMER_32 BIT32(8)
+#define FADT_APIC_PHYS	 BIT32(19) /* not set: logical destinations are fine */
 /* IA-PC boot flags (table 5.11) */
 #define BOOT_LEGACY_DEV BIT32(0)
 #define BOOT_8042	BIT32(1)
@@ -32,13 +32,13 @@
 #define GAS_IO	1
 
 /* MADT entries (section 5.2.12) */
-#define MADT_LAPIC  0
-#define MADT_IOAPIC 1
-#define MADT_ISO    2
-#define MADT_LAPIC_NMI 4
-#define MADT_X2APIC 9
+#define MADT_LAPIC	0
+#define MADT_IOAPIC	1
+#define MADT_ISO	2
+#define MADT_LAPIC_NMI	4
+#define MADT_X2APIC	9
 #define MADT_X2APIC_NMI 10
-#define ISO_LEVEL_HIGH 0x0d
+#define ISO_LEVEL_HIGH	0x0d
 
 static uint8_t checksum(const uint8_t *p, size_t len)
 {
@@ -52,7 +52,7 @@ static uint8_t checksum(const uint8_t *p, size_t len)
 /* A table header at the current end; table_close() fills length and checksum. */
 static size_t table_open(struct aml *a, const char *sig, uint8_t revision)
 {
-	uint8_t h[HEADER_LEN] = {0};
+	uint8_t h[HEADER_LEN] = { 0 };
 	static const uint8_t zero[16];
 	size_t at;
 
@@ -90,8 +90,11 @@ static void gas(uint8_t *p, uint8_t space, uint8_t bits, uint8_t access, uint64_
 static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_t facs, size_t dsdt)
 {
 	size_t at = table_open(a, "FACP", 6);
-	uint8_t t[FADT_LEN] = {0}; /* with the header's room, so that offsets read as in the table */
-	uint32_t flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_PM_TIMER_32 | FADT_RESET_REG;
+	uint8_t t[FADT_LEN] = {
+		0
+	}; /* with the header's room, so that offsets read as in the table */
+	uint32_t flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_PM_TIMER_32 |
+			 FADT_RESET_REG;
 	uint16_t boot = BOOT_LEGACY_DEV | BOOT_NO_VGA;
 
 	boot = (uint16_t)(boot | (b->has_i8042 ? BOOT_8042 : 0) | (b->has_rtc ? 0 : BOOT_NO_RTC));
@@ -106,8 +109,8 @@ static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_
 	t[89] = 2;
 	t[91] = 4; /* PM_TMR_LEN */
 	t[92] = (uint8_t)b->gpe0_len;
-	st_le16(t + 96, 0xfff);	 /* no C2 */
-	st_le16(t + 98, 0xfff);	 /* no C3 */
+	st_le16(t + 96, 0xfff); /* no C2 */
+	st_le16(t + 98, 0xfff); /* no C3 */
 	t[108] = b->has_rtc ? b->century_reg : 0;
 	st_le16(t + 109, boot);
 	st_le32(t + 112, flags);
@@ -120,7 +123,8 @@ static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_
 	gas(t + 172, GAS_IO, 16, 2, b->pm_base + 4u);
 	gas(t + 208, GAS_IO, 32, 3, b->pm_base + 8u);
 	if (b->gpe0_len)
-		gas(t + 220, GAS_IO, (uint8_t)(b->gpe0_len * 8), 1, (uint64_t)b->pm_base + b->gpe0_off);
+		gas(t + 220, GAS_IO, (uint8_t)(b->gpe0_len * 8), 1,
+		    (uint64_t)b->pm_base + b->gpe0_off);
 	aml_bytes(a, t + HEADER_LEN, sizeof(t) - HEADER_LEN);
 	table_close(a, at);
 	return at;
@@ -128,7 +132,7 @@ static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_
 
 static void madt_cpu(struct aml *a, unsigned uid, uint32_t apic_id)
 {
-	uint8_t e[16] = {0};
+	uint8_t e[16] = { 0 };
 
 	if (apic_id < 255) {
 		e[0] = MADT_LAPIC;
@@ -149,7 +153,7 @@ static void madt_cpu(struct aml *a, unsigned uid, uint32_t apic_id)
 
 static void madt_iso(struct aml *a, uint8_t irq, uint32_t gsi, uint16_t flags)
 {
-	uint8_t e[10] = {MADT_ISO, 10, 0, irq};
+	uint8_t e[10] = { MADT_ISO, 10, 0, irq };
 
 	st_le32(e + 4, gsi);
 	st_le16(e + 8, flags);
@@ -158,9 +162,9 @@ static void madt_iso(struct aml *a, uint8_t irq, uint32_t gsi, uint16_t flags)
 
 static size_t madt(struct aml *a, const struct fw_board *b)
 {
-	static const uint8_t nmi[] = {MADT_LAPIC_NMI, 6, 0xff, 0, 0, 1}; /* all CPUs, LINT1 */
+	static const uint8_t nmi[] = { MADT_LAPIC_NMI, 6, 0xff, 0, 0, 1 }; /* all CPUs, LINT1 */
 	size_t at = table_open(a, "APIC", 5);
-	uint8_t head[8], io[12] = {MADT_IOAPIC, 12, b->ioapic_id};
+	uint8_t head[8], io[12] = { MADT_IOAPIC, 12, b->ioapic_id };
 
 	st_le32(head, (uint32_t)b->lapic_base);
 	st_le32(head + 4, 1); /* PCAT_COMPAT: there are 8259s */
@@ -180,7 +184,7 @@ static size_t madt(struct aml *a, const struct fw_board *b)
 static size_t mcfg(struct aml *a, const struct fw_board *b)
 {
 	size_t at = table_open(a, "MCFG", 1);
-	uint8_t e[8 + 16] = {0};
+	uint8_t e[8 + 16] = { 0 };
 
 	st_le64(e + 8, b->ecam_base);
 	e[19] = (uint8_t)(b->ecam_buses - 1);
@@ -200,11 +204,12 @@ static void rsdp(uint8_t *p, uint64_t xsdt)
 	p[32] = checksum(p, RSDP_LEN);
 }
 
-int acpi_build(const struct fw_board *b, uint64_t base, size_t limit, struct fw_blob *out, struct err *e)
+int acpi_build(const struct fw_board *b, uint64_t base, size_t limit, struct fw_blob *out,
+	       struct err *e)
 {
 	static const uint8_t zero[64];
 	uint8_t facs[FACS_LEN] = "FACS";
-	struct aml a = {0};
+	struct aml a = { 0 };
 	size_t xsdt, facs_at, dsdt, tables[NR_XSDT];
 
 	aml_bytes(&a, zero, RSDP_LEN);
@@ -233,6 +238,6 @@ int acpi_build(const struct fw_board *b, uint64_t base, size_t limit, struct fw_
 		aml_fini(&a);
 		return err_set(e, ENOSPC, "the ACPI tables have %zu bytes, %zu fit", len, limit);
 	}
-	*out = (struct fw_blob){.addr = base, .data = a.data, .len = a.len};
+	*out = (struct fw_blob){ .addr = base, .data = a.data, .len = a.len };
 	return 0;
 }

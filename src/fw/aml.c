@@ -71,7 +71,10 @@ void aml_int(struct aml *a, uint64_t v)
 		aml_byte(a, v ? OP_ONE : OP_ZERO);
 		return;
 	}
-	b[0] = v <= UINT8_MAX ? OP_BYTE : v <= UINT16_MAX ? OP_WORD : v <= UINT32_MAX ? OP_DWORD : OP_QWORD;
+	b[0] = v <= UINT8_MAX	 ? OP_BYTE
+	       : v <= UINT16_MAX ? OP_WORD
+	       : v <= UINT32_MAX ? OP_DWORD
+				 : OP_QWORD;
 	aml_bytes(a, b, 1 + (v <= UINT8_MAX ? 1 : v <= UINT16_MAX ? 2 : v <= UINT32_MAX ? 4 : 8));
 }
 
@@ -90,9 +93,9 @@ static unsigned hex(char c)
 void aml_eisaid(struct aml *a, const char *id)
 {
 	uint32_t v = (uint32_t)(id[0] - 0x40) << 26 | (uint32_t)(id[1] - 0x40) << 21 |
-		     (uint32_t)(id[2] - 0x40) << 16 | hex(id[3]) << 12 | hex(id[4]) << 8 | hex(id[5]) << 4 |
-		     hex(id[6]);
-	uint8_t b[5] = {OP_DWORD};
+		     (uint32_t)(id[2] - 0x40) << 16 | hex(id[3]) << 12 | hex(id[4]) << 8 |
+		     hex(id[5]) << 4 | hex(id[6]);
+	uint8_t b[5] = { OP_DWORD };
 
 	st_be32(b + 1, v);
 	aml_bytes(a, b, sizeof(b));
@@ -185,7 +188,7 @@ void aml_name_string(struct aml *a, const char *seg, const char *text)
 /* A buffer's own length stands behind its PkgLength; two bytes of word constant are enough. */
 void aml_crs_open(struct aml *a)
 {
-	static const uint8_t size[3] = {OP_WORD, 0, 0};
+	static const uint8_t size[3] = { OP_WORD, 0, 0 };
 
 	aml_name(a, "_CRS");
 	aml_byte(a, OP_BUFFER);
@@ -195,7 +198,7 @@ void aml_crs_open(struct aml *a)
 
 void aml_crs_close(struct aml *a)
 {
-	static const uint8_t end_tag[2] = {0x79, 0};
+	static const uint8_t end_tag[2] = { 0x79, 0 };
 	size_t at = a->open[a->depth - 1];
 
 	aml_bytes(a, end_tag, sizeof(end_tag));
@@ -205,7 +208,7 @@ void aml_crs_close(struct aml *a)
 
 void aml_res_io(struct aml *a, uint16_t base, uint8_t len)
 {
-	uint8_t b[8] = {0x47, 1};
+	uint8_t b[8] = { 0x47, 1 };
 
 	st_le16(b + 2, base);
 	st_le16(b + 4, base);
@@ -217,7 +220,7 @@ void aml_res_io(struct aml *a, uint16_t base, uint8_t len)
 /* Edge, active high, exclusive: the short form without flags. */
 void aml_res_irq(struct aml *a, unsigned irq)
 {
-	uint8_t b[3] = {0x22};
+	uint8_t b[3] = { 0x22 };
 
 	st_le16(b + 1, (uint16_t)(1u << irq));
 	aml_bytes(a, b, sizeof(b));
@@ -225,7 +228,7 @@ void aml_res_irq(struct aml *a, unsigned irq)
 
 void aml_res_mem32_fixed(struct aml *a, uint32_t base, uint32_t len)
 {
-	uint8_t b[12] = {0x86, 9, 0, 1};
+	uint8_t b[12] = { 0x86, 9, 0, 1 };
 
 	st_le32(b + 4, base);
 	st_le32(b + 8, len);
@@ -238,7 +241,7 @@ enum { SPACE_MEM, SPACE_IO, SPACE_BUS };
 
 static void word_space(struct aml *a, uint8_t type, uint8_t flags, uint16_t first, uint16_t last)
 {
-	uint8_t b[16] = {0x88, 13, 0, type, SPACE_FIXED, flags};
+	uint8_t b[16] = { 0x88, 13, 0, type, SPACE_FIXED, flags };
 
 	st_le16(b + 8, first);
 	st_le16(b + 10, last);
@@ -258,7 +261,7 @@ void aml_res_io_window(struct aml *a, uint16_t first, uint16_t last)
 
 void aml_res_mem32_window(struct aml *a, uint32_t first, uint32_t last, bool cacheable)
 {
-	uint8_t b[26] = {0x87, 23, 0, SPACE_MEM, SPACE_FIXED, cacheable ? 3 : 1};
+	uint8_t b[26] = { 0x87, 23, 0, SPACE_MEM, SPACE_FIXED, cacheable ? 3 : 1 };
 
 	st_le32(b + 10, first);
 	st_le32(b + 14, last);
@@ -268,7 +271,7 @@ void aml_res_mem32_window(struct aml *a, uint32_t first, uint32_t last, bool cac
 
 void aml_res_mem64_window(struct aml *a, uint64_t first, uint64_t last)
 {
-	uint8_t b[46] = {0x8a, 43, 0, SPACE_MEM, SPACE_FIXED, 3};
+	uint8_t b[46] = { 0x8a, 43, 0, SPACE_MEM, SPACE_FIXED, 3 };
 
 	st_le64(b + 14, first);
 	st_le64(b + 22, last);

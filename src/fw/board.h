@@ -25,7 +25,7 @@ struct fw_board {
 	uint64_t lapic_base, ioapic_base;
 	uint8_t ioapic_id;
 	/* ACPI fixed hardware */
-	uint16_t pm_base;  /* PM1a_EVT at +0, PM1a_CNT at +4, PM timer at +8, GPE0 at +0x20 */
+	uint16_t pm_base; /* PM1a_EVT at +0, PM1a_CNT at +4, PM timer at +8, GPE0 at +0x20 */
 	uint16_t gpe0_off, gpe0_len;
 	uint16_t reset_port; /* 0xcf9 */
 	uint8_t reset_value; /* 6 */

@@ -77,7 +77,8 @@ static void file_fini(struct fw_file *f)
 static int check_extent(struct fw_boot *b, uint64_t first, uint64_t end, struct err *e)
 {
 	if (first < MIB(1))
-		return err_set(e, EINVAL, "the kernel wants to lie at 0x%" PRIx64 ", below 1 MiB", first);
+		return err_set(e, EINVAL, "the kernel wants to lie at 0x%" PRIx64 ", below 1 MiB",
+			       first);
 	if (end > b->board.low_end)
 		return err_set(e, ENOMEM,
 			       "the kernel needs memory up to %" PRIu64
@@ -112,7 +113,8 @@ static int parse_bzimage(struct fw_boot *b, struct err *e)
 		return r;
 	b->has_bz = true;
 	if (b->bz.payload_len) {
-		r = unpack(data + b->bz.payload_off, b->bz.payload_len, &b->unpacked, &b->unpacked_len, e);
+		r = unpack(data + b->bz.payload_off, b->bz.payload_len, &b->unpacked,
+			   &b->unpacked_len, e);
 		if (r < 0 && r != -ENOTSUP)
 			return r;
 		if (!r && elf_is(b->unpacked, b->unpacked_len))
@@ -146,17 +148,18 @@ static int place_initrd_at(struct fw_boot *b, struct err *e)
 		top = MIN(top, max + 1);
 	if (b->initrd.len > top || align_down(top - b->initrd.len, 4096) < b->kernel_end)
 		return err_set(
-		    e, ENOMEM,
-		    "initrd '%s' (%zu MiB) does not fit between the kernel's end (%" PRIu64
-		    " MiB) and %" PRIu64 " MiB: give the guest more memory",
-		    b->initrd.path, b->initrd.len >> 20, b->kernel_end >> 20, top >> 20);
+			e, ENOMEM,
+			"initrd '%s' (%zu MiB) does not fit between the kernel's end (%" PRIu64
+			" MiB) and %" PRIu64 " MiB: give the guest more memory",
+			b->initrd.path, b->initrd.len >> 20, b->kernel_end >> 20, top >> 20);
 	b->initrd_addr = align_down(top - b->initrd.len, 4096);
 	return 0;
 }
 
 static int check_append(struct fw_boot *b, struct err *e)
 {
-	size_t len = strlen(b->append), max = b->has_bz && b->bz.cmdline_size ? b->bz.cmdline_size : 2047;
+	size_t len = strlen(b->append),
+	       max = b->has_bz && b->bz.cmdline_size ? b->bz.cmdline_size : 2047;
 
 	max = MIN(max, (size_t)LOW_CMDLINE_MAX - 1);
 	if (len > max)
@@ -213,20 +216,21 @@ unsigned boot_memory_map(const struct fw_board *board, struct mem_entry *out)
 {
 	unsigned n = 0;
 
-	out[n++] = (struct mem_entry){0, LOW_EBDA, 1};
-	out[n++] = (struct mem_entry){LOW_EBDA, 0xa0000 - LOW_EBDA, 2};
-	out[n++] = (struct mem_entry){LOW_TABLES, MIB(1) - LOW_TABLES, 2};
-	out[n++] = (struct mem_entry){MIB(1), board->low_end - MIB(1), 1};
-	out[n++] = (struct mem_entry){board->ecam_base, (uint64_t)board->ecam_buses << 20, 2};
+	out[n++] = (struct mem_entry){ 0, LOW_EBDA, 1 };
+	out[n++] = (struct mem_entry){ LOW_EBDA, 0xa0000 - LOW_EBDA, 2 };
+	out[n++] = (struct mem_entry){ LOW_TABLES, MIB(1) - LOW_TABLES, 2 };
+	out[n++] = (struct mem_entry){ MIB(1), board->low_end - MIB(1), 1 };
+	out[n++] = (struct mem_entry){ board->ecam_base, (uint64_t)board->ecam_buses << 20, 2 };
 	if (board->high_size)
-		out[n++] = (struct mem_entry){GIB(4), board->high_size, 1};
+		out[n++] = (struct mem_entry){ GIB(4), board->high_size, 1 };
 	return n;
 }
 
 static int write_at(struct map *map, uint64_t gpa, const void *data, uint64_t len, struct err *e)
 {
 	if (mem_write(map, gpa, data, len) < 0)
-		return err_set(e, EFAULT, "0x%" PRIx64 " bytes at 0x%" PRIx64 " are not all RAM", len, gpa);
+		return err_set(e, EFAULT, "0x%" PRIx64 " bytes at 0x%" PRIx64 " are not all RAM",
+			       len, gpa);
 	return 0;
 }
 
@@ -292,7 +296,7 @@ static int place_blob_take(struct map *map, struct fw_blob *blob, struct err *e)
 
 static int place_tables(struct fw_boot *b, struct map *map, struct err *e)
 {
-	struct fw_blob acpi = {0}, smbios = {0};
+	struct fw_blob acpi = { 0 }, smbios = { 0 };
 	int r = acpi_build(&b->board, LOW_TABLES, LOW_TABLES_LEN, &acpi, e);
 
 	if (r < 0)

@@ -14,23 +14,23 @@
 #include "mem/map.h"
 
 /* Offsets in the zero page (struct boot_params) */
-#define ZP_ACPI_RSDP	0x070
-#define ZP_EXT_RAMDISK	0x0c0
-#define ZP_EXT_RAMSIZE	0x0c4
-#define ZP_E820_COUNT	0x1e8
-#define ZP_BOOT_FLAG	0x1fe
-#define ZP_MAGIC	0x202
-#define ZP_VERSION	0x206
-#define ZP_LOADER	0x210
-#define ZP_LOADFLAGS	0x211
-#define ZP_RAMDISK	0x218
-#define ZP_RAMSIZE	0x21c
-#define ZP_CMDLINE	0x228
-#define ZP_INITRD_MAX	0x22c
-#define ZP_ALIGNMENT	0x230
-#define ZP_RELOCATABLE	0x234
-#define ZP_E820		0x2d0
-#define E820_ENTRY	20
+#define ZP_ACPI_RSDP   0x070
+#define ZP_EXT_RAMDISK 0x0c0
+#define ZP_EXT_RAMSIZE 0x0c4
+#define ZP_E820_COUNT  0x1e8
+#define ZP_BOOT_FLAG   0x1fe
+#define ZP_MAGIC       0x202
+#define ZP_VERSION     0x206
+#define ZP_LOADER      0x210
+#define ZP_LOADFLAGS   0x211
+#define ZP_RAMDISK     0x218
+#define ZP_RAMSIZE     0x21c
+#define ZP_CMDLINE     0x228
+#define ZP_INITRD_MAX  0x22c
+#define ZP_ALIGNMENT   0x230
+#define ZP_RELOCATABLE 0x234
+#define ZP_E820	       0x2d0
+#define E820_ENTRY     20
 
 #define LOADER_UNDEFINED 0xff
 #define LOADED_HIGH	 0x01
@@ -42,15 +42,20 @@
 static int put(struct map *map, uint64_t gpa, const void *data, size_t len, struct err *e)
 {
 	return mem_write(map, gpa, data, len) < 0
-		       ? err_set(e, EFAULT, "0x%" PRIx64 " is not RAM: the guest has too little memory", gpa)
+		       ? err_set(e, EFAULT,
+				 "0x%" PRIx64 " is not RAM: the guest has too little memory", gpa)
 		       : 0;
 }
 
 /* Null, null, 64-bit code, data, a TSS: as the protocol wants them in memory too. */
 static int write_gdt(struct map *map, bool code64, struct err *e)
 {
-	uint64_t gdt[] = {0, 0, code64 ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
-			  0x00cf93000000ffffull, 0x00008b0000000067ull, 0};
+	uint64_t gdt[] = { 0,
+			   0,
+			   code64 ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
+			   0x00cf93000000ffffull,
+			   0x00008b0000000067ull,
+			   0 };
 
 	return put(map, LOW_GDT, gdt, sizeof(gdt), e);
 }
@@ -91,7 +96,7 @@ static void fill_header(const struct fw_boot *b, uint8_t *zp)
 
 static int write_zero_page(const struct fw_boot *b, struct map *map, struct err *e)
 {
-	uint8_t zp[4096] = {0};
+	uint8_t zp[4096] = { 0 };
 	struct mem_entry entries[MEM_ENTRIES_MAX];
 	unsigned n = boot_memory_map(&b->board, entries);
 
@@ -110,12 +115,14 @@ static int write_zero_page(const struct fw_boot *b, struct map *map, struct err 
 static void set_flat_segments(struct cpu_state *s, uint16_t code_attr)
 {
 	for (unsigned i = 0; i < SEG_NR; i++)
-		s->seg[i] = (struct x86_seg){.limit = UINT32_MAX, .sel = SEL_DATA,
-					     .attr = SEG_G | SEG_DB | SEG_P | SEG_S | 3};
-	s->seg[SEG_CS] = (struct x86_seg){.limit = UINT32_MAX, .sel = SEL_CODE, .attr = code_attr};
-	s->tr = (struct x86_seg){.limit = 0x67, .sel = SEL_TSS, .attr = SEG_P | 0xb};
-	s->gdtr = (struct x86_dtable){.base = LOW_GDT, .limit = 6 * 8 - 1};
-	s->idtr = (struct x86_dtable){0};
+		s->seg[i] = (struct x86_seg){ .limit = UINT32_MAX,
+					      .sel = SEL_DATA,
+					      .attr = SEG_G | SEG_DB | SEG_P | SEG_S | 3 };
+	s->seg[SEG_CS] =
+		(struct x86_seg){ .limit = UINT32_MAX, .sel = SEL_CODE, .attr = code_attr };
+	s->tr = (struct x86_seg){ .limit = 0x67, .sel = SEL_TSS, .attr = SEG_P | 0xb };
+	s->gdtr = (struct x86_dtable){ .base = LOW_GDT, .limit = 6 * 8 - 1 };
+	s->idtr = (struct x86_dtable){ 0 };
 	s->rflags = FLAG_R1;
 }
 
@@ -142,7 +149,7 @@ int boot_setup_64(struct fw_boot *b, struct map *map, struct cpu_state *s, struc
 
 int boot_setup_pvh(struct fw_boot *b, struct map *map, struct cpu_state *s, struct err *e)
 {
-	uint8_t info[4096] = {0};
+	uint8_t info[4096] = { 0 };
 	uint8_t *mods = info + 0x100, *mem = info + 0x200;
 	struct mem_entry entries[MEM_ENTRIES_MAX];
 	unsigned n = boot_memory_map(&b->board, entries);

@@ -10,17 +10,17 @@
 struct map;
 
 /* Guest-physical layout below 1 MiB. All of it is RAM; what must survive is reserved in the e820. */
-#define LOW_GDT	      0x00500ull
-#define LOW_PVH_INFO  0x06000ull
-#define LOW_ZERO_PAGE 0x07000ull
-#define LOW_PML4      0x09000ull /* + PDPT + 4 PDs: identity map of 4 GiB in 2 MiB pages */
-#define LOW_CMDLINE   0x20000ull
+#define LOW_GDT		0x00500ull
+#define LOW_PVH_INFO	0x06000ull
+#define LOW_ZERO_PAGE	0x07000ull
+#define LOW_PML4	0x09000ull /* + PDPT + 4 PDs: identity map of 4 GiB in 2 MiB pages */
+#define LOW_CMDLINE	0x20000ull
 #define LOW_CMDLINE_MAX 0x10000ull
-#define LOW_EBDA      0x9fc00ull
-#define LOW_TABLES    0xe0000ull /* ACPI */
-#define LOW_TABLES_LEN 0x10000ull
-#define LOW_SMBIOS    0xf0000ull
-#define LOW_SMBIOS_LEN 0x10000ull
+#define LOW_EBDA	0x9fc00ull
+#define LOW_TABLES	0xe0000ull /* ACPI */
+#define LOW_TABLES_LEN	0x10000ull
+#define LOW_SMBIOS	0xf0000ull
+#define LOW_SMBIOS_LEN	0x10000ull
 
 enum boot_how {
 	BOOT_BZIMAGE, /* the guest's own decompressor, entered at its 64-bit entry */
@@ -45,7 +45,7 @@ struct fw_boot {
 	struct elf_kernel elf;
 	uint8_t *unpacked; /* kept from the check until the first placing */
 	size_t unpacked_len;
-	bool placed; /* RAM is no longer zero */
+	bool placed;			   /* RAM is no longer zero */
 	uint64_t kernel_first, kernel_end; /* what the kernel occupies while it starts */
 	uint64_t initrd_addr, rsdp;
 };

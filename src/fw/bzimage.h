@@ -11,8 +11,8 @@
 struct bzimage {
 	uint8_t header[BZ_HEADER_MAX]; /* as it goes into the zero page at BZ_HEADER_OFF */
 	size_t header_len;
-	uint16_t version; /* protocol, 0x020f = 2.15 */
-	uint64_t code_off, code_len;	  /* the protected-mode part, in the file */
+	uint16_t version;		   /* protocol, 0x020f = 2.15 */
+	uint64_t code_off, code_len;	   /* the protected-mode part, in the file */
 	uint64_t payload_off, payload_len; /* the compressed kernel, in the file; len 0 = unknown */
 	uint64_t pref_address, init_size;
 	uint32_t alignment, cmdline_size, initrd_max;

@@ -29,13 +29,16 @@
 static void osc_method(struct aml *a)
 {
 	/* 33DB4D5B-1FF7-401C-9657-7441C03DD766 in the mixed byte order of ToUUID */
-	static const uint8_t uuid[] = {0x11, 0x13, 0x0a, 0x10, 0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
-				       0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
-	static const uint8_t known[] = {OP_AND, 'C', 'D', 'W', '3', 0x0a, OSC_GRANTED, 'C', 'D', 'W', '3'};
-	static const uint8_t unknown[] = {OP_OR, 'C', 'D', 'W', '1', 0x0a, 4, 'C', 'D', 'W', '1'};
-	static const uint8_t fields[] = {OP_DWORD_FIELD, OP_ARG3, 0, 'C', 'D', 'W', '1',
-					 OP_DWORD_FIELD, OP_ARG3, 0x0a, 8, 'C', 'D', 'W', '3'};
-	uint8_t test[2 + 1 + 1 + sizeof(uuid)] = {OP_IF};
+	static const uint8_t uuid[] = { 0x11, 0x13, 0x0a, 0x10, 0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f,
+					0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66 };
+	static const uint8_t known[] = { OP_AND,      'C', 'D', 'W', '3', 0x0a,
+					 OSC_GRANTED, 'C', 'D', 'W', '3' };
+	static const uint8_t unknown[] = { OP_OR, 'C', 'D', 'W', '1', 0x0a, 4, 'C', 'D', 'W', '1' };
+	static const uint8_t fields[] = {
+		OP_DWORD_FIELD, OP_ARG3, 0, 'C', 'D', 'W', '1', OP_DWORD_FIELD,
+		OP_ARG3,	0x0a,	 8, 'C', 'D', 'W', '3'
+	};
+	uint8_t test[2 + 1 + 1 + sizeof(uuid)] = { OP_IF };
 	size_t n = 1;
 
 	aml_method(a, "_OSC", 4);
@@ -67,7 +70,8 @@ static void pci_windows(struct aml *a, const struct fw_board *b)
 	aml_res_mem32_window(a, (uint32_t)b->pci_mem32_base,
 			     (uint32_t)(b->pci_mem32_base + b->pci_mem32_size - 1), false);
 	if (b->pci_mem64_size)
-		aml_res_mem64_window(a, b->pci_mem64_base, b->pci_mem64_base + b->pci_mem64_size - 1);
+		aml_res_mem64_window(a, b->pci_mem64_base,
+				     b->pci_mem64_base + b->pci_mem64_size - 1);
 	aml_crs_close(a);
 }
 
@@ -91,7 +95,7 @@ static void pci_routing(struct aml *a, const struct fw_board *b)
 
 static void com_port(struct aml *a, unsigned n)
 {
-	static const uint16_t base[FW_NR_COM] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+	static const uint16_t base[FW_NR_COM] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
 	char name[] = "COM1";
 
 	name[3] = (char)('1' + n);

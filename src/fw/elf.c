@@ -40,8 +40,10 @@ static int read_phdr(const uint8_t *data, size_t len, uint64_t at, struct phdr *
 	ph->memsz = rd_le64(&c);
 	if (c.bad)
 		return err_set(e, EINVAL, "the program headers lie outside the file");
-	if ((ph->type == PT_LOAD || ph->type == PT_NOTE) && (ph->off > len || ph->filesz > len - ph->off))
-		return err_set(e, EINVAL, "a segment lies outside the file: the image is cut short");
+	if ((ph->type == PT_LOAD || ph->type == PT_NOTE) &&
+	    (ph->off > len || ph->filesz > len - ph->off))
+		return err_set(e, EINVAL,
+			       "a segment lies outside the file: the image is cut short");
 	return 0;
 }
 
@@ -55,14 +57,17 @@ static int add_seg(struct elf_kernel *k, const struct phdr *ph, struct err *e)
 	if (ph->filesz > ph->memsz)
 		return err_set(e, EINVAL, "a segment has more bytes in the file than in memory");
 	if (__builtin_add_overflow(ph->paddr, ph->memsz, &end) || end > BIT64(46))
-		return err_set(e, EINVAL, "a segment at 0x%" PRIx64 " of 0x%" PRIx64 " bytes is absurd",
+		return err_set(e, EINVAL,
+			       "a segment at 0x%" PRIx64 " of 0x%" PRIx64 " bytes is absurd",
 			       ph->paddr, ph->memsz);
 	if (k->nr_segs == ELF_MAX_SEGS)
 		return err_set(e, EINVAL, "more than %d loadable segments", ELF_MAX_SEGS);
 	for (unsigned i = 0; i < k->nr_segs; i++)
 		if (ph->paddr < k->seg[i].paddr + k->seg[i].memsz && k->seg[i].paddr < end)
 			return err_set(e, EINVAL, "segments overlap at 0x%" PRIx64, ph->paddr);
-	*seg = (struct elf_seg){.paddr = ph->paddr, .filesz = ph->filesz, .memsz = ph->memsz, .off = ph->off};
+	*seg = (struct elf_seg){
+		.paddr = ph->paddr, .filesz = ph->filesz, .memsz = ph->memsz, .off = ph->off
+	};
 	k->nr_segs++;
 	k->first = MIN(k->first, ph->paddr);
 	k->end = MAX(k->end, end);
@@ -101,7 +106,8 @@ static int check_entries(struct elf_kernel *k, struct err *e)
 	if (!inside(k, k->pvh_entry) || k->pvh_entry > UINT32_MAX)
 		k->pvh_entry = 0;
 	if (!k->pvh_entry && !inside(k, k->entry))
-		return err_set(e, EINVAL, "the entry point 0x%" PRIx64 " is in no loaded segment", k->entry);
+		return err_set(e, EINVAL, "the entry point 0x%" PRIx64 " is in no loaded segment",
+			       k->entry);
 	return 0;
 }
 
@@ -125,8 +131,10 @@ int elf_parse(const uint8_t *data, size_t len, struct elf_kernel *out, struct er
 	phentsize = rd_le16(&c);
 	phnum = rd_le16(&c);
 	if (machine != EM_X86_64)
-		return err_set(e, EINVAL, "the ELF file is for machine %u, not for x86-64 (62)", machine);
-	if ((type != ET_EXEC && type != ET_DYN) || phentsize != PHDR_SIZE || !phnum || phnum > MAX_PHDRS)
+		return err_set(e, EINVAL, "the ELF file is for machine %u, not for x86-64 (62)",
+			       machine);
+	if ((type != ET_EXEC && type != ET_DYN) || phentsize != PHDR_SIZE || !phnum ||
+	    phnum > MAX_PHDRS)
 		return err_set(e, EINVAL, "the ELF file is no kernel (type %u, %u program headers)",
 			       type, phnum);
 	for (unsigned i = 0; i < phnum; i++) {

@@ -33,7 +33,7 @@ static uint16_t structure(struct sm *s, uint8_t type, const uint8_t *body, uint8
 			  const char *const *strings)
 {
 	size_t at = s->len;
-	uint8_t head[4] = {type, (uint8_t)(len + 4)};
+	uint8_t head[4] = { type, (uint8_t)(len + 4) };
 	uint16_t handle = (uint16_t)((type << 8) + s->handle++);
 
 	st_le16(head + 2, handle);
@@ -48,23 +48,24 @@ static uint16_t structure(struct sm *s, uint8_t type, const uint8_t *body, uint8
 
 static void bios_info(struct sm *s)
 {
-	static const char *const strings[] = {"hanok", HANOK_VERSION, "01/01/2026", NULL};
-	uint8_t b[22] = {0};
+	static const char *const strings[] = { "hanok", HANOK_VERSION, "01/01/2026", NULL };
+	uint8_t b[22] = { 0 };
 
 	b[0] = 1;
 	b[1] = 2;
 	st_le16(b + 2, 0xe800);
 	b[4] = 3;
 	st_le64(b + 6, BIT64(3)); /* characteristics are not supported */
-	b[15] = 0x14; /* extension 2: virtual machine, targeted content */
+	b[15] = 0x14;		  /* extension 2: virtual machine, targeted content */
 	b[16] = b[17] = b[18] = b[19] = 0xff;
 	structure(s, 0, b, sizeof(b), strings);
 }
 
 static void system_info(struct sm *s, const struct fw_board *board)
 {
-	static const char *const strings[] = {"hanok", "Standard PC (Q35 + ICH9)", "pc-q35", NULL};
-	uint8_t b[23] = {0};
+	static const char *const strings[] = { "hanok", "Standard PC (Q35 + ICH9)", "pc-q35",
+					       NULL };
+	uint8_t b[23] = { 0 };
 	const uint8_t *u = board->uuid;
 
 	b[0] = 1;
@@ -83,8 +84,8 @@ static void system_info(struct sm *s, const struct fw_board *board)
 
 static void chassis(struct sm *s)
 {
-	static const char *const strings[] = {"hanok", NULL};
-	uint8_t b[18] = {1, 1};
+	static const char *const strings[] = { "hanok", NULL };
+	uint8_t b[18] = { 1, 1 };
 
 	b[5] = b[6] = b[7] = 3; /* safe */
 	b[8] = 2;		/* security: unknown */
@@ -94,18 +95,20 @@ static void chassis(struct sm *s)
 static void processor(struct sm *s, const struct fw_board *board, unsigned socket)
 {
 	char name[16] = "CPU 0";
-	const char *strings[] = {name, board->cpu_vendor ?: "unknown", board->cpu_name ?: "unknown", NULL};
-	unsigned cores = board->cores_per_socket ?: 1, threads = cores * (board->threads_per_core ?: 1);
-	uint8_t b[44] = {0};
+	const char *strings[] = { name, board->cpu_vendor ?: "unknown",
+				  board->cpu_name ?: "unknown", NULL };
+	unsigned cores = board->cores_per_socket ?: 1,
+		 threads = cores * (board->threads_per_core ?: 1);
+	uint8_t b[44] = { 0 };
 
 	name[4] = (char)('0' + socket % 10);
-	b[0] = 1;	/* socket */
-	b[1] = 3;	/* central processor */
-	b[2] = 2;	/* family: unknown */
-	b[3] = 2;	/* manufacturer */
-	b[12] = 3;	/* version */
-	b[20] = 0x41;	/* populated, enabled */
-	b[21] = 1;	/* upgrade: other */
+	b[0] = 1;     /* socket */
+	b[1] = 3;     /* central processor */
+	b[2] = 2;     /* family: unknown */
+	b[3] = 2;     /* manufacturer */
+	b[12] = 3;    /* version */
+	b[20] = 0x41; /* populated, enabled */
+	b[21] = 1;    /* upgrade: other */
 	st_le16(b + 22, 0xffff);
 	st_le16(b + 24, 0xffff);
 	st_le16(b + 26, 0xffff);
@@ -121,9 +124,9 @@ static void processor(struct sm *s, const struct fw_board *board, unsigned socke
 
 static void memory(struct sm *s, const struct fw_board *board)
 {
-	static const char *const strings[] = {"DIMM 0", NULL};
+	static const char *const strings[] = { "DIMM 0", NULL };
 	uint64_t size = board->low_end + board->high_size;
-	uint8_t a[19] = {0}, d[36] = {0}, m[27] = {0};
+	uint8_t a[19] = { 0 }, d[36] = { 0 }, m[27] = { 0 };
 	uint16_t array;
 
 	a[0] = 1; /* other */
@@ -178,7 +181,7 @@ int smbios_build(const struct fw_board *board, uint64_t base, size_t limit, stru
 		 struct err *e)
 {
 	static const uint8_t zero[32], boot[16];
-	struct sm s = {0};
+	struct sm s = { 0 };
 
 	put(&s, zero, 32);
 	bios_info(&s);
@@ -192,8 +195,9 @@ int smbios_build(const struct fw_board *board, uint64_t base, size_t limit, stru
 	entry_point(s.data, base + 32, s.len - 32);
 	if (s.len > limit) {
 		free(s.data);
-		return err_set(e, ENOSPC, "the SMBIOS tables have %zu bytes, %zu fit", s.len, limit);
+		return err_set(e, ENOSPC, "the SMBIOS tables have %zu bytes, %zu fit", s.len,
+			       limit);
 	}
-	*out = (struct fw_blob){.addr = base, .data = s.data, .len = s.len};
+	*out = (struct fw_blob){ .addr = base, .data = s.data, .len = s.len };
 	return 0;
 }

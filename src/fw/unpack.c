@@ -29,7 +29,8 @@ struct job {
 
 static int no_fit(const struct job *job, struct err *e)
 {
-	return err_set(e, EINVAL, "the payload unpacks to more than the %zu bytes it says", job->cap);
+	return err_set(e, EINVAL, "the payload unpacks to more than the %zu bytes it says",
+		       job->cap);
 }
 
 static int damaged(const char *format, struct err *e)
@@ -39,8 +40,10 @@ static int damaged(const char *format, struct err *e)
 
 static int run_gzip(struct job *job, struct err *e)
 {
-	z_stream z = {.next_in = (uint8_t *)(uintptr_t)job->in, .avail_in = (uInt)job->in_len,
-		      .next_out = job->out, .avail_out = (uInt)job->cap};
+	z_stream z = { .next_in = (uint8_t *)(uintptr_t)job->in,
+		       .avail_in = (uInt)job->in_len,
+		       .next_out = job->out,
+		       .avail_out = (uInt)job->cap };
 	int r;
 
 	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
@@ -73,14 +76,15 @@ static int run_lzma(struct job *job, bool alone, struct err *e)
 	/* Old lzma streams have no end mark: the size that the build noted is the end. */
 	if (r == LZMA_STREAM_END || (alone && r == LZMA_OK && job->len == job->cap))
 		return 0;
-	return r == LZMA_OK && job->len == job->cap ? no_fit(job, e) : damaged(alone ? "lzma" : "xz", e);
+	return r == LZMA_OK && job->len == job->cap ? no_fit(job, e)
+						    : damaged(alone ? "lzma" : "xz", e);
 }
 
 static int run_zstd(struct job *job, struct err *e)
 {
 	ZSTD_DStream *s = ZSTD_createDStream();
-	ZSTD_inBuffer in = {.src = job->in, .size = job->in_len};
-	ZSTD_outBuffer out = {.dst = job->out, .size = job->cap};
+	ZSTD_inBuffer in = { .src = job->in, .size = job->in_len };
+	ZSTD_outBuffer out = { .dst = job->out, .size = job->cap };
 	size_t r;
 
 	if (!s)
@@ -113,8 +117,8 @@ static int run_lz4(struct job *job, struct err *e)
 		pos += 4;
 		if (!n || n > job->in_len - pos || n > MIB(9))
 			return damaged("lz4", e);
-		r = LZ4_decompress_safe((const char *)job->in + pos, (char *)job->out + job->len, (int)n,
-					(int)room);
+		r = LZ4_decompress_safe((const char *)job->in + pos, (char *)job->out + job->len,
+					(int)n, (int)room);
 		if (r <= 0)
 			return damaged("lz4", e);
 		job->len += (size_t)r;
@@ -131,9 +135,11 @@ static enum format format_of(const uint8_t *in, size_t len)
 		enum format format;
 		uint8_t n, magic[6];
 	} table[] = {
-		{GZIP, 2, {0x1f, 0x8b}}, {XZ, 6, {0xfd, '7', 'z', 'X', 'Z', 0}},
-		{LZMA, 3, {0x5d, 0, 0}}, {ZSTD, 4, {0x28, 0xb5, 0x2f, 0xfd}},
-		{LZ4, 4, {0x02, 0x21, 0x4c, 0x18}},
+		{ GZIP, 2, { 0x1f, 0x8b } },
+		{ XZ, 6, { 0xfd, '7', 'z', 'X', 'Z', 0 } },
+		{ LZMA, 3, { 0x5d, 0, 0 } },
+		{ ZSTD, 4, { 0x28, 0xb5, 0x2f, 0xfd } },
+		{ LZ4, 4, { 0x02, 0x21, 0x4c, 0x18 } },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
@@ -161,7 +167,7 @@ static int run(enum format format, struct job *job, struct err *e)
 int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len, struct err *e)
 {
 	enum format format = format_of(in, in_len);
-	struct job job = {.in = in, .in_len = in_len};
+	struct job job = { .in = in, .in_len = in_len };
 	struct unpack_head *head;
 	size_t mapped;
 	int r;
@@ -172,11 +178,12 @@ int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len, str
 	job.cap = ld_le32(in + in_len - 4);
 	if (!job.cap || job.cap > UNPACK_MAX)
 		return err_set(
-		    e, EINVAL,
-		    "the payload says it unpacks to %zu bytes; at most %llu are accepted", job.cap,
-		    (unsigned long long)UNPACK_MAX);
+			e, EINVAL,
+			"the payload says it unpacks to %zu bytes; at most %llu are accepted",
+			job.cap, (unsigned long long)UNPACK_MAX);
 	mapped = HEAD_SIZE + align_up(job.cap, 4096);
-	head = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	head = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (head == MAP_FAILED)
 		return err_set_errno(e, errno, "memory to unpack the kernel");
 	/* Written once from end to end: huge pages save a fault for each 4 KiB. Only advice. */

@@ -17,7 +17,8 @@
  * end is ignored. -ENOTSUP for a format that is not known (lzo, bzip2, uncompressed);
  * -EINVAL with e set for a stream that is damaged or unpacks to more than UNPACK_MAX.
  */
-int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len, struct err *e) MUST_CHECK;
+int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len,
+	   struct err *e) MUST_CHECK;
 void unpack_free(uint8_t *out);
 
 #endif

@@ -42,7 +42,7 @@ struct loop *loop_new(struct err *e);
 struct loop *loop_free(struct loop *); /* returns NULL */
 
 int loop_add(struct loop *, struct loop_fd *, struct err *);
-int loop_mod(struct loop *, struct loop_fd *); /* after a change of ->events */
+int loop_mod(struct loop *, struct loop_fd *);	/* after a change of ->events */
 void loop_del(struct loop *, struct loop_fd *); /* also when not added; safe inside handlers */
 
 /* Arms or moves a timer; fires once, on the loop's thread. Any thread. */

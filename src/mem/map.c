@@ -214,7 +214,8 @@ static int check_ops(const struct map_region *r, struct err *e)
 
 	if (!is_pow2(min) || !is_pow2(max) || min > max || max > 8 || r->size % min)
 		return err_set(e, EINVAL,
-			       "map region '%s': access sizes %u to %u do not fit %" PRIu64 " bytes",
+			       "map region '%s': access sizes %u to %u do not fit %" PRIu64
+			       " bytes",
 			       r->name, min, max, r->size);
 	return 0;
 }
@@ -363,17 +364,17 @@ const struct map_range *map_find(const struct map_view *v, enum map_space space,
  */
 static void ram_copy(uint8_t *ram, uint8_t *buf, uint64_t n, bool write)
 {
-#define COPY_AS(type)                                                                  \
-	do {                                                                           \
-		type v_;                                                               \
-		if (write) {                                                           \
-			memcpy(&v_, buf, sizeof(v_));                                  \
-			__atomic_store_n((type *)(void *)ram, v_, __ATOMIC_RELEASE);   \
-		} else {                                                               \
-			v_ = __atomic_load_n((type *)(void *)ram, __ATOMIC_ACQUIRE);   \
-			memcpy(buf, &v_, sizeof(v_));                                  \
-		}                                                                      \
-		return;                                                                \
+#define COPY_AS(type)                                                                \
+	do {                                                                         \
+		type v_;                                                             \
+		if (write) {                                                         \
+			memcpy(&v_, buf, sizeof(v_));                                \
+			__atomic_store_n((type *)(void *)ram, v_, __ATOMIC_RELEASE); \
+		} else {                                                             \
+			v_ = __atomic_load_n((type *)(void *)ram, __ATOMIC_ACQUIRE); \
+			memcpy(buf, &v_, sizeof(v_));                                \
+		}                                                                    \
+		return;                                                              \
 	} while (0)
 
 	if (n <= 8 && is_pow2(n) && !((uintptr_t)ram & (n - 1))) {

@@ -74,7 +74,8 @@ struct map_view {
  * A soft TLB flushes here; KVM updates its memory slots.
  */
 struct map_listener {
-	void (*commit)(struct map_listener *, const struct map_view *old, const struct map_view *now);
+	void (*commit)(struct map_listener *, const struct map_view *old,
+		       const struct map_view *now);
 	struct map_listener *next;
 };
 
@@ -134,7 +135,8 @@ void *mem_view(struct map *, uint64_t gpa, uint64_t len, bool write, uint64_t *r
 void mem_wrote(struct map *, uint64_t gpa, uint64_t len);
 /* The same for [host, host + len) inside one window that mem_view() gave, by its host address. */
 void mem_wrote_host(struct map *, const void *host, uint64_t len);
-/* Changes with each new view: who keeps what mem_view() gave asks again after a change. Any thread. */
+/* Changes with each new view: who keeps what mem_view() gave asks again after a change. Any thread.
+ */
 uint64_t map_generation(const struct map *);
 
 #endif

@@ -29,8 +29,8 @@ struct ram_block {
 	/* ram.c's */
 	uint8_t *reserved; /* with the guard pages */
 	uint64_t reserved_size;
-	_Atomic uint32_t arming;   /* ram_watch() calls whose barrier is under way */
-	bool expedited;		   /* membarrier(2) works */
+	_Atomic uint32_t arming;    /* ram_watch() calls whose barrier is under way */
+	bool expedited;		    /* membarrier(2) works */
 	pthread_mutex_t shoot_lock; /* else: */
 	uint8_t *shoot_page;
 };

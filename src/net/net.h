@@ -12,7 +12,7 @@
 #include "loop/loop.h"
 #include <sys/uio.h>
 
-#define NET_HDR_LEN 12
+#define NET_HDR_LEN   12
 #define NET_MAX_FRAME (65535 + 14 + 4 + NET_HDR_LEN)
 
 /* Offloads an end can take from / give to the guest (bits for net_offload) */
@@ -46,7 +46,7 @@ int net_attach(struct net_end *, struct net_nic *, struct err *e);
 ssize_t net_send(struct net_end *, const struct iovec *, unsigned n);
 /* The guest has receive buffers (again). Any thread. */
 void net_rx_ready(struct net_end *);
-uint32_t net_offloads(const struct net_end *);	    /* what the end supports */
+uint32_t net_offloads(const struct net_end *);	       /* what the end supports */
 int net_set_offload(struct net_end *, uint32_t guest); /* what the guest can receive */
 bool net_link_up(const struct net_end *);
 

@@ -11,7 +11,7 @@ struct net_ops {
 	ssize_t (*send)(struct net_end *, const struct iovec *, unsigned n);
 	void (*rx_resume)(struct net_end *); /* the NIC is there, or has buffers again */
 	int (*set_offload)(struct net_end *, uint32_t guest); /* optional */
-	void (*close)(struct net_end *); /* frees the type's struct */
+	void (*close)(struct net_end *);		      /* frees the type's struct */
 };
 
 /* First member of each type's struct. */

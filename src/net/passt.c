@@ -43,7 +43,8 @@ static bool have_default_route(void)
 	if (!f)
 		return true; /* let passt find out */
 	while (!found && fgets(line, sizeof(line), f)) {
-		char *p = line + strcspn(line, "\t "); /* behind the name; the heading has no number */
+		char *p = line +
+			  strcspn(line, "\t "); /* behind the name; the heading has no number */
 		unsigned long dest = strtoul(p, &p, 16);
 		unsigned long gateway UNUSED = strtoul(p, &p, 16), flags = strtoul(p, &p, 16);
 
@@ -107,7 +108,8 @@ static int get_net(struct conf_node *c, struct user_conf *u, uint32_t *base, uin
 		if (len < sizeof(addr))
 			memcpy(addr, val, len);
 		if (*end || bits < 8 || bits > 28 || inet_pton(AF_INET, addr, &in) != 1)
-			return bad(e, "net", val, "an IPv4 network such as 10.0.2.0/24 is wanted, "
+			return bad(e, "net", val,
+				   "an IPv4 network such as 10.0.2.0/24 is wanted, "
 				   "with 8 to 28 bits");
 		*base = ntohl(in.s_addr);
 	}
@@ -169,8 +171,10 @@ int net_hostfwd_spec(const char *text, const char *guest_addr, bool *udp, char *
 	if (!p || *p)
 		return bad(e, "hostfwd", text, want);
 	if (guest[0] && strcmp(guest, guest_addr) != 0 && strcmp(guest, "0.0.0.0") != 0)
-		return err_set(e, EINVAL, "hostfwd=%s: the guest's address is %s (dhcpstart= "
-			       "changes it)", text, guest_addr);
+		return err_set(e, EINVAL,
+			       "hostfwd=%s: the guest's address is %s (dhcpstart= "
+			       "changes it)",
+			       text, guest_addr);
 	snprintf(out, size, "%s%s%u:%u", host, host[0] ? "/" : "", from, to);
 	return 0;
 }
@@ -220,7 +224,8 @@ static int get_conf(struct conf_node *c, struct user_conf *u, struct err *e)
 	if (!ret && !ipv4)
 		ret = err_set(e, ENOTSUP, "ipv4=off is not supported");
 	if (!ret && closed)
-		ret = err_set(e, ENOTSUP, "restrict=on is not supported: passt cannot keep a guest "
+		ret = err_set(e, ENOTSUP,
+			      "restrict=on is not supported: passt cannot keep a guest "
 			      "off the host's network");
 	if (!ret && mtu)
 		snprintf(u->mtu, sizeof(u->mtu), "%u", (unsigned)mtu);
@@ -297,7 +302,8 @@ static int start_passt(const struct user_conf *u, int fd, struct err *e)
 	build_args(u, argv);
 	ret = net_run_program(argv, fd, text, sizeof(text));
 	if (ret == -ENOENT)
-		return err_set(e, ENOENT, "user networking needs the program passt, which is not "
+		return err_set(e, ENOENT,
+			       "user networking needs the program passt, which is not "
 			       "installed: apt install passt");
 	if (ret == -ECHILD)
 		return err_set(e, ECHILD, "passt did not start: %s", last_words(text));

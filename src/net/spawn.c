@@ -44,8 +44,7 @@ static int spawn(const char *const argv[], int err_fd, int pass_fd, pid_t *pid)
 	posix_spawnattr_init(&attr);
 	ret = set_actions(&fa, &attr, err_fd, pass_fd);
 	if (!ret)
-		ret = -posix_spawnp(pid, argv[0], &fa, &attr, (char *const *)argv,
-				    environ);
+		ret = -posix_spawnp(pid, argv[0], &fa, &attr, (char *const *)argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&fa);
 	return ret;

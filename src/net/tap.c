@@ -238,14 +238,16 @@ static int open_by_name(struct net_tap *t, const char *name, bool vnet_hdr, stru
 			       IFNAMSIZ - 1);
 	t->io.fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (t->io.fd < 0)
-		return err_set_errno(e, errno, "cannot open /dev/net/tun (is the module tun loaded?)");
+		return err_set_errno(e, errno,
+				     "cannot open /dev/net/tun (is the module tun loaded?)");
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name ? name : "tap%d");
 	if (vnet_hdr)
 		ifr.ifr_flags |= IFF_VNET_HDR;
 	if (ioctl(t->io.fd, TUNSETIFF, &ifr) < 0) {
 		if (errno != EPERM)
 			return err_set_errno(e, errno, "cannot use tap %s", ifr.ifr_name);
-		return err_set(e, EPERM, "no right to use tap %s: make it beforehand as root "
+		return err_set(e, EPERM,
+			       "no right to use tap %s: make it beforehand as root "
 			       "(ip tuntap add dev %s mode tap user $USER; ip link set %s up)",
 			       ifr.ifr_name, ifr.ifr_name, ifr.ifr_name);
 	}
@@ -309,8 +311,8 @@ static int refuse_unsupported(struct conf_node *c, struct err *e)
 
 static int tap_open(struct net_tap *t, struct conf_node *c, struct err *e)
 {
-	static const char *const known[] = { "ifname", "fd", "script", "downscript", "vnet_hdr",
-					     "queues", "vhost", NULL };
+	static const char *const known[] = { "ifname",	 "fd",	   "script", "downscript",
+					     "vnet_hdr", "queues", "vhost",  NULL };
 	const char *name = conf_get(c, "ifname"), *script = conf_get(c, "script");
 	const char *down = conf_get(c, "downscript");
 	bool vnet_hdr = true, by_fd = conf_get(c, "fd") != NULL;

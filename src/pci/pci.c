@@ -159,12 +159,14 @@ int pci_dev_attach(struct pci_bus *bus, struct pci_dev *d, const struct pci_id *
 		return ret;
 	addr = d->addr == PCI_ANY_ADDR ? find_free_slot(bus) : d->addr;
 	if (addr < 0)
-		return err_set(e, ENOSPC, "%s: no free slot on the PCI bus; give two devices"
-			       " functions of one slot with addr=slot.function", d->d.path);
+		return err_set(e, ENOSPC,
+			       "%s: no free slot on the PCI bus; give two devices"
+			       " functions of one slot with addr=slot.function",
+			       d->d.path);
 	if (addr > 255 || bus->dev[addr])
 		return err_set(e, EBUSY, "%s: PCI address %02x.%x is taken by %s", d->d.path,
-			       addr >> 3, addr & 7, addr > 255 ? "nobody, but does not exist" :
-							 bus->dev[addr]->d.path);
+			       addr >> 3, addr & 7,
+			       addr > 255 ? "nobody, but does not exist" : bus->dev[addr]->d.path);
 	pthread_mutex_init(&d->irq_lock, NULL);
 	d->bus = bus;
 	d->devfn = (uint8_t)addr;
@@ -240,7 +242,8 @@ int pci_add_pcie_endpoint_cap(struct pci_dev *d)
 	/* Version 2, root complex integrated endpoint: bus 0 has no links above it. */
 	st_le16(d->cfg + at + 2, 2 | 9 << 4);
 	st_le32(d->cfg + at + 4, BIT32(15)); /* role-based error reporting */
-	st_le16(d->wmask + at + 8, 0x781f);  /* error reporting, relaxed order, read size, no snoop */
+	st_le16(d->wmask + at + 8,
+		0x781f); /* error reporting, relaxed order, read size, no snoop */
 	st_le16(d->w1cmask + at + 10, 0x000f);
 	return at;
 }
@@ -261,7 +264,8 @@ static struct pci_dev *cfg_target(struct pci_bus *bus, uint8_t busnr, uint8_t de
 	return bus->dev[devfn];
 }
 
-uint32_t pci_cfg_read(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t off, unsigned size)
+uint32_t pci_cfg_read(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t off,
+		      unsigned size)
 {
 	struct pci_dev *d = cfg_target(bus, busnr, devfn, off, size);
 	uint32_t val;
@@ -291,7 +295,7 @@ static void write_bytes(struct pci_dev *d, uint32_t off, uint32_t val, unsigned 
 		uint8_t mask = d->wmask[off + i];
 
 		*at = (uint8_t)((*at & ~mask) | (byte & mask));
-		*at &= (uint8_t)~(byte & d->w1cmask[off + i]);
+		*at &= (uint8_t) ~(byte & d->w1cmask[off + i]);
 	}
 	pthread_mutex_unlock(&d->irq_lock);
 }
@@ -305,8 +309,7 @@ void pci_cfg_write(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t o
 		return;
 	pthread_mutex_lock(&d->d.lock);
 	write_bytes(d, off, val, size);
-	if (overlaps(off, size, PCI_COMMAND, 2) ||
-	    overlaps(off, size, PCI_BAR0, 4 * PCI_NR_BARS))
+	if (overlaps(off, size, PCI_COMMAND, 2) || overlaps(off, size, PCI_BAR0, 4 * PCI_NR_BARS))
 		pci_bars_update(d);
 	if (overlaps(off, size, PCI_COMMAND, 2) ||
 	    (d->cap_msix && overlaps(off, size, d->cap_msix + 2u, 2))) {
@@ -365,10 +368,14 @@ static const struct state_desc msix_entry_state = {
 	.name = "msix-entry",
 	.struct_name = "pci_msix_entry",
 	.version = 1,
-	.fields = (const struct state_field[]){
-		ST_U64(struct pci_msix_entry, addr), ST_U32(struct pci_msix_entry, data),
-		ST_U32(struct pci_msix_entry, ctrl), ST_BOOL(struct pci_msix_entry, pending),
-		ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_U64(struct pci_msix_entry, addr),
+			ST_U32(struct pci_msix_entry, data),
+			ST_U32(struct pci_msix_entry, ctrl),
+			ST_BOOL(struct pci_msix_entry, pending),
+			ST_END,
+		},
 };
 
 const struct state_desc pci_dev_state = {
@@ -376,18 +383,32 @@ const struct state_desc pci_dev_state = {
 	.struct_name = "pci_dev",
 	.version = 1,
 	.post_load = pci_dev_post_load,
-	.fields = (const struct state_field[]){
-		ST_HOST(struct pci_dev, d), ST_HOST(struct pci_dev, bus),
-		ST_HOST(struct pci_dev, devfn), ST_HOST(struct pci_dev, addr),
-		ST_U8A(struct pci_dev, cfg), ST_HOST(struct pci_dev, wmask),
-		ST_HOST(struct pci_dev, w1cmask), ST_HOST(struct pci_dev, bar),
-		ST_HOST(struct pci_dev, irq_lock), ST_HOST(struct pci_dev, cap_msix),
-		ST_HOST(struct pci_dev, cap_exp), ST_HOST(struct pci_dev, next_cap),
-		ST_HOST(struct pci_dev, last_cap), ST_HOST(struct pci_dev, nr_msix),
-		ST_SUBS(struct pci_dev, msix, nr_msix, &msix_entry_state),
-		ST_HOST(struct pci_dev, msix_bar), ST_HOST(struct pci_dev, msix_table_off),
-		ST_HOST(struct pci_dev, msix_pba_off), ST_DERIVED(struct pci_dev, msix_enabled),
-		ST_DERIVED(struct pci_dev, msix_masked), ST_BOOL(struct pci_dev, intx_level),
-		ST_DERIVED(struct pci_dev, intx_out), ST_HOST(struct pci_dev, cfg_written),
-		ST_HOST(struct pci_dev, cfg_reading), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_HOST(struct pci_dev, d),
+			ST_HOST(struct pci_dev, bus),
+			ST_HOST(struct pci_dev, devfn),
+			ST_HOST(struct pci_dev, addr),
+			ST_U8A(struct pci_dev, cfg),
+			ST_HOST(struct pci_dev, wmask),
+			ST_HOST(struct pci_dev, w1cmask),
+			ST_HOST(struct pci_dev, bar),
+			ST_HOST(struct pci_dev, irq_lock),
+			ST_HOST(struct pci_dev, cap_msix),
+			ST_HOST(struct pci_dev, cap_exp),
+			ST_HOST(struct pci_dev, next_cap),
+			ST_HOST(struct pci_dev, last_cap),
+			ST_HOST(struct pci_dev, nr_msix),
+			ST_SUBS(struct pci_dev, msix, nr_msix, &msix_entry_state),
+			ST_HOST(struct pci_dev, msix_bar),
+			ST_HOST(struct pci_dev, msix_table_off),
+			ST_HOST(struct pci_dev, msix_pba_off),
+			ST_DERIVED(struct pci_dev, msix_enabled),
+			ST_DERIVED(struct pci_dev, msix_masked),
+			ST_BOOL(struct pci_dev, intx_level),
+			ST_DERIVED(struct pci_dev, intx_out),
+			ST_HOST(struct pci_dev, cfg_written),
+			ST_HOST(struct pci_dev, cfg_reading),
+			ST_END,
+		},
 };

@@ -12,10 +12,10 @@
 #include "core/irq.h"
 #include "mem/map.h"
 
-#define PCI_CFG_SIZE 256
-#define PCIE_CFG_SIZE 4096
-#define PCI_NR_BARS 6
-#define PCI_ANY_ADDR (-1)
+#define PCI_CFG_SIZE	    256
+#define PCIE_CFG_SIZE	    4096
+#define PCI_NR_BARS	    6
+#define PCI_ANY_ADDR	    (-1)
 #define PCI_DEVFN(slot, fn) ((uint8_t)((slot) << 3 | (fn)))
 
 struct pci_dev;
@@ -26,7 +26,7 @@ enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
 struct pci_bar {
 	enum pci_bar_kind kind;
 	bool prefetch;
-	uint64_t size; /* power of two; MEM >= 4096, IO >= 4 */
+	uint64_t size;		  /* power of two; MEM >= 4096, IO >= 4 */
 	struct map_region region; /* ops, opaque and lock are set by the device before pci_add_bar */
 };
 
@@ -60,8 +60,8 @@ struct pci_dev {
 	unsigned msix_bar;
 	uint32_t msix_table_off, msix_pba_off;
 	bool msix_enabled, msix_masked; /* derived from cfg */
-	bool intx_level; /* what the device asserts */
-	bool intx_out;	 /* what the board was told: less when INTx is disabled */
+	bool intx_level;		/* what the device asserts */
+	bool intx_out;			/* what the board was told: less when INTx is disabled */
 	/* Optional: after the generic handling of a configuration write / before a read. */
 	void (*cfg_written)(struct pci_dev *, uint32_t off, unsigned size, uint32_t val);
 	void (*cfg_reading)(struct pci_dev *, uint32_t off, unsigned size);
@@ -121,10 +121,12 @@ int pci_add_msix(struct pci_dev *, unsigned n, unsigned bar, uint32_t table_off,
 		 struct err *e) MUST_CHECK;
 /* The same in a 32-bit BAR of its own, which this folder serves. */
 int pci_add_msix_bar(struct pci_dev *, unsigned n, unsigned bar, struct err *e) MUST_CHECK;
-bool pci_msix_covers(const struct pci_dev *, unsigned bar, uint64_t off); /* off is in table or PBA */
+bool pci_msix_covers(const struct pci_dev *, unsigned bar,
+		     uint64_t off); /* off is in table or PBA */
 uint64_t pci_msix_read(struct pci_dev *, uint64_t off, unsigned size);
 void pci_msix_write(struct pci_dev *, uint64_t off, uint64_t val, unsigned size);
-/* Sends the vector's message, or makes it pending while masked or while bus mastering is off. Any thread. */
+/* Sends the vector's message, or makes it pending while masked or while bus mastering is off. Any
+ * thread. */
 void pci_msix_fire(struct pci_dev *, unsigned vector);
 bool pci_msix_on(const struct pci_dev *);
 void pci_intx(struct pci_dev *, int level); /* any thread; respects INTx disable */

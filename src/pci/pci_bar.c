@@ -12,10 +12,10 @@
 #include "base/base.h"
 #include "pci/pci_int.h"
 
-#define BAR_PRIO     (-1)
-#define PHYS_LAST    (BIT64(52) - 1)
-#define MEM32_LAST   0xfffffffeull /* a BAR that reads all ones below its size is being sized */
-#define MEM64_FLAG   0x4u
+#define BAR_PRIO      (-1)
+#define PHYS_LAST     (BIT64(52) - 1)
+#define MEM32_LAST    0xfffffffeull /* a BAR that reads all ones below its size is being sized */
+#define MEM64_FLAG    0x4u
 #define PREFETCH_FLAG 0x8u
 
 static uint32_t bar_flags(const struct pci_bar *b)
@@ -42,8 +42,8 @@ static int check_bar(const struct pci_dev *d, unsigned n, enum pci_bar_kind kind
 	return 0;
 }
 
-int pci_add_bar(struct pci_dev *d, unsigned n, enum pci_bar_kind kind, uint64_t size,
-		bool prefetch, struct err *e)
+int pci_add_bar(struct pci_dev *d, unsigned n, enum pci_bar_kind kind, uint64_t size, bool prefetch,
+		struct err *e)
 {
 	struct pci_bar *b;
 	uint8_t *at = d->cfg + PCI_BAR0 + 4 * n, *mask = d->wmask + PCI_BAR0 + 4 * n;
@@ -60,7 +60,7 @@ int pci_add_bar(struct pci_dev *d, unsigned n, enum pci_bar_kind kind, uint64_t 
 	b->region.size = size;
 	b->region.prio = BAR_PRIO;
 	st_le32(at, bar_flags(b));
-	st_le32(mask, (uint32_t)~(size - 1));
+	st_le32(mask, (uint32_t) ~(size - 1));
 	if (kind == PCI_BAR_MEM64)
 		st_le32(mask + 4, (uint32_t)(~(size - 1) >> 32));
 	return 0;
@@ -205,8 +205,8 @@ static void enable_all(struct pci_bus *bus)
 			continue;
 		for (unsigned n = 0; n < PCI_NR_BARS; n++) {
 			if (d->bar[n].kind != PCI_BAR_NONE)
-				on |= d->bar[n].kind == PCI_BAR_IO ? PCI_COMMAND_IO :
-								     PCI_COMMAND_MEM;
+				on |= d->bar[n].kind == PCI_BAR_IO ? PCI_COMMAND_IO
+								   : PCI_COMMAND_MEM;
 		}
 		/* Through the front door: devices with own hooks see it too. */
 		pci_cfg_write(bus, 0, (uint8_t)devfn, PCI_COMMAND, pci_command(d) | on, 2);

@@ -9,7 +9,7 @@
 #include "base/base.h"
 #include "pci/pci_int.h"
 
-#define ENTRY_SIZE  16u
+#define ENTRY_SIZE   16u
 #define ENTRY_MASKED 1u
 
 /* ---- MSI-X ---- */
@@ -24,7 +24,8 @@ int pci_add_msix(struct pci_dev *d, unsigned n, unsigned bar, uint32_t table_off
 	    d->bar[bar].kind == PCI_BAR_IO || (table_off & 7) || (pba_off & 7) ||
 	    table_off + (uint64_t)n * ENTRY_SIZE > d->bar[bar].size ||
 	    pba_off + align_up(n, 64) / 8 > d->bar[bar].size)
-		return err_set(e, EINVAL, "%s: %u MSI-X vectors do not fit BAR %u", d->d.path, n, bar);
+		return err_set(e, EINVAL, "%s: %u MSI-X vectors do not fit BAR %u", d->d.path, n,
+			       bar);
 	st_le16(data, (uint16_t)(n - 1));
 	st_le32(data + 2, table_off | bar);
 	st_le32(data + 6, pba_off | bar);
@@ -52,7 +53,9 @@ static void bar_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	pci_msix_write(opaque, off, val, size);
 }
 
-static const struct io_ops msix_bar_ops = { .read = bar_read, .write = bar_write, .min = 4, .max = 8 };
+static const struct io_ops msix_bar_ops = {
+	.read = bar_read, .write = bar_write, .min = 4, .max = 8
+};
 
 int pci_add_msix_bar(struct pci_dev *d, unsigned n, unsigned bar, struct err *e)
 {
@@ -61,8 +64,8 @@ int pci_add_msix_bar(struct pci_dev *d, unsigned n, unsigned bar, struct err *e)
 	int ret;
 
 	if (!n || n > PCI_MSIX_MAX || bar >= PCI_NR_BARS)
-		return err_set(e, EINVAL, "%s: %u MSI-X vectors; 1 to %u are possible", d->d.path, n,
-			       PCI_MSIX_MAX);
+		return err_set(e, EINVAL, "%s: %u MSI-X vectors; 1 to %u are possible", d->d.path,
+			       n, PCI_MSIX_MAX);
 	while (size < table + 2048)
 		size *= 2;
 	d->bar[bar].region.ops = &msix_bar_ops;

@@ -16,8 +16,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define KNOWN_STATUS                                                                            \
-	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |           \
+#define KNOWN_STATUS                                                                  \
+	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK | \
 	 VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED)
 
 /* ---- any thread ---- */
@@ -251,7 +251,8 @@ static int virtio_post_load(void *obj, struct err *e)
 		return err_set(e, EINVAL, "device status %#x is not possible", v->status);
 	if (v->features & ~virtio_offered(v))
 		return err_set(e, EINVAL,
-			       "the guest uses features %#" PRIx64 " that this device does not offer",
+			       "the guest uses features %#" PRIx64
+			       " that this device does not offer",
 			       v->features & ~virtio_offered(v));
 	if (!features_ok && (v->features || (v->status & VIRTIO_STATUS_DRIVER_OK)))
 		return err_set(e, EINVAL, "features are in use before they were accepted");
@@ -272,13 +273,25 @@ const struct state_desc virtio_state = {
 	.struct_name = "virtio",
 	.version = 1,
 	.post_load = virtio_post_load,
-	.fields = (const struct state_field[]){
-		ST_HOST(struct virtio, type), ST_HOST(struct virtio, vm), ST_HOST(struct virtio, dev),
-		ST_HOST(struct virtio, nr_vqs), ST_HOST(struct virtio, vq_size),
-		ST_HOST(struct virtio, cfg_len), ST_U8A(struct virtio, cfg),
-		ST_HOST(struct virtio, cfg_wmask), ST_SUBS(struct virtio, vqs, nr_vqs, &vq_state),
-		ST_HOST(struct virtio, ring_features), ST_U64(struct virtio, driver_features),
-		ST_U64(struct virtio, features), ST_U8(struct virtio, status),
-		ST_BOOL(struct virtio, broken), ST_DERIVED(struct virtio, started),
-		ST_U32(struct virtio, cfg_generation), ST_HOST(struct virtio, notify), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_HOST(struct virtio, type),
+			ST_HOST(struct virtio, vm),
+			ST_HOST(struct virtio, dev),
+			ST_HOST(struct virtio, nr_vqs),
+			ST_HOST(struct virtio, vq_size),
+			ST_HOST(struct virtio, cfg_len),
+			ST_U8A(struct virtio, cfg),
+			ST_HOST(struct virtio, cfg_wmask),
+			ST_SUBS(struct virtio, vqs, nr_vqs, &vq_state),
+			ST_HOST(struct virtio, ring_features),
+			ST_U64(struct virtio, driver_features),
+			ST_U64(struct virtio, features),
+			ST_U8(struct virtio, status),
+			ST_BOOL(struct virtio, broken),
+			ST_DERIVED(struct virtio, started),
+			ST_U32(struct virtio, cfg_generation),
+			ST_HOST(struct virtio, notify),
+			ST_END,
+		},
 };

@@ -16,25 +16,25 @@
 #include "mem/map.h"
 #include <sys/uio.h>
 
-#define VIRTIO_F_INDIRECT_DESC 28
-#define VIRTIO_F_EVENT_IDX     29
-#define VIRTIO_F_VERSION_1     32
-#define VIRTIO_F_RING_PACKED   34
-#define VIRTIO_F_IN_ORDER      35
+#define VIRTIO_F_INDIRECT_DESC	   28
+#define VIRTIO_F_EVENT_IDX	   29
+#define VIRTIO_F_VERSION_1	   32
+#define VIRTIO_F_RING_PACKED	   34
+#define VIRTIO_F_IN_ORDER	   35
 #define VIRTIO_F_NOTIFICATION_DATA 38
-#define VIRTIO_F_RING_RESET    40
+#define VIRTIO_F_RING_RESET	   40
 
-#define VQ_MAX_SIZE  1024
-#define VQ_MAX_SEGS  1024 /* iovec entries of one chain, after splitting at RAM block ends */
+#define VQ_MAX_SIZE 1024
+#define VQ_MAX_SEGS 1024 /* iovec entries of one chain, after splitting at RAM block ends */
 
 struct virtio;
 struct vq;
 
 /* A buffer chain taken from a ring, validated and translated; iov points into guest RAM. */
 struct vq_chain {
-	uint16_t head;	 /* split: descriptor index; packed: buffer id */
-	uint16_t ndesc;	 /* ring slots it took */
-	uint32_t seq;	 /* order of pops, for IN_ORDER */
+	uint16_t head;		  /* split: descriptor index; packed: buffer id */
+	uint16_t ndesc;		  /* ring slots it took */
+	uint32_t seq;		  /* order of pops, for IN_ORDER */
 	unsigned out_n, in_n;	  /* device-readable, then device-writable entries of iov */
 	uint64_t out_len, in_len; /* bytes */
 	/*
@@ -47,19 +47,21 @@ struct vq_chain {
 /* The device side of one type. All calls under the device lock of the transport. */
 struct virtio_type {
 	const char *name;
-	uint16_t id; /* virtio device id */
+	uint16_t id;			       /* virtio device id */
 	uint64_t (*features)(struct virtio *); /* device-specific bits offered */
 	/* DRIVER_OK was set: queues may be used. */
 	int (*start)(struct virtio *, struct err *e);
 	/* Reset or pause: when it returns no request is in flight and no thread touches the rings. */
 	void (*stop)(struct virtio *);
-	/* The driver or the machine reset the device (after stop): forget what the driver set. Optional. */
+	/* The driver or the machine reset the device (after stop): forget what the driver set.
+	 * Optional. */
 	void (*reset)(struct virtio *);
 	/* The driver kicked queue n. May run on a vCPU thread: hand over quickly. */
 	void (*kick)(struct virtio *, unsigned n);
 	/* RING_RESET of one queue: finish or drop what is in flight of it. Optional. */
 	void (*queue_reset)(struct virtio *, unsigned n);
-	/* Configuration space: cfg[] holds it; called after the driver wrote [off, off+len). Optional. */
+	/* Configuration space: cfg[] holds it; called after the driver wrote [off, off+len).
+	 * Optional. */
 	void (*cfg_written)(struct virtio *, unsigned off, unsigned len);
 };
 
@@ -74,14 +76,14 @@ struct virtio {
 	uint8_t cfg[256];
 	uint8_t cfg_wmask[256]; /* bits of cfg the driver may write */
 	/* the transport's */
-	struct vq *vqs;	      /* nr_vqs */
-	uint64_t ring_features; /* transport and ring bits offered besides the type's */
+	struct vq *vqs;		  /* nr_vqs */
+	uint64_t ring_features;	  /* transport and ring bits offered besides the type's */
 	uint64_t driver_features; /* what the driver has written so far */
-	uint64_t features;    /* negotiated; frozen at FEATURES_OK */
-	uint8_t status;	      /* without NEEDS_RESET, which is `broken` */
-	bool broken;	      /* any thread, atomic */
-	bool started;	      /* between type->start and ->stop */
-	uint32_t cfg_generation; /* any thread, atomic */
+	uint64_t features;	  /* negotiated; frozen at FEATURES_OK */
+	uint8_t status;		  /* without NEEDS_RESET, which is `broken` */
+	bool broken;		  /* any thread, atomic */
+	bool started;		  /* between type->start and ->stop */
+	uint32_t cfg_generation;  /* any thread, atomic */
 	/* interrupt: n = queue number, or -1 for configuration. Any thread. */
 	void (*notify)(struct virtio *, int n);
 };

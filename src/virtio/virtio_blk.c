@@ -199,7 +199,8 @@ static void fill_config(struct virtio_blk *b)
 	uint32_t block = b->logical / SECTOR;
 	uint8_t *cfg = b->p.v.cfg;
 
-	b->wce_default = b->write_cache == PROP_AUTO ? info->write_cache : b->write_cache == PROP_ON;
+	b->wce_default = b->write_cache == PROP_AUTO ? info->write_cache
+						     : b->write_cache == PROP_ON;
 	st_le64(cfg + CFG_CAPACITY, info->size / SECTOR / block * block);
 	st_le32(cfg + CFG_SEG_MAX, b->queue_size - 2u);
 	fill_geometry(cfg, info->size / SECTOR);
@@ -234,14 +235,17 @@ static int check_sizes(struct virtio_blk *b, struct err *e)
 	if (!b->physical)
 		b->physical = MAX(b->logical, info->physical);
 	if (!sector_like(b->logical) || !sector_like(b->physical) || b->physical < b->logical)
-		return err_set(e, EINVAL, "block sizes are powers of two from 512 to 65536, "
+		return err_set(e, EINVAL,
+			       "block sizes are powers of two from 512 to 65536, "
 			       "logical_block_size <= physical_block_size");
 	if (b->logical < info->sector)
-		return err_set(e, EINVAL, "logical_block_size=%u is less than the %u that the "
-			       "drive can do: raise it, or use cache=writeback", b->logical,
-			       info->sector);
+		return err_set(e, EINVAL,
+			       "logical_block_size=%u is less than the %u that the "
+			       "drive can do: raise it, or use cache=writeback",
+			       b->logical, info->sector);
 	if ((b->min_io | b->opt_io) & (b->logical - 1) || b->min_io / b->logical > UINT16_MAX)
-		return err_set(e, EINVAL, "min_io_size and opt_io_size are multiples of the "
+		return err_set(e, EINVAL,
+			       "min_io_size and opt_io_size are multiples of the "
 			       "logical block size, min_io_size up to 65535 of them");
 	if (info->size < b->logical)
 		return err_set(e, EINVAL, "the drive is smaller than one block");
@@ -336,8 +340,8 @@ static const struct prop blk_props[] = {
 	PROP_FLAG("write-zeroes", struct virtio_blk, write_zeroes, 1, "offer WRITE_ZEROES"),
 	PROP_UINT("max-discard-sectors", struct virtio_blk, max_discard, PROP_U32, 4194303, 128,
 		  4194303, "of one discard"),
-	PROP_UINT("max-write-zeroes-sectors", struct virtio_blk, max_zeroes, PROP_U32, 4194303,
-		  128, 4194303, "of one write zeroes"),
+	PROP_UINT("max-write-zeroes-sectors", struct virtio_blk, max_zeroes, PROP_U32, 4194303, 128,
+		  4194303, "of one write zeroes"),
 	PROP_UINT("bootindex", struct virtio_blk, bootindex, PROP_U32, UINT32_MAX, 0, UINT32_MAX,
 		  "boot order for firmware; direct kernel boot does not look at it"),
 	VIRTIO_PCI_PROPS(struct virtio_blk),
@@ -361,21 +365,36 @@ static const struct state_desc blk_state = {
 	.struct_name = "virtio_blk",
 	.version = 1,
 	.post_load = blk_post_load,
-	.fields = (const struct state_field[]){
-		ST_SUB(struct virtio_blk, p, &virtio_pci_state),
-		ST_HOST(struct virtio_blk, drive), ST_HOST(struct virtio_blk, serial),
-		ST_HOST(struct virtio_blk, num_queues), ST_HOST(struct virtio_blk, queue_size),
-		ST_HOST(struct virtio_blk, write_cache), ST_HOST(struct virtio_blk, logical),
-		ST_HOST(struct virtio_blk, physical), ST_HOST(struct virtio_blk, min_io),
-		ST_HOST(struct virtio_blk, opt_io), ST_HOST(struct virtio_blk, bootindex),
-		ST_HOST(struct virtio_blk, max_discard), ST_HOST(struct virtio_blk, max_zeroes),
-		ST_HOST(struct virtio_blk, config_wce), ST_HOST(struct virtio_blk, discard),
-		ST_HOST(struct virtio_blk, write_zeroes), ST_HOST(struct virtio_blk, node),
-		ST_HOST(struct virtio_blk, queue), ST_HOST(struct virtio_blk, scratch),
-		ST_HOST(struct virtio_blk, spare), ST_HOST(struct virtio_blk, nr_spare),
-		ST_HOST(struct virtio_blk, lock), ST_DERIVED(struct virtio_blk, running),
-		ST_DERIVED(struct virtio_blk, wce), ST_HOST(struct virtio_blk, wce_default),
-		ST_HOST(struct virtio_blk, io_errors), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_SUB(struct virtio_blk, p, &virtio_pci_state),
+			ST_HOST(struct virtio_blk, drive),
+			ST_HOST(struct virtio_blk, serial),
+			ST_HOST(struct virtio_blk, num_queues),
+			ST_HOST(struct virtio_blk, queue_size),
+			ST_HOST(struct virtio_blk, write_cache),
+			ST_HOST(struct virtio_blk, logical),
+			ST_HOST(struct virtio_blk, physical),
+			ST_HOST(struct virtio_blk, min_io),
+			ST_HOST(struct virtio_blk, opt_io),
+			ST_HOST(struct virtio_blk, bootindex),
+			ST_HOST(struct virtio_blk, max_discard),
+			ST_HOST(struct virtio_blk, max_zeroes),
+			ST_HOST(struct virtio_blk, config_wce),
+			ST_HOST(struct virtio_blk, discard),
+			ST_HOST(struct virtio_blk, write_zeroes),
+			ST_HOST(struct virtio_blk, node),
+			ST_HOST(struct virtio_blk, queue),
+			ST_HOST(struct virtio_blk, scratch),
+			ST_HOST(struct virtio_blk, spare),
+			ST_HOST(struct virtio_blk, nr_spare),
+			ST_HOST(struct virtio_blk, lock),
+			ST_DERIVED(struct virtio_blk, running),
+			ST_DERIVED(struct virtio_blk, wce),
+			ST_HOST(struct virtio_blk, wce_default),
+			ST_HOST(struct virtio_blk, io_errors),
+			ST_END,
+		},
 };
 
 const struct dev_type virtio_blk_type = {

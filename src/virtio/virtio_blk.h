@@ -29,7 +29,7 @@ struct virtio_blk {
 	/* host */
 	struct blk_node *node;
 	struct vblk_queue *queue;
-	struct iovec *scratch; /* VQ_MAX_SEGS: of the chain being looked at */
+	struct iovec *scratch;	/* VQ_MAX_SEGS: of the chain being looked at */
 	struct vblk_req *spare; /* finished ones, to be used again */
 	unsigned nr_spare;
 	pthread_mutex_t lock; /* of the rings and everything above from node on; inside dev->lock */

@@ -31,7 +31,7 @@ struct vblk_req {
 	struct vq_chain c;
 	struct vblk_req *next;
 	uint32_t type;
-	unsigned nseg, seg;	/* of DISCARD, WRITE_ZEROES: how many, which is under way */
+	unsigned nseg, seg; /* of DISCARD, WRITE_ZEROES: how many, which is under way */
 	struct {
 		uint64_t sector;
 		uint32_t sectors, flags;
@@ -176,11 +176,14 @@ static uint8_t submit_rw(struct vblk_req *q, uint64_t sector, bool write)
 	}
 	if (write && blk_info(b->node)->read_only)
 		return S_IOERR;
-	q->r = (struct blk_req){ .op = write ? BLK_WRITE : BLK_READ, .off = sector * SECTOR,
-				 .len = len, .fua = write && !b->wce, .done = on_done,
+	q->r = (struct blk_req){ .op = write ? BLK_WRITE : BLK_READ,
+				 .off = sector * SECTOR,
+				 .len = len,
+				 .fua = write && !b->wce,
+				 .done = on_done,
 				 .iov = q->iov + total };
-	q->r.niov = write ? cut(q->iov, q->c.out_n, HEADER_LEN, len, q->iov + total) :
-			    cut(q->iov + q->c.out_n, q->c.in_n, 0, len, q->iov + total);
+	q->r.niov = write ? cut(q->iov, q->c.out_n, HEADER_LEN, len, q->iov + total)
+			  : cut(q->iov + q->c.out_n, q->c.in_n, 0, len, q->iov + total);
 	blk_submit(b->node, &q->r);
 	return S_PENDING;
 }
@@ -208,7 +211,8 @@ static uint8_t submit_seg(struct vblk_req *q)
 	struct virtio_blk *b = q->q->b;
 	bool zero = q->type == T_WRITE_ZEROES;
 
-	q->r = (struct blk_req){ .op = zero ? BLK_ZERO : BLK_DISCARD, .done = on_done,
+	q->r = (struct blk_req){ .op = zero ? BLK_ZERO : BLK_DISCARD,
+				 .done = on_done,
 				 .off = q->segs[q->seg].sector * SECTOR,
 				 .len = (uint64_t)q->segs[q->seg].sectors * SECTOR,
 				 .unmap = q->segs[q->seg].flags & SEG_UNMAP,
@@ -282,8 +286,9 @@ static bool start(struct vblk_queue *vbq, const struct vq_chain *c)
 	struct vblk_req *q;
 
 	if (c->out_len < HEADER_LEN || !c->in_len) {
-		virtio_break(&b->p.v, "request of %" PRIu64 " readable and %" PRIu64
-			     " writable bytes", c->out_len, c->in_len);
+		virtio_break(&b->p.v,
+			     "request of %" PRIu64 " readable and %" PRIu64 " writable bytes",
+			     c->out_len, c->in_len);
 		return false;
 	}
 	q = get_req(b, c);

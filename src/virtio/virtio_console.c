@@ -23,14 +23,22 @@
 #define CFG_EMERG     8u
 #define CFG_LEN	      12u
 
-#define CTRL_RX 2u /* to the driver */
-#define CTRL_TX 3u
-#define CTRL_LEN 8u
-#define CTRL_BUDGET 256u
+#define CTRL_RX	     2u /* to the driver */
+#define CTRL_TX	     3u
+#define CTRL_LEN     8u
+#define CTRL_BUDGET  256u
 #define CLASS_SERIAL 0x078000
 
-enum control { DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN,
-	       PORT_NAME };
+enum control {
+	DEVICE_READY,
+	PORT_ADD,
+	PORT_REMOVE,
+	PORT_READY,
+	CONSOLE_PORT,
+	RESIZE,
+	PORT_OPEN,
+	PORT_NAME
+};
 
 static struct virtio_console *console_of(struct virtio *v)
 {
@@ -318,25 +326,33 @@ static int console_post_load(void *obj, struct err *e)
 	return 0;
 }
 
-static const struct prop console_props[] = {
-	VIRTIO_PCI_PROPS(struct virtio_console),
-	PROP_UINT("max_ports", struct virtio_console, max_ports, PROP_U32, CONSOLE_MAX_PORTS, 1,
-		  CONSOLE_MAX_PORTS, "places for ports"),
-	PROPS_END
-};
+static const struct prop console_props[] = { VIRTIO_PCI_PROPS(struct virtio_console),
+					     PROP_UINT("max_ports", struct virtio_console,
+						       max_ports, PROP_U32, CONSOLE_MAX_PORTS, 1,
+						       CONSOLE_MAX_PORTS, "places for ports"),
+					     PROPS_END };
 
 static const struct state_desc port_state = {
 	.name = "console-port",
 	.struct_name = "console_port",
 	.version = 1,
-	.fields = (const struct state_field[]){
-		ST_HOST(struct console_port, vc), ST_HOST(struct console_port, nr),
-		ST_HOST(struct console_port, present), ST_HOST(struct console_port, console),
-		ST_HOST(struct console_port, name), ST_HOST(struct console_port, end),
-		ST_HOST(struct console_port, front), ST_BOOL(struct console_port, host_open),
-		ST_BOOL(struct console_port, guest_open), ST_BOOL(struct console_port, guest_ready),
-		ST_U8(struct console_port, todo), ST_U32(struct console_port, tx_off),
-		ST_DERIVED(struct console_port, tx_blocked), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_HOST(struct console_port, vc),
+			ST_HOST(struct console_port, nr),
+			ST_HOST(struct console_port, present),
+			ST_HOST(struct console_port, console),
+			ST_HOST(struct console_port, name),
+			ST_HOST(struct console_port, end),
+			ST_HOST(struct console_port, front),
+			ST_BOOL(struct console_port, host_open),
+			ST_BOOL(struct console_port, guest_open),
+			ST_BOOL(struct console_port, guest_ready),
+			ST_U8(struct console_port, todo),
+			ST_U32(struct console_port, tx_off),
+			ST_DERIVED(struct console_port, tx_blocked),
+			ST_END,
+		},
 };
 
 static const struct state_desc console_state = {
@@ -344,11 +360,15 @@ static const struct state_desc console_state = {
 	.struct_name = "virtio_console",
 	.version = 1,
 	.post_load = console_post_load,
-	.fields = (const struct state_field[]){
-		ST_SUB(struct virtio_console, p, &virtio_pci_state),
-		ST_HOST(struct virtio_console, max_ports),
-		ST_SUBA(struct virtio_console, port, &port_state),
-		ST_HOST(struct virtio_console, more), ST_HOST(struct virtio_console, iov), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_SUB(struct virtio_console, p, &virtio_pci_state),
+			ST_HOST(struct virtio_console, max_ports),
+			ST_SUBA(struct virtio_console, port, &port_state),
+			ST_HOST(struct virtio_console, more),
+			ST_HOST(struct virtio_console, iov),
+			ST_END,
+		},
 };
 
 const struct dev_type virtio_serial_type = {

@@ -16,10 +16,10 @@
 #include "core/vm.h"
 #include "virtio/virtio_console.h"
 
-#define TX_BUDGET (256u << 10) /* bytes a kick */
+#define TX_BUDGET     (256u << 10) /* bytes a kick */
 #define TX_CHAIN_COST 64u
-#define CFG_COLS 0u
-#define CFG_ROWS 2u
+#define CFG_COLS      0u
+#define CFG_ROWS      2u
 
 static pthread_mutex_t *lock_of(struct console_port *p)
 {
@@ -155,7 +155,8 @@ static void front_resized(struct char_front *f, unsigned cols, unsigned rows)
 	struct virtio *v = &p->vc->p.v;
 
 	pthread_mutex_lock(lock_of(p));
-	if (p->console && (ld_le16(v->cfg + CFG_COLS) != cols || ld_le16(v->cfg + CFG_ROWS) != rows)) {
+	if (p->console &&
+	    (ld_le16(v->cfg + CFG_COLS) != cols || ld_le16(v->cfg + CFG_ROWS) != rows)) {
 		st_le16(v->cfg + CFG_COLS, (uint16_t)cols);
 		st_le16(v->cfg + CFG_ROWS, (uint16_t)rows);
 		virtio_cfg_changed(v);
@@ -169,7 +170,7 @@ static void front_resized(struct char_front *f, unsigned cols, unsigned rows)
 /* ---- the port devices ---- */
 
 struct port_dev {
-	struct dev d; /* first */
+	struct dev d;		    /* first */
 	char *chardev, *name, *bus; /* properties */
 	uint32_t nr;		    /* property; NR_ANY = the first free one */
 	struct console_port *port;
@@ -196,11 +197,11 @@ struct console_port *console_take_place(struct virtio_console *vc, int nr, bool 
 			break;
 	}
 	if (nr >= 0)
-		err_set(e, EBUSY, "port %d of %s is taken or out of range%s", nr,
-			vc->p.pci.d.path, nr || console ? "" : "; 0 is for a virtconsole");
+		err_set(e, EBUSY, "port %d of %s is taken or out of range%s", nr, vc->p.pci.d.path,
+			nr || console ? "" : "; 0 is for a virtconsole");
 	else
-		err_set(e, ENOSPC, "%s has no free port; give it more with max_ports=",
-			vc->p.pci.d.path);
+		err_set(e, ENOSPC,
+			"%s has no free port; give it more with max_ports=", vc->p.pci.d.path);
 	return NULL;
 }
 
@@ -218,7 +219,8 @@ static struct virtio_console *find_console(struct port_dev *s, struct err *e)
 		found = d;
 	}
 	if (!found) {
-		err_set(e, ENODEV, "%s: there is no %s%s%s; write -device virtio-serial-pci in front",
+		err_set(e, ENODEV,
+			"%s: there is no %s%s%s; write -device virtio-serial-pci in front",
 			s->d.path, s->bus ? "bus '" : "virtio-serial device", s->bus ? s->bus : "",
 			s->bus ? "'" : "");
 		return NULL;
@@ -233,8 +235,10 @@ static int attach_end(struct port_dev *s, struct err *e)
 	unsigned cols, rows;
 	int ret;
 
-	p->front = (struct char_front){ .room = front_room, .receive = front_receive,
-					.writable = front_writable, .connected = front_connected,
+	p->front = (struct char_front){ .room = front_room,
+					.receive = front_receive,
+					.writable = front_writable,
+					.connected = front_connected,
 					.resized = front_resized };
 	if (!s->chardev)
 		return 0;
@@ -291,8 +295,7 @@ static const struct prop port_props[] = {
 	PROP_STRING("chardev", struct port_dev, chardev, NULL, "id of the character device"),
 	PROP_STRING("name", struct port_dev, name, NULL, "what the guest calls the port"),
 	PROP_STRING("bus", struct port_dev, bus, NULL, "\"id.0\" of a virtio-serial device"),
-	PROP_UINT("nr", struct port_dev, nr, PROP_U32, NR_ANY, 0, 0, "place of the port"),
-	PROPS_END
+	PROP_UINT("nr", struct port_dev, nr, PROP_U32, NR_ANY, 0, 0, "place of the port"), PROPS_END
 };
 
 const struct dev_type virtconsole_type = {

@@ -275,8 +275,10 @@ static int choose_mac(struct virtio_net *n, struct err *e)
 	uint8_t mac[VNET_MAC_LEN];
 
 	if (n->mac_text && parse_mac(n->mac_text, n->own_mac) < 0)
-		return err_set(e, EINVAL, "mac=%s: a unicast address such as 52:54:00:12:34:56 is "
-			       "wanted", n->mac_text);
+		return err_set(e, EINVAL,
+			       "mac=%s: a unicast address such as 52:54:00:12:34:56 is "
+			       "wanted",
+			       n->mac_text);
 	if (n->mac_text)
 		return 0;
 	memcpy(mac, first, sizeof(mac));
@@ -291,7 +293,8 @@ static int check_options(struct virtio_net *n, struct err *e)
 	if (n->p_mq)
 		return err_set(e, ENOTSUP, "mq=on is not supported");
 	if (!is_pow2(n->rx_size) || n->rx_size != n->tx_size)
-		return err_set(e, EINVAL, "rx_queue_size and tx_queue_size are the same power of "
+		return err_set(e, EINVAL,
+			       "rx_queue_size and tx_queue_size are the same power of "
 			       "two");
 	if (n->host_mtu && n->host_mtu < 68)
 		return err_set(e, EINVAL, "host_mtu=%u is less than 68", n->host_mtu);
@@ -300,7 +303,8 @@ static int check_options(struct virtio_net *n, struct err *e)
 
 static void set_up(struct virtio_net *n)
 {
-	static void (*const work[VNET_QUEUES])(struct loop_work *) = { rx_work, tx_work, ctrl_work };
+	static void (*const work[VNET_QUEUES])(struct loop_work *) = { rx_work, tx_work,
+								       ctrl_work };
 
 	n->scratch = xnew_n(struct iovec, VQ_MAX_SEGS);
 	n->rx_iov = xnew_n(struct iovec, 2 * VQ_MAX_SEGS);
@@ -308,7 +312,8 @@ static void set_up(struct virtio_net *n)
 	for (unsigned i = 0; i < VNET_QUEUES; i++)
 		n->queue[i] = (struct vnet_queue){ .n = n, .work.fn = work[i] };
 	n->link_work.fn = link_work;
-	n->nic = (struct net_nic){ .receive = vnet_receive, .link = link_changed,
+	n->nic = (struct net_nic){ .receive = vnet_receive,
+				   .link = link_changed,
 				   .writable = writable };
 }
 
@@ -377,7 +382,8 @@ static const struct prop net_props[] = {
 	PROP_UINT("host_mtu", struct virtio_net, host_mtu, PROP_U16, 0, 0, 65535,
 		  "MTU to tell the guest; 0 = none"),
 	PROP_FLAG("csum", struct virtio_net, p_csum, 1, "take frames without checksums"),
-	PROP_FLAG("guest_csum", struct virtio_net, p_guest_csum, 1, "give frames without checksums"),
+	PROP_FLAG("guest_csum", struct virtio_net, p_guest_csum, 1,
+		  "give frames without checksums"),
 	PROP_FLAG("gso", struct virtio_net, p_tso, 1, "take large segments"),
 	PROP_FLAG("guest_gso", struct virtio_net, p_guest_tso, 1, "give large segments"),
 	PROP_FLAG("mrg_rxbuf", struct virtio_net, p_mrg_rxbuf, 1, "merge receive buffers"),
@@ -408,25 +414,42 @@ static const struct state_desc net_state = {
 	.struct_name = "virtio_net",
 	.version = 1,
 	.post_load = net_post_load,
-	.fields = (const struct state_field[]){
-		ST_SUB(struct virtio_net, p, &virtio_pci_state),
-		ST_HOST(struct virtio_net, netdev), ST_HOST(struct virtio_net, mac_text),
-		ST_HOST(struct virtio_net, rx_size), ST_HOST(struct virtio_net, tx_size),
-		ST_HOST(struct virtio_net, host_mtu), ST_HOST(struct virtio_net, bootindex),
-		ST_HOST(struct virtio_net, p_csum), ST_HOST(struct virtio_net, p_guest_csum),
-		ST_HOST(struct virtio_net, p_tso), ST_HOST(struct virtio_net, p_guest_tso),
-		ST_HOST(struct virtio_net, p_mrg_rxbuf), ST_HOST(struct virtio_net, p_ctrl_vq),
-		ST_HOST(struct virtio_net, p_ctrl_rx), ST_HOST(struct virtio_net, p_ctrl_vlan),
-		ST_HOST(struct virtio_net, p_ctrl_mac), ST_HOST(struct virtio_net, p_status),
-		ST_HOST(struct virtio_net, p_mq),
-		ST_SUB(struct virtio_net, filter, &vnet_filter_state),
-		ST_U64(struct virtio_net, guest_offloads), ST_HOST(struct virtio_net, end),
-		ST_HOST(struct virtio_net, nic), ST_HOST(struct virtio_net, queue),
-		ST_HOST(struct virtio_net, link_work), ST_HOST(struct virtio_net, own_mac),
-		ST_HOST(struct virtio_net, lock), ST_DERIVED(struct virtio_net, running),
-		ST_DERIVED(struct virtio_net, tx_blocked), ST_HOST(struct virtio_net, scratch),
-		ST_HOST(struct virtio_net, rx_iov), ST_HOST(struct virtio_net, rx_chain),
-		ST_HOST(struct virtio_net, linear), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_SUB(struct virtio_net, p, &virtio_pci_state),
+			ST_HOST(struct virtio_net, netdev),
+			ST_HOST(struct virtio_net, mac_text),
+			ST_HOST(struct virtio_net, rx_size),
+			ST_HOST(struct virtio_net, tx_size),
+			ST_HOST(struct virtio_net, host_mtu),
+			ST_HOST(struct virtio_net, bootindex),
+			ST_HOST(struct virtio_net, p_csum),
+			ST_HOST(struct virtio_net, p_guest_csum),
+			ST_HOST(struct virtio_net, p_tso),
+			ST_HOST(struct virtio_net, p_guest_tso),
+			ST_HOST(struct virtio_net, p_mrg_rxbuf),
+			ST_HOST(struct virtio_net, p_ctrl_vq),
+			ST_HOST(struct virtio_net, p_ctrl_rx),
+			ST_HOST(struct virtio_net, p_ctrl_vlan),
+			ST_HOST(struct virtio_net, p_ctrl_mac),
+			ST_HOST(struct virtio_net, p_status),
+			ST_HOST(struct virtio_net, p_mq),
+			ST_SUB(struct virtio_net, filter, &vnet_filter_state),
+			ST_U64(struct virtio_net, guest_offloads),
+			ST_HOST(struct virtio_net, end),
+			ST_HOST(struct virtio_net, nic),
+			ST_HOST(struct virtio_net, queue),
+			ST_HOST(struct virtio_net, link_work),
+			ST_HOST(struct virtio_net, own_mac),
+			ST_HOST(struct virtio_net, lock),
+			ST_DERIVED(struct virtio_net, running),
+			ST_DERIVED(struct virtio_net, tx_blocked),
+			ST_HOST(struct virtio_net, scratch),
+			ST_HOST(struct virtio_net, rx_iov),
+			ST_HOST(struct virtio_net, rx_chain),
+			ST_HOST(struct virtio_net, linear),
+			ST_END,
+		},
 };
 
 const struct dev_type virtio_net_type = {

@@ -7,9 +7,9 @@
 #include "virtio/virtio_pci.h"
 
 #define VNET_MAC_LEN	6
-#define VNET_MAX_MACS	64   /* of the filter table, unicast and multicast together */
-#define VNET_VLAN_WORDS 64   /* 4096 bits */
-#define VNET_RX_CHAINS	64   /* buffers that one received frame may take */
+#define VNET_MAX_MACS	64 /* of the filter table, unicast and multicast together */
+#define VNET_VLAN_WORDS 64 /* 4096 bits */
+#define VNET_RX_CHAINS	64 /* buffers that one received frame may take */
 
 enum { VNET_RX, VNET_TX, VNET_CTRL, VNET_QUEUES };
 
@@ -41,7 +41,13 @@ enum {
 };
 
 /* Configuration space, 5.1.4 */
-enum { VNET_CFG_MAC = 0, VNET_CFG_STATUS = 6, VNET_CFG_PAIRS = 8, VNET_CFG_MTU = 10, VNET_CFG_LEN = 12 };
+enum {
+	VNET_CFG_MAC = 0,
+	VNET_CFG_STATUS = 6,
+	VNET_CFG_PAIRS = 8,
+	VNET_CFG_MTU = 10,
+	VNET_CFG_LEN = 12
+};
 #define VNET_STATUS_LINK_UP 1u
 
 /* What the driver wants to receive (virtio_net_ctrl.c). State. */
@@ -81,8 +87,8 @@ struct virtio_net {
 	uint8_t own_mac[VNET_MAC_LEN];
 	pthread_mutex_t lock; /* of the rings and the state; inside dev->lock */
 	bool running, tx_blocked;
-	struct iovec *scratch;	/* VQ_MAX_SEGS: transmit and control */
-	struct iovec *rx_iov;	/* 2 * VQ_MAX_SEGS: buffers of one received frame */
+	struct iovec *scratch; /* VQ_MAX_SEGS: transmit and control */
+	struct iovec *rx_iov;  /* 2 * VQ_MAX_SEGS: buffers of one received frame */
 	struct vq_chain rx_chain[VNET_RX_CHAINS];
 	uint8_t *linear; /* NET_MAX_FRAME: a frame in too many pieces */
 };

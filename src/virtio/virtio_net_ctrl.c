@@ -65,7 +65,8 @@ bool vnet_filter_wants(const struct vnet_filter *f, const uint8_t eth[18])
 
 	if (f->promisc)
 		return true;
-	if (f->vlan_on && ld_be16(eth + 12) == ETH_TYPE_VLAN && !(f->vlan[vid / 64] >> vid % 64 & 1))
+	if (f->vlan_on && ld_be16(eth + 12) == ETH_TYPE_VLAN &&
+	    !(f->vlan[vid / 64] >> vid % 64 & 1))
 		return false;
 	return eth[0] & 1 ? wants_multicast(f, eth) : wants_unicast(f, eth);
 }
@@ -165,7 +166,8 @@ static uint8_t do_offloads(struct virtio_net *n, const struct cmd *c)
 {
 	uint64_t want;
 
-	if (!virtio_has(&n->p.v, VNET_F_CTRL_GUEST_OFFLOADS) || c->cmd != OFFLOADS_SET || c->len != 8)
+	if (!virtio_has(&n->p.v, VNET_F_CTRL_GUEST_OFFLOADS) || c->cmd != OFFLOADS_SET ||
+	    c->len != 8)
 		return ACK_ERR;
 	want = ld_le64(c->data);
 	if (want & ~vnet_guest_offload_bits(n))
@@ -203,13 +205,15 @@ bool vnet_control(struct virtio_net *n)
 		return false;
 	for (i = 0; i < BUDGET; i++) {
 		struct vq_chain c = { .iov = n->scratch };
-		struct cmd cmd = {.data = buf + CMD_LEN, .c = &c};
+		struct cmd cmd = { .data = buf + CMD_LEN, .c = &c };
 
 		if (vq_pop(vq, &c) <= 0)
 			break;
 		if (c.out_len < CMD_LEN || !c.in_len) {
-			virtio_break(&n->p.v, "control command of %" PRIu64 " readable and %" PRIu64
-				     " writable bytes", c.out_len, c.in_len);
+			virtio_break(&n->p.v,
+				     "control command of %" PRIu64 " readable and %" PRIu64
+				     " writable bytes",
+				     c.out_len, c.in_len);
 			break;
 		}
 		iov_to_buf(c.iov, c.out_n, 0, buf, sizeof(buf));
@@ -241,13 +245,22 @@ const struct state_desc vnet_filter_state = {
 	.struct_name = "vnet_filter",
 	.version = 1,
 	.post_load = filter_post_load,
-	.fields = (const struct state_field[]){
-		ST_BOOL(struct vnet_filter, promisc), ST_BOOL(struct vnet_filter, allmulti),
-		ST_BOOL(struct vnet_filter, alluni), ST_BOOL(struct vnet_filter, nomulti),
-		ST_BOOL(struct vnet_filter, nouni), ST_BOOL(struct vnet_filter, nobcast),
-		ST_BOOL(struct vnet_filter, overflow_uni),
-		ST_BOOL(struct vnet_filter, overflow_multi), ST_BOOL(struct vnet_filter, vlan_on),
-		ST_U8A(struct vnet_filter, mac), ST_U8A(struct vnet_filter, table),
-		ST_U32(struct vnet_filter, nr_uni), ST_U32(struct vnet_filter, nr_multi),
-		ST_U64A(struct vnet_filter, vlan), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_BOOL(struct vnet_filter, promisc),
+			ST_BOOL(struct vnet_filter, allmulti),
+			ST_BOOL(struct vnet_filter, alluni),
+			ST_BOOL(struct vnet_filter, nomulti),
+			ST_BOOL(struct vnet_filter, nouni),
+			ST_BOOL(struct vnet_filter, nobcast),
+			ST_BOOL(struct vnet_filter, overflow_uni),
+			ST_BOOL(struct vnet_filter, overflow_multi),
+			ST_BOOL(struct vnet_filter, vlan_on),
+			ST_U8A(struct vnet_filter, mac),
+			ST_U8A(struct vnet_filter, table),
+			ST_U32(struct vnet_filter, nr_uni),
+			ST_U32(struct vnet_filter, nr_multi),
+			ST_U64A(struct vnet_filter, vlan),
+			ST_END,
+		},
 };

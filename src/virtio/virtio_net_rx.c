@@ -21,7 +21,7 @@
 struct rx {
 	struct virtio_net *n;
 	struct vq *vq;
-	unsigned chains, segs;	   /* taken */
+	unsigned chains, segs; /* taken */
 	uint32_t wrote[VNET_RX_CHAINS];
 	uint64_t room;
 };
@@ -45,7 +45,8 @@ static int take_chain(struct rx *rx)
 	if (ret <= 0)
 		return ret;
 	if (c->out_n || c->in_len < (rx->chains ? 1 : NET_HDR_LEN)) {
-		virtio_break(&rx->n->p.v, "receive buffer of %" PRIu64 " writable bytes", c->in_len);
+		virtio_break(&rx->n->p.v, "receive buffer of %" PRIu64 " writable bytes",
+			     c->in_len);
 		return -1;
 	}
 	rx->segs += c->in_n;

@@ -10,12 +10,19 @@
 
 #include "base/bytes.h"
 
-#define BUDGET	    256u /* frames before others have their turn */
-#define MAX_PIECES  60u	 /* more are put together first */
-#define ETH_MIN	    14u
+#define BUDGET	   256u /* frames before others have their turn */
+#define MAX_PIECES 60u	/* more are put together first */
+#define ETH_MIN	   14u
 
-enum { H_FLAGS = 0, H_GSO = 1, H_HDR_LEN = 2, H_GSO_SIZE = 4, H_CSUM_START = 6, H_CSUM_OFF = 8,
-       H_NUM = 10 };
+enum {
+	H_FLAGS = 0,
+	H_GSO = 1,
+	H_HDR_LEN = 2,
+	H_GSO_SIZE = 4,
+	H_CSUM_START = 6,
+	H_CSUM_OFF = 8,
+	H_NUM = 10
+};
 enum { GSO_NONE = 0, GSO_TCPV4 = 1, GSO_UDP = 3, GSO_TCPV6 = 4, GSO_UDP_L4 = 5, GSO_ECN = 0x80 };
 #define F_NEEDS_CSUM 1u
 
@@ -72,8 +79,8 @@ static unsigned frame_pieces(const struct vq_chain *c, struct iovec *out)
 			continue;
 		if (n == MAX_PIECES)
 			return 0;
-		out[n++] = (struct iovec){ (char *)c->iov[i].iov_base + cut,
-					   c->iov[i].iov_len - cut };
+		out[n++] =
+			(struct iovec){ (char *)c->iov[i].iov_base + cut, c->iov[i].iov_len - cut };
 	}
 	return n;
 }
@@ -109,8 +116,9 @@ static int transmit_one(struct virtio_net *n, struct vq *vq)
 	if (vq_pop(vq, &c) <= 0)
 		return 0;
 	if (c.in_n || c.out_len < NET_HDR_LEN) {
-		virtio_break(&n->p.v, "frame of %" PRIu64 " readable and %" PRIu64
-			     " writable bytes", c.out_len, c.in_len);
+		virtio_break(&n->p.v,
+			     "frame of %" PRIu64 " readable and %" PRIu64 " writable bytes",
+			     c.out_len, c.in_len);
 		return 0;
 	}
 	if (send_chain(n, &c) == -EAGAIN) {

@@ -15,22 +15,22 @@
 #include "virtio/virtio_pci.h"
 #include "virtio/vq_int.h"
 
-#define VENDOR	       0x1af4
-#define DEVICE_BASE    0x1040
-#define SUBSYSTEM      0x1100
-#define NO_VECTOR      0xffffu
-#define MSIX_BAR       1u
-#define REG_BAR	       4u
-#define REG_BAR_SIZE   0x4000u
-#define COMMON_OFF     0x0000u
-#define ISR_OFF	       0x1000u
-#define DEVICE_OFF     0x2000u
-#define NOTIFY_OFF     0x3000u
-#define PAGE_SIZE_     0x1000u
-#define COMMON_LEN     0x3cu
-#define NOTIFY_MULT    4u
-#define ISR_QUEUE      1u
-#define ISR_CONFIG     2u
+#define VENDOR	     0x1af4
+#define DEVICE_BASE  0x1040
+#define SUBSYSTEM    0x1100
+#define NO_VECTOR    0xffffu
+#define MSIX_BAR     1u
+#define REG_BAR	     4u
+#define REG_BAR_SIZE 0x4000u
+#define COMMON_OFF   0x0000u
+#define ISR_OFF	     0x1000u
+#define DEVICE_OFF   0x2000u
+#define NOTIFY_OFF   0x3000u
+#define PAGE_SIZE_   0x1000u
+#define COMMON_LEN   0x3cu
+#define NOTIFY_MULT  4u
+#define ISR_QUEUE    1u
+#define ISR_CONFIG   2u
 
 enum cap_type { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI_CFG };
 
@@ -225,8 +225,9 @@ static void common_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsig
 	else if (off == QUEUE_SEL && size == 2)
 		p->queue_sel = (uint16_t)val;
 	else if (!queue_write(p, off, val, size))
-		dev_guest_error(&p->pci.d, "write of %u bytes at %#" PRIx64
-				" of the common configuration", size, off);
+		dev_guest_error(&p->pci.d,
+				"write of %u bytes at %#" PRIx64 " of the common configuration",
+				size, off);
 }
 
 /* ---- device configuration ---- */
@@ -249,8 +250,8 @@ static void cfg_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsigned
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t mask = v->cfg_wmask[off + i];
 
-		v->cfg[off + i] = (uint8_t)((v->cfg[off + i] & ~mask) |
-					    ((uint8_t)(val >> (8 * i)) & mask));
+		v->cfg[off + i] =
+			(uint8_t)((v->cfg[off + i] & ~mask) | ((uint8_t)(val >> (8 * i)) & mask));
 	}
 	if (v->type->cfg_written)
 		v->type->cfg_written(v, (unsigned)off, size);
@@ -411,7 +412,8 @@ static int check_props(const struct virtio_pci *p, struct err *e)
 	if (p->p_disable_legacy == PROP_OFF || p->p_disable_modern)
 		return err_set(e, ENOTSUP,
 			       "%s: legacy virtio is not available; leave disable-legacy and"
-			       " disable-modern out", p->pci.d.path);
+			       " disable-modern out",
+			       p->pci.d.path);
 	return 0;
 }
 
@@ -427,8 +429,10 @@ static uint64_t ring_features(const struct virtio_pci *p)
 
 int virtio_pci_init(struct virtio_pci *p, uint32_t class_code, struct err *e)
 {
-	struct pci_id id = { .vendor = VENDOR, .device = (uint16_t)(DEVICE_BASE + p->v.type->id),
-			     .subvendor = VENDOR, .subdevice = SUBSYSTEM,
+	struct pci_id id = { .vendor = VENDOR,
+			     .device = (uint16_t)(DEVICE_BASE + p->v.type->id),
+			     .subvendor = VENDOR,
+			     .subdevice = SUBSYSTEM,
 			     .class_rev = class_code << 8 | 1 };
 	struct pci_bus *bus = pci_bus_of(p->pci.d.vm);
 	int ret = check_props(p, e);
@@ -519,17 +523,25 @@ const struct state_desc virtio_pci_state = {
 	.struct_name = "virtio_pci",
 	.version = 1,
 	.post_load = virtio_pci_post_load,
-	.fields = (const struct state_field[]){
-		ST_SUB(struct virtio_pci, pci, &pci_dev_state),
-		ST_SUB(struct virtio_pci, v, &virtio_state),
-		ST_U32(struct virtio_pci, device_feature_sel),
-		ST_U32(struct virtio_pci, driver_feature_sel), ST_U16(struct virtio_pci, queue_sel),
-		ST_U16(struct virtio_pci, config_vector), ST_U8(struct virtio_pci, isr),
-		ST_HOST(struct virtio_pci, cap_pci_cfg),
-		ST_HOST(struct virtio_pci, nr_vectors), ST_HOST(struct virtio_pci, p_event_idx),
-		ST_HOST(struct virtio_pci, p_indirect), ST_HOST(struct virtio_pci, p_packed),
-		ST_HOST(struct virtio_pci, p_in_order), ST_HOST(struct virtio_pci, p_queue_reset),
-		ST_HOST(struct virtio_pci, p_notify_data),
-		ST_HOST(struct virtio_pci, p_disable_legacy),
-		ST_HOST(struct virtio_pci, p_disable_modern), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_SUB(struct virtio_pci, pci, &pci_dev_state),
+			ST_SUB(struct virtio_pci, v, &virtio_state),
+			ST_U32(struct virtio_pci, device_feature_sel),
+			ST_U32(struct virtio_pci, driver_feature_sel),
+			ST_U16(struct virtio_pci, queue_sel),
+			ST_U16(struct virtio_pci, config_vector),
+			ST_U8(struct virtio_pci, isr),
+			ST_HOST(struct virtio_pci, cap_pci_cfg),
+			ST_HOST(struct virtio_pci, nr_vectors),
+			ST_HOST(struct virtio_pci, p_event_idx),
+			ST_HOST(struct virtio_pci, p_indirect),
+			ST_HOST(struct virtio_pci, p_packed),
+			ST_HOST(struct virtio_pci, p_in_order),
+			ST_HOST(struct virtio_pci, p_queue_reset),
+			ST_HOST(struct virtio_pci, p_notify_data),
+			ST_HOST(struct virtio_pci, p_disable_legacy),
+			ST_HOST(struct virtio_pci, p_disable_modern),
+			ST_END,
+		},
 };

@@ -41,19 +41,19 @@ void virtio_pci_dev_pause(struct dev *);
 void virtio_pci_dev_resume(struct dev *);
 
 /* The properties every virtio-pci device has; p is the name of its struct virtio_pci member. */
-#define VIRTIO_PCI_PROPS(type)                                                                  \
-	PROP_UINT("vectors", type, p.nr_vectors, PROP_U32, 0, 0, PCI_MSIX_MAX,                  \
-		  "MSI-X vectors; 0 = one a queue and one for the configuration"),              \
-		PROP_FLAG("event_idx", type, p.p_event_idx, 1, "offer EVENT_IDX"),              \
-		PROP_FLAG("indirect_desc", type, p.p_indirect, 1, "offer INDIRECT_DESC"),       \
-		PROP_FLAG("packed", type, p.p_packed, 0, "offer the packed ring"),              \
-		PROP_FLAG("in_order", type, p.p_in_order, 0, "offer IN_ORDER"),                 \
-		PROP_FLAG("queue_reset", type, p.p_queue_reset, 1, "offer RING_RESET"),         \
-		PROP_FLAG("notification_data", type, p.p_notify_data, 0,                        \
-			  "offer NOTIFICATION_DATA"),                                           \
+#define VIRTIO_PCI_PROPS(type)                                                                   \
+	PROP_UINT("vectors", type, p.nr_vectors, PROP_U32, 0, 0, PCI_MSIX_MAX,                   \
+		  "MSI-X vectors; 0 = one a queue and one for the configuration"),               \
+		PROP_FLAG("event_idx", type, p.p_event_idx, 1, "offer EVENT_IDX"),               \
+		PROP_FLAG("indirect_desc", type, p.p_indirect, 1, "offer INDIRECT_DESC"),        \
+		PROP_FLAG("packed", type, p.p_packed, 0, "offer the packed ring"),               \
+		PROP_FLAG("in_order", type, p.p_in_order, 0, "offer IN_ORDER"),                  \
+		PROP_FLAG("queue_reset", type, p.p_queue_reset, 1, "offer RING_RESET"),          \
+		PROP_FLAG("notification_data", type, p.p_notify_data, 0,                         \
+			  "offer NOTIFICATION_DATA"),                                            \
 		PROP_UINT("disable-legacy", type, p.p_disable_legacy, PROP_ONOFFAUTO, PROP_AUTO, \
-			  0, 0, "the transport is modern only: on or auto"),                    \
-		PROP_FLAG("disable-modern", type, p.p_disable_modern, 0,                        \
+			  0, 0, "the transport is modern only: on or auto"),                     \
+		PROP_FLAG("disable-modern", type, p.p_disable_modern, 0,                         \
 			  "the transport is modern only: off")
 
 extern const struct state_desc virtio_pci_state;

@@ -97,15 +97,22 @@ static void rng_fini(struct dev *d)
 	loop_cancel(d->vm->loop, &s->more);
 }
 
-static const struct prop rng_props[] = { VIRTIO_PCI_PROPS(struct virtio_rng), PROPS_END };
+static const struct prop rng_props[] = {
+	VIRTIO_PCI_PROPS(struct virtio_rng),
+	PROPS_END,
+};
 
 static const struct state_desc rng_state = {
 	.name = "virtio-rng",
 	.struct_name = "virtio_rng",
 	.version = 1,
-	.fields = (const struct state_field[]){
-		ST_SUB(struct virtio_rng, p, &virtio_pci_state), ST_HOST(struct virtio_rng, more),
-		ST_HOST(struct virtio_rng, iov), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_SUB(struct virtio_rng, p, &virtio_pci_state),
+			ST_HOST(struct virtio_rng, more),
+			ST_HOST(struct virtio_rng, iov),
+			ST_END,
+		},
 };
 
 extern const struct dev_type virtio_rng_type;

@@ -87,7 +87,8 @@ bool vq_chain_add(struct vq *vq, struct vq_chain *c, uint64_t gpa, uint32_t len,
 
 		if (!p || !run || n == VQ_MAX_SEGS) {
 			virtio_break(vq->v, "queue %u: %s at %#" PRIx64, vq->index,
-				     n == VQ_MAX_SEGS ? "too many pieces" : "buffer not in RAM", gpa);
+				     n == VQ_MAX_SEGS ? "too many pieces" : "buffer not in RAM",
+				     gpa);
 			return false;
 		}
 		c->iov[n] = (struct iovec){ .iov_base = p, .iov_len = run };
@@ -237,7 +238,9 @@ static void put_in_order(struct vq *vq, uint32_t seq, const struct vq_done *done
 
 void vq_push(struct vq *vq, const struct vq_chain *c, uint32_t written)
 {
-	struct vq_done done = { .head = c->head, .ndesc = c->ndesc, .valid = true,
+	struct vq_done done = { .head = c->head,
+				.ndesc = c->ndesc,
+				.valid = true,
 				.written = (uint32_t)MIN((uint64_t)written, c->in_len),
 				.writable = c->in_n > 0 };
 
@@ -397,19 +400,38 @@ const struct state_desc vq_state = {
 	.struct_name = "vq",
 	.version = 1,
 	.post_load = vq_post_load,
-	.fields = (const struct state_field[]){
-		ST_HOST(struct vq, v), ST_HOST(struct vq, index), ST_U16(struct vq, size),
-		ST_U64(struct vq, desc), ST_U64(struct vq, driver), ST_U64(struct vq, device),
-		ST_U16(struct vq, vector), ST_BOOL(struct vq, enabled),
-		ST_DERIVED(struct vq, packed), ST_DERIVED(struct vq, event_idx),
-		ST_DERIVED(struct vq, indirect), ST_DERIVED(struct vq, in_order),
-		ST_U16(struct vq, avail_idx), ST_U16(struct vq, used_idx),
-		ST_BOOL(struct vq, avail_wrap), ST_BOOL(struct vq, used_wrap),
-		ST_U32(struct vq, in_flight), ST_U32(struct vq, unsignalled),
-		ST_U32(struct vq, pop_seq), ST_U32(struct vq, push_seq),
-		ST_BOOL(struct vq, kick_off), ST_DERIVED(struct vq, event_published),
-		ST_DERIVED(struct vq, event_at), ST_DERIVED(struct vq, done),
-		ST_DERIVED(struct vq, done_mask), ST_DERIVED(struct vq, table),
-		ST_DERIVED(struct vq, map_generation), ST_DERIVED(struct vq, h_desc),
-		ST_DERIVED(struct vq, h_driver), ST_DERIVED(struct vq, h_device), ST_END },
+	.fields =
+		(const struct state_field[]){
+			ST_HOST(struct vq, v),
+			ST_HOST(struct vq, index),
+			ST_U16(struct vq, size),
+			ST_U64(struct vq, desc),
+			ST_U64(struct vq, driver),
+			ST_U64(struct vq, device),
+			ST_U16(struct vq, vector),
+			ST_BOOL(struct vq, enabled),
+			ST_DERIVED(struct vq, packed),
+			ST_DERIVED(struct vq, event_idx),
+			ST_DERIVED(struct vq, indirect),
+			ST_DERIVED(struct vq, in_order),
+			ST_U16(struct vq, avail_idx),
+			ST_U16(struct vq, used_idx),
+			ST_BOOL(struct vq, avail_wrap),
+			ST_BOOL(struct vq, used_wrap),
+			ST_U32(struct vq, in_flight),
+			ST_U32(struct vq, unsignalled),
+			ST_U32(struct vq, pop_seq),
+			ST_U32(struct vq, push_seq),
+			ST_BOOL(struct vq, kick_off),
+			ST_DERIVED(struct vq, event_published),
+			ST_DERIVED(struct vq, event_at),
+			ST_DERIVED(struct vq, done),
+			ST_DERIVED(struct vq, done_mask),
+			ST_DERIVED(struct vq, table),
+			ST_DERIVED(struct vq, map_generation),
+			ST_DERIVED(struct vq, h_desc),
+			ST_DERIVED(struct vq, h_driver),
+			ST_DERIVED(struct vq, h_device),
+			ST_END,
+		},
 };

@@ -72,9 +72,9 @@ struct vq {
 };
 
 /* One load or store of a field in shared memory. */
-#define shared_ld(p)	       __atomic_load_n((p), __ATOMIC_RELAXED)
-#define shared_ld_acquire(p)   __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define shared_st(p, v)	       __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define shared_ld(p)		__atomic_load_n((p), __ATOMIC_RELAXED)
+#define shared_ld_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define shared_st(p, v)		__atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define shared_st_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 static inline bool virtio_is_broken(const struct virtio *v)

@@ -38,8 +38,10 @@ static struct vq_packed_desc read_desc(const struct vq *vq, uint16_t i)
 	const uint64_t *p = (const uint64_t *)(void *)desc_of(vq, i);
 	uint64_t hi = shared_ld_acquire(&p[1]), lo = shared_ld(&p[0]);
 
-	return (struct vq_packed_desc){ .addr = lo, .len = (uint32_t)hi,
-					.id = (uint16_t)(hi >> 32), .flags = (uint16_t)(hi >> 48) };
+	return (struct vq_packed_desc){ .addr = lo,
+					.len = (uint32_t)hi,
+					.id = (uint16_t)(hi >> 32),
+					.flags = (uint16_t)(hi >> 48) };
 }
 
 /* All entries of a table in order (2.8.7); only WRITE means something in their flags. */

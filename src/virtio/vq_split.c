@@ -61,7 +61,9 @@ static struct vq_desc read_desc(const struct vq *vq, uint16_t i)
 	const uint64_t *p = (const uint64_t *)(void *)(vq->h_desc + 16u * i);
 	uint64_t lo = shared_ld(&p[0]), hi = shared_ld(&p[1]);
 
-	return (struct vq_desc){ .addr = lo, .len = (uint32_t)hi, .flags = (uint16_t)(hi >> 32),
+	return (struct vq_desc){ .addr = lo,
+				 .len = (uint32_t)hi,
+				 .flags = (uint16_t)(hi >> 32),
 				 .next = (uint16_t)(hi >> 48) };
 }
 
@@ -96,7 +98,8 @@ static bool walk(struct vq *vq, struct vq_chain *c, uint16_t i)
 		struct vq_desc d;
 
 		if (i >= vq->size) {
-			virtio_break(vq->v, "queue %u: descriptor %u of %u", vq->index, i, vq->size);
+			virtio_break(vq->v, "queue %u: descriptor %u of %u", vq->index, i,
+				     vq->size);
 			return false;
 		}
 		d = read_desc(vq, i);

@@ -11,7 +11,7 @@
 #include "dev/acpi_pm.h"
 #include "isa/x86/cpu_state.h"
 
-static const char *const machines[] = {"q35", NULL};
+static const char *const machines[] = { "q35", NULL };
 
 static bool is_q35(const char *name)
 {
@@ -38,9 +38,10 @@ int arch_board_finish(struct vm *vm, struct err *e)
 
 	q35_describe(b, &w);
 	if (!vm->conf->kernel)
-		return err_set(e, ENOENT,
-			       "there is nothing to boot: give a kernel (this version boots kernels "
-			       "directly, it has no firmware)");
+		return err_set(
+			e, ENOENT,
+			"there is nothing to boot: give a kernel (this version boots kernels "
+			"directly, it has no firmware)");
 	b->boot = fw_boot_new(vm->conf->kernel, vm->conf->initrd, vm->conf->append, &b->fwb, e);
 	return b->boot ? 0 : -EINVAL;
 }
@@ -67,8 +68,8 @@ void arch_board_fini(struct vm *vm)
  */
 static void set_memory_types(struct vcpu *v, struct cpu_state *s)
 {
-	static const uint64_t hole[][2] = {{0xb0000000, MIB(256)}, {0xc0000000, GIB(1)}};
-	uint32_t r[4] = {0};
+	static const uint64_t hole[][2] = { { 0xb0000000, MIB(256) }, { 0xc0000000, GIB(1) } };
+	uint32_t r[4] = { 0 };
 	uint64_t phys;
 
 	v->vm->accel->cpuid(v, 0x80000008, 0, r);
@@ -135,6 +136,6 @@ int arch_board_boot(struct vm *vm, struct err *e)
 struct irq arch_isa_irq(struct vm *vm, unsigned line)
 {
 	if (!vm->board)
-		return (struct irq){0};
+		return (struct irq){ 0 };
 	return gsi_isa_line(vm->board, line);
 }

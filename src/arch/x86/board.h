@@ -42,12 +42,12 @@ static inline struct x86_vcpu *x86_vcpu(struct vcpu *v)
  * the IOAPIC (GSI 0 to its pin 2), those from 16 on are the PIRQs A to H.
  */
 struct x86_gsi {
-	pthread_mutex_t lock; /* outside PIC and IOAPIC locks, inside device locks */
-	uint32_t isa_sources[16];	 /* ISA: a bit per source number */
+	pthread_mutex_t lock;		    /* outside PIC and IOAPIC locks, inside device locks */
+	uint32_t isa_sources[16];	    /* ISA: a bit per source number */
 	uint16_t pirq_sources[X86_NR_PIRQ]; /* PCI pins that hold this PIRQ up */
-	uint8_t pin_level[256];		 /* by devfn, a bit per pin */
-	uint8_t pirq_route[X86_NR_PIRQ]; /* LPC's PIRQx_ROUT */
-	uint16_t pic_level;		 /* what the PIC was told */
+	uint8_t pin_level[256];		    /* by devfn, a bit per pin */
+	uint8_t pirq_route[X86_NR_PIRQ];    /* LPC's PIRQx_ROUT */
+	uint16_t pic_level;		    /* what the PIC was told */
 };
 
 struct x86_board {

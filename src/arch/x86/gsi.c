@@ -8,9 +8,9 @@
 #include "base/base.h"
 #include "arch/x86/board.h"
 
-#define PIRQ_GSI	16u
-#define PIRQ_OFF	0x80u
-#define IOAPIC_PIT_PIN	2u
+#define PIRQ_GSI       16u
+#define PIRQ_OFF       0x80u
+#define IOAPIC_PIT_PIN 2u
 
 void gsi_init(struct x86_board *b)
 {
@@ -63,7 +63,9 @@ struct irq gsi_isa_line(struct x86_board *b, unsigned isa_irq)
 {
 	unsigned source = b->next_source++ & 31;
 
-	return (struct irq){.set = set_isa, .opaque = b, .n = (int)(source << 4 | (isa_irq & 15))};
+	return (struct irq){ .set = set_isa,
+			     .opaque = b,
+			     .n = (int)(source << 4 | (isa_irq & 15)) };
 }
 
 unsigned gsi_pci_pirq(unsigned slot, unsigned pin)
@@ -138,7 +140,7 @@ void x86_msi_send(void *opaque, const struct msi *msi)
 static int gsi_check(void *obj, struct err *e)
 {
 	struct x86_gsi *g = obj;
-	unsigned count[X86_NR_PIRQ] = {0};
+	unsigned count[X86_NR_PIRQ] = { 0 };
 
 	for (unsigned i = 0; i < 256 * 4; i++)
 		if (g->pin_level[i / 4] >> (i & 3) & 1)
@@ -146,7 +148,8 @@ static int gsi_check(void *obj, struct err *e)
 	for (unsigned i = 0; i < X86_NR_PIRQ; i++)
 		if (count[i] != g->pirq_sources[i] ||
 		    (g->pirq_route[i] > 15 && g->pirq_route[i] != PIRQ_OFF))
-			return err_set(e, EINVAL, "gsi: PIRQ%c does not fit its pins", 'A' + (int)i);
+			return err_set(e, EINVAL, "gsi: PIRQ%c does not fit its pins",
+				       'A' + (int)i);
 	return 0;
 }
 
@@ -157,8 +160,9 @@ const struct state_desc x86_gsi_state = {
 	.struct_name = "x86_gsi",
 	.version = 1,
 	.post_load = gsi_check,
-	.fields = (const struct state_field[]){
-		ST_HOST(S, lock), ST_U32A(S, isa_sources), ST_U16A(S, pirq_sources),
-		ST_U8A(S, pin_level), ST_U8A(S, pirq_route), ST_U16(S, pic_level), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, lock), ST_U32A(S, isa_sources),
+						ST_U16A(S, pirq_sources), ST_U8A(S, pin_level),
+						ST_U8A(S, pirq_route), ST_U16(S, pic_level),
+						ST_END },
 };
 #undef S

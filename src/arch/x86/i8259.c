@@ -35,7 +35,7 @@ static int request(const struct i8259 *p, bool master)
 		in_service &= (uint8_t)~p->imr;
 	/* Special fully nested: the slave may interrupt its own service routine. */
 	if (master && p->special_fully_nested)
-		in_service &= (uint8_t)~(1u << CASCADE);
+		in_service &= (uint8_t) ~(1u << CASCADE);
 	busy = priority_of(p, in_service);
 	return want < busy ? (int)((want + p->priority_add) & 7) : -1;
 }
@@ -120,7 +120,7 @@ static void init_chip(struct i8259 *p)
 	uint8_t line = p->line, elcr = p->elcr, elcr_mask = p->elcr_mask;
 	bool output = p->output;
 
-	*p = (struct i8259){.line = line, .elcr = elcr, .elcr_mask = elcr_mask, .output = output};
+	*p = (struct i8259){ .line = line, .elcr = elcr, .elcr_mask = elcr_mask, .output = output };
 }
 
 void i8259_reset(struct i8259_pair *s)
@@ -163,7 +163,7 @@ static void end_of_interrupt(struct i8259 *p, uint8_t val, bool rotate)
 	unsigned pos;
 
 	if (val & 0x40) { /* specific */
-		p->isr &= (uint8_t)~(1u << (val & 7));
+		p->isr &= (uint8_t) ~(1u << (val & 7));
 		if (rotate)
 			p->priority_add = (val + 1) & 7;
 		return;
@@ -172,7 +172,7 @@ static void end_of_interrupt(struct i8259 *p, uint8_t val, bool rotate)
 	if (pos == 8)
 		return;
 	pos = (pos + p->priority_add) & 7;
-	p->isr &= (uint8_t)~(1u << pos);
+	p->isr &= (uint8_t) ~(1u << pos);
 	if (rotate)
 		p->priority_add = (pos + 1) & 7;
 }
@@ -300,13 +300,26 @@ const struct state_desc i8259_state = {
 	.struct_name = "i8259",
 	.version = 1,
 	.post_load = chip_check,
-	.fields = (const struct state_field[]){
-		ST_U8(S, line), ST_U8(S, irr), ST_U8(S, imr), ST_U8(S, isr), ST_U8(S, elcr),
-		ST_HOST(S, elcr_mask), ST_U8(S, priority_add), ST_U8(S, vector_base),
-		ST_U8(S, init_state), ST_BOOL(S, init4), ST_BOOL(S, single), ST_BOOL(S, ltim),
-		ST_BOOL(S, read_isr), ST_BOOL(S, poll), ST_BOOL(S, special_mask),
-		ST_BOOL(S, auto_eoi), ST_BOOL(S, rotate_on_auto_eoi),
-		ST_BOOL(S, special_fully_nested), ST_BOOL(S, output), ST_END},
+	.fields = (const struct state_field[]){ ST_U8(S, line),
+						ST_U8(S, irr),
+						ST_U8(S, imr),
+						ST_U8(S, isr),
+						ST_U8(S, elcr),
+						ST_HOST(S, elcr_mask),
+						ST_U8(S, priority_add),
+						ST_U8(S, vector_base),
+						ST_U8(S, init_state),
+						ST_BOOL(S, init4),
+						ST_BOOL(S, single),
+						ST_BOOL(S, ltim),
+						ST_BOOL(S, read_isr),
+						ST_BOOL(S, poll),
+						ST_BOOL(S, special_mask),
+						ST_BOOL(S, auto_eoi),
+						ST_BOOL(S, rotate_on_auto_eoi),
+						ST_BOOL(S, special_fully_nested),
+						ST_BOOL(S, output),
+						ST_END },
 };
 #undef S
 
@@ -315,8 +328,8 @@ const struct state_desc i8259_pair_state = {
 	.name = "i8259-pair",
 	.struct_name = "i8259_pair",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, out), ST_SUBA(S, pic, &i8259_state),
-					       ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, out), ST_SUBA(S, pic, &i8259_state),
+						ST_END },
 };
 #undef S
 
@@ -335,7 +348,7 @@ static uint64_t port_read(struct pic_dev *s, unsigned base, uint64_t off)
 		struct pic_dev *s = opaque;                                               \
 		i8259_write(&s->chip, base + (unsigned)off, (uint8_t)val);                \
 	}                                                                                 \
-	static const struct io_ops name##_ops = {name##_read, name##_write, 1, 1};
+	static const struct io_ops name##_ops = { name##_read, name##_write, 1, 1 };
 
 PORT_OPS(master, 0x20)
 PORT_OPS(slave, 0xa0)
@@ -372,16 +385,22 @@ static int dev_init(struct dev *d, struct err *e)
 		const char *name;
 		uint16_t port;
 		const struct io_ops *ops;
-	} at[3] = {{"pic0", 0x20, &master_ops}, {"pic1", 0xa0, &slave_ops}, {"elcr", 0x4d0, &elcr_ops}};
+	} at[3] = { { "pic0", 0x20, &master_ops },
+		    { "pic1", 0xa0, &slave_ops },
+		    { "elcr", 0x4d0, &elcr_ops } };
 	struct pic_dev *s = container_of(d, struct pic_dev, d);
 	int r;
 
 	i8259_reset(&s->chip);
 	for (unsigned i = 0; i < 3; i++) {
-		s->region[i] = (struct map_region){.name = at[i].name, .space = MAP_PIO,
-						   .kind = MAP_IO, .addr = at[i].port, .size = 2,
-						   .ops = at[i].ops, .opaque = s,
-						   .lock = &d->lock};
+		s->region[i] = (struct map_region){ .name = at[i].name,
+						    .space = MAP_PIO,
+						    .kind = MAP_IO,
+						    .addr = at[i].port,
+						    .size = 2,
+						    .ops = at[i].ops,
+						    .opaque = s,
+						    .lock = &d->lock };
 		r = map_add(d->vm->map, &s->region[i], e);
 		if (r)
 			return r;
@@ -412,8 +431,8 @@ static const struct state_desc dev_state = {
 	.name = "pic-dev",
 	.struct_name = "pic_dev",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_SUB(S, chip, &i8259_pair_state),
-					       ST_HOST(S, region), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &i8259_pair_state),
+						ST_HOST(S, region), ST_END },
 };
 #undef S
 

@@ -9,23 +9,23 @@
 #include "mem/map.h"
 
 struct i8259 {
-	uint8_t line;	 /* levels of the inputs */
+	uint8_t line; /* levels of the inputs */
 	uint8_t irr, imr, isr;
-	uint8_t elcr;	 /* 1 = level triggered */
-	uint8_t elcr_mask; /* wiring: which may be level */
+	uint8_t elcr;	      /* 1 = level triggered */
+	uint8_t elcr_mask;    /* wiring: which may be level */
 	uint8_t priority_add; /* input of highest priority */
 	uint8_t vector_base;
 	uint8_t init_state; /* 0 = ready; next ICW expected: 2, 3, 4 */
-	bool init4;	 /* ICW1 says that ICW4 comes */
-	bool single;	 /* ICW1: no cascade */
-	bool ltim;	 /* ICW1: all inputs level triggered */
+	bool init4;	    /* ICW1 says that ICW4 comes */
+	bool single;	    /* ICW1: no cascade */
+	bool ltim;	    /* ICW1: all inputs level triggered */
 	bool read_isr, poll, special_mask, auto_eoi, rotate_on_auto_eoi;
 	bool special_fully_nested;
-	bool output;	 /* INT */
+	bool output; /* INT */
 };
 
 struct i8259_pair {
-	struct irq out; /* INTR of the master */
+	struct irq out;	     /* INTR of the master */
 	struct i8259 pic[2]; /* 0 = master, 1 = slave on its input 2 */
 };
 

@@ -165,7 +165,8 @@ static int ioapic_check(void *obj, struct err *e)
 
 	for (unsigned i = 0; i < IOAPIC_PINS; i++)
 		if (s->redir[i] & ~(REDIR_WRITABLE | REDIR_REMOTE_IRR | REDIR_PENDING))
-			return err_set(e, EINVAL, "ioapic: redirection entry %u has reserved bits", i);
+			return err_set(e, EINVAL, "ioapic: redirection entry %u has reserved bits",
+				       i);
 	if (s->line >> IOAPIC_PINS || s->irr >> IOAPIC_PINS || s->id > 15)
 		return err_set(e, EINVAL, "ioapic: more lines than the %u there are", IOAPIC_PINS);
 	return 0;
@@ -177,9 +178,9 @@ const struct state_desc ioapic_state = {
 	.struct_name = "ioapic",
 	.version = 1,
 	.post_load = ioapic_check,
-	.fields = (const struct state_field[]){ST_HOST(S, send), ST_HOST(S, opaque),
-					       ST_U64A(S, redir), ST_U32(S, line), ST_U32(S, irr),
-					       ST_U8(S, select), ST_U8(S, id), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, send), ST_HOST(S, opaque),
+						ST_U64A(S, redir), ST_U32(S, line), ST_U32(S, irr),
+						ST_U8(S, select), ST_U8(S, id), ST_END },
 };
 #undef S
 
@@ -197,7 +198,7 @@ static void mmio_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	ioapic_write(&s->chip, off, (uint32_t)val);
 }
 
-static const struct io_ops mmio_ops = {mmio_read, mmio_write, 4, 4};
+static const struct io_ops mmio_ops = { mmio_read, mmio_write, 4, 4 };
 
 void ioapic_dev_set(struct ioapic_dev *s, unsigned pin, int level)
 {
@@ -218,9 +219,14 @@ static int dev_init(struct dev *d, struct err *e)
 	struct ioapic_dev *s = container_of(d, struct ioapic_dev, d);
 
 	ioapic_reset(&s->chip);
-	s->region = (struct map_region){.name = "ioapic", .space = MAP_MEM, .kind = MAP_IO,
-					.addr = IOAPIC_BASE, .size = IOAPIC_PAGE_SIZE,
-					.ops = &mmio_ops, .opaque = s, .lock = &d->lock};
+	s->region = (struct map_region){ .name = "ioapic",
+					 .space = MAP_MEM,
+					 .kind = MAP_IO,
+					 .addr = IOAPIC_BASE,
+					 .size = IOAPIC_PAGE_SIZE,
+					 .ops = &mmio_ops,
+					 .opaque = s,
+					 .lock = &d->lock };
 	return map_add(d->vm->map, &s->region, e);
 }
 
@@ -250,8 +256,8 @@ static const struct state_desc dev_state = {
 	.name = "ioapic-dev",
 	.struct_name = "ioapic_dev",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_HOST(S, d), ST_SUB(S, chip, &ioapic_state),
-					       ST_HOST(S, region), ST_END},
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &ioapic_state),
+						ST_HOST(S, region), ST_END },
 };
 #undef S
 

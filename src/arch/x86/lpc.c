@@ -12,13 +12,13 @@
 #include "base/bytes.h"
 #include "dev/acpi_pm.h"
 
-#define REG_PMBASE    0x40u
-#define REG_ACPI_CTRL 0x44u
-#define REG_PIRQ_AD   0x60u
-#define REG_SIRQ      0x64u
-#define REG_PIRQ_EH   0x68u
-#define REG_GEN_PMCON 0xa0u
-#define REG_RCBA      0xf0u
+#define REG_PMBASE	 0x40u
+#define REG_ACPI_CTRL	 0x44u
+#define REG_PIRQ_AD	 0x60u
+#define REG_SIRQ	 0x64u
+#define REG_PIRQ_EH	 0x68u
+#define REG_GEN_PMCON	 0xa0u
+#define REG_RCBA	 0xf0u
 #define ACPI_CTRL_ENABLE 0x80u
 #define PIRQ_OFF	 0x80u
 
@@ -63,8 +63,11 @@ void lpc_reset_control_write(struct lpc *s, uint8_t val)
 
 static int lpc_init(struct dev *d, struct err *e)
 {
-	static const struct pci_id id = {.vendor = 0x8086, .device = 0x2918, .subvendor = 0x1af4,
-					 .subdevice = 0x1100, .class_rev = 0x06010002};
+	static const struct pci_id id = { .vendor = 0x8086,
+					  .device = 0x2918,
+					  .subvendor = 0x1af4,
+					  .subdevice = 0x1100,
+					  .class_rev = 0x06010002 };
 	struct lpc *s = container_of(d, struct lpc, p.d);
 	uint8_t *w = s->p.wmask;
 	int r;
@@ -112,7 +115,7 @@ static void lpc_reset(struct dev *d)
 
 void lpc_firmware_defaults(struct lpc *s)
 {
-	static const uint8_t route[4] = {10, 10, 11, 11};
+	static const uint8_t route[4] = { 10, 10, 11, 11 };
 
 	st_le32(s->p.cfg + REG_PMBASE, PM_BASE | 1);
 	s->p.cfg[REG_ACPI_CTRL] = ACPI_CTRL_ENABLE;
@@ -143,8 +146,8 @@ static const struct state_desc lpc_state = {
 	.struct_name = "lpc",
 	.version = 1,
 	.post_load = lpc_post_load,
-	.fields = (const struct state_field[]){ST_SUB(S, p, &pci_dev_state), ST_HOST(S, board),
-					       ST_U8(S, reset_control), ST_END},
+	.fields = (const struct state_field[]){ ST_SUB(S, p, &pci_dev_state), ST_HOST(S, board),
+						ST_U8(S, reset_control), ST_END },
 };
 #undef S
 

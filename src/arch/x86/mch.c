@@ -13,9 +13,9 @@
 #include "arch/x86/mch.h"
 #include "base/bytes.h"
 
-#define REG_PCIEXBAR 0x60u
+#define REG_PCIEXBAR	0x60u
 #define PCIEXBAR_ENABLE 1u
-#define CONFIG_ENABLE BIT32(31)
+#define CONFIG_ENABLE	BIT32(31)
 
 #define RESET_PORT_OFF 1u /* 0xcf9 */
 
@@ -35,7 +35,7 @@ static void ecam_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 		      (uint32_t)val, size);
 }
 
-static const struct io_ops ecam_ops = {ecam_read, ecam_write, 1, 4};
+static const struct io_ops ecam_ops = { ecam_read, ecam_write, 1, 4 };
 
 /* Offset in 256-byte configuration space of a byte of 0xcfc..0xcff. */
 static uint32_t data_off(const struct mch *s, uint64_t off)
@@ -79,13 +79,13 @@ static void port_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 			      data_off(s, off), (uint32_t)val, size);
 }
 
-static const struct io_ops port_ops = {port_read, port_write, 1, 4};
+static const struct io_ops port_ops = { port_read, port_write, 1, 4 };
 
 /* PCIEXBAR: base in bits 35:28, length in 2:1 (256, 128, 64 MiB), enable in 0. */
 static void place_ecam(struct mch *s)
 {
 	uint64_t reg = ld_le64(s->p.cfg + REG_PCIEXBAR);
-	static const uint64_t size[4] = {MIB(256), MIB(128), MIB(64), 0};
+	static const uint64_t size[4] = { MIB(256), MIB(128), MIB(64), 0 };
 	uint64_t len = size[reg >> 1 & 3], base = reg & 0xff0000000ull & ~(len - 1);
 	struct err e;
 
@@ -112,10 +112,10 @@ static void registers(struct mch *s)
 	uint8_t *w = s->p.wmask;
 
 	st_le64(w + REG_PCIEXBAR, 0xff0000007ull);
-	memset(w + 0x90, 0x33, 7);  /* PAM0..6 */
+	memset(w + 0x90, 0x33, 7); /* PAM0..6 */
 	w[0x90] = 0x30;
-	w[0x9d] = 0x7f; /* SMRAM */
-	w[0x9e] = 0xff; /* ESMRAMC */
+	w[0x9d] = 0x7f;		   /* SMRAM */
+	w[0x9e] = 0xff;		   /* ESMRAMC */
 	st_le16(w + 0xb0, 0xfff0); /* TOLUD */
 	st_le16(w + 0xdc, 0xffff); /* scratch pad */
 	st_le16(w + 0xde, 0xffff);
@@ -123,8 +123,11 @@ static void registers(struct mch *s)
 
 static int mch_init(struct dev *d, struct err *e)
 {
-	static const struct pci_id id = {.vendor = 0x8086, .device = 0x29c0, .subvendor = 0x1af4,
-					 .subdevice = 0x1100, .class_rev = 0x06000000};
+	static const struct pci_id id = { .vendor = 0x8086,
+					  .device = 0x29c0,
+					  .subvendor = 0x1af4,
+					  .subdevice = 0x1100,
+					  .class_rev = 0x06000000 };
 	struct mch *s = container_of(d, struct mch, p.d);
 	int r;
 
@@ -134,11 +137,17 @@ static int mch_init(struct dev *d, struct err *e)
 		return r;
 	registers(s);
 	s->p.cfg_written = cfg_written;
-	s->ecam = (struct map_region){.name = "pcie-ecam", .space = MAP_MEM, .kind = MAP_IO,
-				      .ops = &ecam_ops, .opaque = s};
-	s->cf8 = (struct map_region){.name = "pci-config", .space = MAP_PIO, .kind = MAP_IO,
-				     .addr = 0xcf8, .size = 8, .ops = &port_ops, .opaque = s,
-				     .lock = &d->lock};
+	s->ecam = (struct map_region){
+		.name = "pcie-ecam", .space = MAP_MEM, .kind = MAP_IO, .ops = &ecam_ops, .opaque = s
+	};
+	s->cf8 = (struct map_region){ .name = "pci-config",
+				      .space = MAP_PIO,
+				      .kind = MAP_IO,
+				      .addr = 0xcf8,
+				      .size = 8,
+				      .ops = &port_ops,
+				      .opaque = s,
+				      .lock = &d->lock };
 	return map_add(d->vm->map, &s->cf8, e);
 }
 
@@ -186,9 +195,9 @@ static const struct state_desc mch_state = {
 	.struct_name = "mch",
 	.version = 1,
 	.post_load = mch_post_load,
-	.fields = (const struct state_field[]){ST_SUB(S, p, &pci_dev_state), ST_HOST(S, board),
-					       ST_DERIVED(S, ecam), ST_HOST(S, cf8),
-					       ST_U32(S, config_address), ST_END},
+	.fields = (const struct state_field[]){ ST_SUB(S, p, &pci_dev_state), ST_HOST(S, board),
+						ST_DERIVED(S, ecam), ST_HOST(S, cf8),
+						ST_U32(S, config_address), ST_END },
 };
 #undef S
 

@@ -6,10 +6,10 @@
 #include "base/base.h"
 #include "arch/x86/board.h"
 
-#define ECAM_BASE  0xb0000000u
-#define ECAM_SIZE  MIB(256)
-#define PM_BASE	   0x600u
-#define RCBA_BASE  0xfed1c000u
+#define ECAM_BASE 0xb0000000u
+#define ECAM_SIZE MIB(256)
+#define PM_BASE	  0x600u
+#define RCBA_BASE 0xfed1c000u
 
 struct mch {
 	struct pci_dev p;

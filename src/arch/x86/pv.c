@@ -24,15 +24,15 @@
 #include <x86intrin.h>
 
 /* CPUID 0x40000001:EAX */
-#define FEATURE_NOP_IO_DELAY	  BIT32(1)
-#define FEATURE_CLOCKSOURCE2	  BIT32(3)
-#define FEATURE_STEAL_TIME	  BIT32(5)
-#define FEATURE_PV_EOI		  BIT32(6)
-#define FEATURE_PV_UNHALT	  BIT32(7)
-#define FEATURE_PV_TLB_FLUSH	  BIT32(9)
-#define FEATURE_PV_SEND_IPI	  BIT32(11)
-#define FEATURE_POLL_CONTROL	  BIT32(12)
-#define FEATURE_PV_SCHED_YIELD	  BIT32(13)
+#define FEATURE_NOP_IO_DELAY	   BIT32(1)
+#define FEATURE_CLOCKSOURCE2	   BIT32(3)
+#define FEATURE_STEAL_TIME	   BIT32(5)
+#define FEATURE_PV_EOI		   BIT32(6)
+#define FEATURE_PV_UNHALT	   BIT32(7)
+#define FEATURE_PV_TLB_FLUSH	   BIT32(9)
+#define FEATURE_PV_SEND_IPI	   BIT32(11)
+#define FEATURE_POLL_CONTROL	   BIT32(12)
+#define FEATURE_PV_SCHED_YIELD	   BIT32(13)
 #define FEATURE_CLOCKSOURCE_STABLE BIT32(24)
 
 #define HC_VAPIC_POLL_IRQ 1
@@ -128,7 +128,7 @@ static void write_pvclock(struct vcpu *v, uint64_t gpa)
 	struct x86_board *b = x86_board(v->vm);
 	struct pv_vcpu *p = &x86_vcpu(v)->pv;
 	struct map *map = v->vm->map;
-	uint8_t t[PVCLOCK_SIZE] = {0};
+	uint8_t t[PVCLOCK_SIZE] = { 0 };
 	uint32_t mul, version = p->clock_version;
 	int8_t shift;
 
@@ -156,7 +156,7 @@ static void write_wall_clock(struct vcpu *v, uint64_t gpa)
 {
 	struct x86_board *b = x86_board(v->vm);
 	uint64_t wall = clock_ns_of(CLOCK_REALTIME) - (clock_now_ns() - b->pv.ns0);
-	uint8_t t[12] = {0};
+	uint8_t t[12] = { 0 };
 	uint32_t version;
 
 	if (mem_read(v->vm->map, gpa, t, 4))
@@ -213,7 +213,7 @@ static void steal_update(struct vcpu *v)
 {
 	struct pv_vcpu *p = &x86_vcpu(v)->pv;
 	uint64_t gpa = p->steal_msr & ~63ull, seen = host_run_delay(p);
-	uint8_t t[16] = {0};
+	uint8_t t[16] = { 0 };
 
 	p->steal_ns += seen > p->steal_seen_ns ? seen - p->steal_seen_ns : 0;
 	p->steal_seen_ns = seen;
@@ -436,11 +436,12 @@ const struct state_desc pv_vcpu_state = {
 	.struct_name = "pv_vcpu",
 	.version = 1,
 	.post_load = pv_check,
-	.fields = (const struct state_field[]){
-		ST_U64(S, system_time_msr), ST_U64(S, steal_msr), ST_U64(S, eoi_msr),
-		ST_U64(S, poll_control), ST_U64(S, steal_ns), ST_HOST(S, steal_seen_ns),
-		ST_HOST(S, steal_next_ns), ST_U32(S, steal_version), ST_U32(S, clock_version),
-		ST_BOOL(S, eoi_pending), ST_HOST(S, schedstat_fd), ST_END},
+	.fields = (const struct state_field[]){ ST_U64(S, system_time_msr), ST_U64(S, steal_msr),
+						ST_U64(S, eoi_msr), ST_U64(S, poll_control),
+						ST_U64(S, steal_ns), ST_HOST(S, steal_seen_ns),
+						ST_HOST(S, steal_next_ns), ST_U32(S, steal_version),
+						ST_U32(S, clock_version), ST_BOOL(S, eoi_pending),
+						ST_HOST(S, schedstat_fd), ST_END },
 };
 #undef S
 
@@ -449,7 +450,7 @@ const struct state_desc pv_vm_state = {
 	.name = "pv-vm",
 	.struct_name = "pv_vm",
 	.version = 1,
-	.fields = (const struct state_field[]){ST_U64(S, tsc0), ST_U64(S, ns0), ST_U64(S, wall_msr),
-					       ST_END},
+	.fields = (const struct state_field[]){ ST_U64(S, tsc0), ST_U64(S, ns0),
+						ST_U64(S, wall_msr), ST_END },
 };
 #undef S

@@ -19,9 +19,9 @@ struct pv_vm {
 
 struct pv_vcpu {
 	uint64_t system_time_msr, steal_msr, eoi_msr, poll_control;
-	uint64_t steal_ns;	 /* as the guest was told */
-	uint64_t steal_seen_ns;	 /* what the host's counter stood at */
-	uint64_t steal_next_ns;	 /* when to look again */
+	uint64_t steal_ns;	/* as the guest was told */
+	uint64_t steal_seen_ns; /* what the host's counter stood at */
+	uint64_t steal_next_ns; /* when to look again */
 	uint32_t steal_version, clock_version;
 	bool eoi_pending; /* the guest may end the interrupt by clearing its flag */
 	int schedstat_fd; /* -1 = not open */

@@ -58,7 +58,7 @@ static void lapic_page_write(void *opaque, uint64_t off, uint64_t val, unsigned 
 	lapic_mmio_write(&x86_vcpu(v)->lapic, (unsigned)(off >> 4), (uint32_t)val);
 }
 
-static const struct io_ops lapic_page_ops = {lapic_page_read, lapic_page_write, 4, 4};
+static const struct io_ops lapic_page_ops = { lapic_page_read, lapic_page_write, 4, 4 };
 
 static int map_ram(struct x86_board *b, struct map_region *r, const char *name, uint64_t gpa,
 		   uint64_t off, uint64_t end, struct err *e)
@@ -69,8 +69,13 @@ static int map_ram(struct x86_board *b, struct map_region *r, const char *name, 
 		end = size;
 	if (off >= end)
 		return 0;
-	*r = (struct map_region){.name = name, .space = MAP_MEM, .kind = MAP_RAM, .addr = gpa,
-				 .size = end - off, .rb = b->vm->ram, .rb_off = off};
+	*r = (struct map_region){ .name = name,
+				  .space = MAP_MEM,
+				  .kind = MAP_RAM,
+				  .addr = gpa,
+				  .size = end - off,
+				  .rb = b->vm->ram,
+				  .rb_off = off };
 	return map_add(b->vm->map, r, e);
 }
 
@@ -80,8 +85,9 @@ static int memory_map(struct x86_board *b, struct err *e)
 	int r;
 
 	if (size < MIB(1) || size > RAM_MAX)
-		return err_set(e, EINVAL, "the q35 board takes 1 MiB to 1 TiB of memory, not %" PRIu64
-			       " MiB", size >> 20);
+		return err_set(e, EINVAL,
+			       "the q35 board takes 1 MiB to 1 TiB of memory, not %" PRIu64 " MiB",
+			       size >> 20);
 	b->low_end = size <= LOW_MAX ? size : LOW_SPLIT;
 	b->high_size = size - b->low_end;
 	r = map_ram(b, &b->ram_low, "ram-low", 0, 0, VGA_FIRST, e);
@@ -91,9 +97,13 @@ static int memory_map(struct x86_board *b, struct err *e)
 		r = map_ram(b, &b->ram_high, "ram-high", GIB(4), b->low_end, UINT64_MAX, e);
 	if (r)
 		return r;
-	b->lapic_page = (struct map_region){
-		.name = "lapic", .space = MAP_MEM, .kind = MAP_IO, .addr = LAPIC_DEFAULT_BASE,
-		.size = LAPIC_PAGE_SIZE, .ops = &lapic_page_ops, .opaque = b};
+	b->lapic_page = (struct map_region){ .name = "lapic",
+					     .space = MAP_MEM,
+					     .kind = MAP_IO,
+					     .addr = LAPIC_DEFAULT_BASE,
+					     .size = LAPIC_PAGE_SIZE,
+					     .ops = &lapic_page_ops,
+					     .opaque = b };
 	return map_add(b->vm->map, &b->lapic_page, e);
 }
 
@@ -123,7 +133,7 @@ static void prepare_pic(struct dev *d, void *arg)
 {
 	struct pic_dev *s = container_of(d, struct pic_dev, d);
 
-	s->chip.out = (struct irq){.set = pic_out, .opaque = arg};
+	s->chip.out = (struct irq){ .set = pic_out, .opaque = arg };
 }
 
 static void prepare_mch(struct dev *d, void *arg)
@@ -219,7 +229,7 @@ int q35_init(struct x86_board *b, struct err *e)
 {
 	int r = memory_map(b, e);
 
-	b->vm->msi = (struct msi_sink){.send = x86_msi_send, .opaque = b};
+	b->vm->msi = (struct msi_sink){ .send = x86_msi_send, .opaque = b };
 	if (!r)
 		r = chips(b, e);
 	if (!r)
@@ -231,7 +241,7 @@ int q35_init(struct x86_board *b, struct err *e)
 
 void q35_fini(struct x86_board *b)
 {
-	struct map_region *all[] = {&b->ram_low, &b->ram_mid, &b->ram_high, &b->lapic_page};
+	struct map_region *all[] = { &b->ram_low, &b->ram_mid, &b->ram_high, &b->lapic_page };
 
 	b->pci = pci_bus_free(b->pci);
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
@@ -250,7 +260,7 @@ void q35_firmware_defaults(struct x86_board *b)
 /* The end of what the guest's physical addresses can name. */
 static uint64_t phys_end(struct x86_board *b)
 {
-	uint32_t r[4] = {0};
+	uint32_t r[4] = { 0 };
 
 	if (b->vm->accel && b->vm->accel->cpuid)
 		b->vm->accel->cpuid(b->vm->vcpus[0], 0x80000008, 0, r);
@@ -279,7 +289,7 @@ static uint8_t pci_gsi(unsigned slot, unsigned pin)
 static void describe_cpus(struct x86_board *b, struct fw_board *f)
 {
 	const struct vm_conf *c = b->vm->conf;
-	uint32_t r[4] = {0};
+	uint32_t r[4] = { 0 };
 
 	f->cpus = b->vm->nr_vcpus;
 	f->apic_ids = b->apic_ids;
@@ -339,7 +349,10 @@ void q35_describe(struct x86_board *b, struct pci_window *w)
 	for (const struct dev *d = b->vm->devs; d; d = d->next)
 		if (d->type == &uart_dev_type)
 			f->com[container_of(d, const struct uart_dev, d)->index & 3] = true;
-	*w = (struct pci_window){.io_base = f->pci_io_base, .io_size = f->pci_io_size,
-				 .mem32_base = f->pci_mem32_base, .mem32_size = f->pci_mem32_size,
-				 .mem64_base = f->pci_mem64_base, .mem64_size = f->pci_mem64_size};
+	*w = (struct pci_window){ .io_base = f->pci_io_base,
+				  .io_size = f->pci_io_size,
+				  .mem32_base = f->pci_mem32_base,
+				  .mem32_size = f->pci_mem32_size,
+				  .mem64_base = f->pci_mem64_base,
+				  .mem64_size = f->pci_mem64_size };
 }

@@ -147,7 +147,7 @@ static struct x86_board *make_board(struct vm *vm)
 int arch_vcpu_init(struct vcpu *v, struct err *e)
 {
 	const struct vm_conf *c = v->vm->conf;
-	struct x86_topology topo = {c->sockets, c->dies, c->cores, c->threads};
+	struct x86_topology topo = { c->sockets, c->dies, c->cores, c->threads };
 	struct x86_board *b = v->vm->board;
 	struct x86_vcpu *x;
 
@@ -157,7 +157,8 @@ int arch_vcpu_init(struct vcpu *v, struct err *e)
 	if (c->cpus > X86_MAX_VCPUS || v->apic_id >= 255)
 		return err_set(e, EINVAL,
 			       "%u CPUs in this topology need APIC ids over 254; this board stops "
-			       "there", c->cpus);
+			       "there",
+			       c->cpus);
 	x = xnew(struct x86_vcpu);
 	x->lapic.vcpu = v;
 	x->lapic.bus = &b->bus;

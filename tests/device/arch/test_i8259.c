@@ -246,7 +246,7 @@ static void test_init_clears(void **state)
 static void test_state(void **state)
 {
 	struct rig *r = *state;
-	struct i8259_pair other = {0};
+	struct i8259_pair other = { 0 };
 
 	i8259_set(&r->s, 9, 1);
 	i8259_ack(&r->s);
@@ -262,9 +262,9 @@ static void test_state(void **state)
 static void test_device(void **state)
 {
 	struct fm *m = fm_new(0, 0, false);
-	struct fm_line out = {0};
+	struct fm_line out = { 0 };
 	struct pic_dev *s;
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 
 	assert_int_equal(dev_create_internal(&m->vm, &pic_dev_type, NULL, NULL, NULL, &d, &e), 0);
@@ -288,10 +288,13 @@ static void test_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_edge), T(test_priority), T(test_mask), T(test_cascade), T(test_spurious),
-		T(test_level), T(test_auto_eoi), T(test_rotation), T(test_special_mask),
-		T(test_special_fully_nested), T(test_poll), T(test_init_clears), T(test_state),
-		T(test_device),
+		T(test_edge),	      T(test_priority),
+		T(test_mask),	      T(test_cascade),
+		T(test_spurious),     T(test_level),
+		T(test_auto_eoi),     T(test_rotation),
+		T(test_special_mask), T(test_special_fully_nested),
+		T(test_poll),	      T(test_init_clears),
+		T(test_state),	      T(test_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,10 +158,11 @@ static void test_device(void **state)
 	struct fm *m = fm_new(0, 0, false);
 	struct rig *r = *state;
 	struct ioapic_dev *s;
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 
-	assert_int_equal(dev_create_internal(&m->vm, &ioapic_dev_type, NULL, NULL, NULL, &d, &e), 0);
+	assert_int_equal(dev_create_internal(&m->vm, &ioapic_dev_type, NULL, NULL, NULL, &d, &e),
+			 0);
 	s = container_of(d, struct ioapic_dev, d);
 	s->chip.send = record;
 	s->chip.opaque = r;
@@ -182,8 +183,10 @@ static void test_device(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_registers), T(test_edge), T(test_level),
-					   T(test_level_under_mask), T(test_state), T(test_device)};
+	const struct CMUnitTest tests[] = {
+		T(test_registers),	  T(test_edge),	 T(test_level),
+		T(test_level_under_mask), T(test_state), T(test_device)
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

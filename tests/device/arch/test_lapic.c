@@ -197,38 +197,42 @@ static void test_destinations(void **state)
 {
 	struct fm *m = *state;
 
-	assert_int_equal(send(m, (struct apic_msg){.dest = 2, .vector = 0x50}), 1);
+	assert_int_equal(send(m, (struct apic_msg){ .dest = 2, .vector = 0x50 }), 1);
 	assert_true(has(m, 2, 0x50));
 	assert_false(has(m, 1, 0x50));
-	assert_int_equal(send(m, (struct apic_msg){.dest = 9, .vector = 0x50}), 0);
-	assert_int_equal(send(m, (struct apic_msg){.dest = APIC_DEST_ALL, .vector = 0x51}), 4);
+	assert_int_equal(send(m, (struct apic_msg){ .dest = 9, .vector = 0x50 }), 0);
+	assert_int_equal(send(m, (struct apic_msg){ .dest = APIC_DEST_ALL, .vector = 0x51 }), 4);
 	/* Flat: a bit each. */
 	for (unsigned i = 0; i < 4; i++)
 		wr(m, i, LAPIC_LDR, 1u << (24 + i));
-	assert_int_equal(send(m, (struct apic_msg){.dest = 0x0a, .vector = 0x52, .logical = true}), 2);
+	assert_int_equal(
+		send(m, (struct apic_msg){ .dest = 0x0a, .vector = 0x52, .logical = true }), 2);
 	assert_true(has(m, 1, 0x52) && has(m, 3, 0x52) && !has(m, 0, 0x52) && !has(m, 2, 0x52));
 	/* Cluster: high nibble the cluster, low nibble its members. */
 	for (unsigned i = 0; i < 4; i++) {
 		wr(m, i, LAPIC_DFR, 0x0fffffff);
 		wr(m, i, LAPIC_LDR, (i / 2 << 4 | 1u << i % 2) << 24);
 	}
-	assert_int_equal(send(m, (struct apic_msg){.dest = 0x13, .vector = 0x53, .logical = true}), 2);
+	assert_int_equal(
+		send(m, (struct apic_msg){ .dest = 0x13, .vector = 0x53, .logical = true }), 2);
 	assert_true(has(m, 2, 0x53) && has(m, 3, 0x53) && !has(m, 0, 0x53));
-	assert_int_equal(send(m, (struct apic_msg){.dest = 0xf1, .vector = 0x54, .logical = true}), 2);
+	assert_int_equal(
+		send(m, (struct apic_msg){ .dest = 0xf1, .vector = 0x54, .logical = true }), 2);
 	assert_true(has(m, 0, 0x54) && has(m, 2, 0x54));
 	/* x2APIC: the logical id follows from the APIC id. */
 	x2apic(m, 3);
 	assert_int_equal(lapic(m, 3)->ldr, 1u << 3);
-	assert_int_equal(send(m, (struct apic_msg){.dest = 8, .vector = 0x55, .logical = true}), 1);
+	assert_int_equal(send(m, (struct apic_msg){ .dest = 8, .vector = 0x55, .logical = true }),
+			 1);
 	assert_true(has(m, 3, 0x55));
-	assert_int_equal(send(m, (struct apic_msg){.dest = 0x10008, .vector = 0x56, .logical = true}),
-			 0);
+	assert_int_equal(
+		send(m, (struct apic_msg){ .dest = 0x10008, .vector = 0x56, .logical = true }), 0);
 }
 
 static void test_lowest_priority(void **state)
 {
 	struct fm *m = *state;
-	struct apic_msg msg = {.dest = APIC_DEST_ALL, .vector = 0x60, .mode = APIC_DM_LOWEST};
+	struct apic_msg msg = { .dest = APIC_DEST_ALL, .vector = 0x60, .mode = APIC_DM_LOWEST };
 
 	for (unsigned i = 0; i < 4; i++)
 		wr(m, i, LAPIC_TPR, i == 2 ? 0x10 : 0x20);
@@ -421,9 +425,9 @@ static void test_mode_transitions(void **state)
 	x2apic(m, 1);
 	assert_int_equal(lapic_msr_write(l, MSR_APIC_BASE, base | APIC_BASE_ENABLE), -EINVAL);
 	assert_int_equal(lapic_msr_write(l, MSR_APIC_BASE, base), 0);
-	assert_int_equal(
-		lapic_msr_write(l, MSR_APIC_BASE, base | APIC_BASE_ENABLE | APIC_BASE_X2APIC),
-		-EINVAL);
+	assert_int_equal(lapic_msr_write(l, MSR_APIC_BASE,
+					 base | APIC_BASE_ENABLE | APIC_BASE_X2APIC),
+			 -EINVAL);
 	assert_int_equal(lapic_msr_write(l, MSR_APIC_BASE, base | APIC_BASE_ENABLE), 0);
 	assert_int_equal(rd(m, 1, LAPIC_SVR), 0xff); /* off and on is a reset */
 }
@@ -486,11 +490,21 @@ static void test_state(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_reset_values), T(test_priorities), T(test_get_intr_raises_again),
-		T(test_disabled_drops), T(test_illegal_vectors), T(test_destinations),
-		T(test_lowest_priority), T(test_ipis), T(test_init_and_sipi),
-		T(test_timer_oneshot_and_periodic), T(test_timer_deadline),
-		T(test_x2apic_registers), T(test_mode_transitions), T(test_extint), T(test_state),
+		T(test_reset_values),
+		T(test_priorities),
+		T(test_get_intr_raises_again),
+		T(test_disabled_drops),
+		T(test_illegal_vectors),
+		T(test_destinations),
+		T(test_lowest_priority),
+		T(test_ipis),
+		T(test_init_and_sipi),
+		T(test_timer_oneshot_and_periodic),
+		T(test_timer_deadline),
+		T(test_x2apic_registers),
+		T(test_mode_transitions),
+		T(test_extint),
+		T(test_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

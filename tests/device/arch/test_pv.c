@@ -56,7 +56,7 @@ static uint64_t guest_clock(const uint8_t *t, uint64_t tsc)
 static void test_cpuid(void **state)
 {
 	struct fm *m = *state;
-	uint32_t r[4] = {0, 0, 0, BIT32(9)};
+	uint32_t r[4] = { 0, 0, 0, BIT32(9) };
 
 	m->v[0]->ops->cpuid(m->v[0], 0x40000001, 0, r);
 	assert_int_equal(r[0], 0x01003aea);
@@ -98,7 +98,7 @@ static void test_clock(void **state)
 
 static void test_clock_rates(void **state)
 {
-	static const uint64_t khz[] = {100000, 999999, 1000000, 1000001, 3700000, 8000000};
+	static const uint64_t khz[] = { 100000, 999999, 1000000, 1000001, 3700000, 8000000 };
 	struct fm *m = *state;
 	struct pv_vm *pv = &x86_board(&m->vm)->pv;
 
@@ -194,7 +194,7 @@ static void test_hypercalls(void **state)
 {
 	struct fm *m = *state;
 	const struct vcpu_ops *ops = m->v[0]->ops;
-	uint64_t ipi[4] = {6, 0, 0, 0x4055}, kick[4] = {0, 2}, none[4] = {0};
+	uint64_t ipi[4] = { 6, 0, 0, 0x4055 }, kick[4] = { 0, 2 }, none[4] = { 0 };
 
 	assert_int_equal(ops->hypercall(m->v[0], 10, ipi), 2);
 	assert_int_equal(lapic_irr_top(&x86_vcpu(m->v[1])->lapic), 0x55);
@@ -252,9 +252,9 @@ static void test_state(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_cpuid), T(test_clock), T(test_clock_rates), T(test_wall_clock),
-		T(test_steal_time), T(test_pv_eoi), T(test_hypercalls), T(test_other_msrs),
-		T(test_state),
+		T(test_cpuid),	    T(test_clock),	T(test_clock_rates),
+		T(test_wall_clock), T(test_steal_time), T(test_pv_eoi),
+		T(test_hypercalls), T(test_other_msrs), T(test_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

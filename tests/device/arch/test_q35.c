@@ -11,7 +11,7 @@
 static struct fm *board(unsigned cpus, uint64_t ram)
 {
 	struct fm *m = fm_new(cpus, ram, false);
-	struct err e = {0};
+	struct err e = { 0 };
 
 	m->board = true;
 	if (arch_board_init(&m->vm, &e))
@@ -78,7 +78,7 @@ static void test_memory_map(void **state)
 static void test_refusals(void **state)
 {
 	struct fm *m = fm_new(1, MIB(1) / 2, false);
-	struct err e = {0};
+	struct err e = { 0 };
 
 	m->board = true;
 	assert_true(arch_board_init(&m->vm, &e) < 0);
@@ -178,7 +178,7 @@ static void test_isa_lines(void **state)
 	lapic_eoi(lapic(m, 1));
 	assert_int_equal(lapic_get_intr(lapic(m, 1)), -1);
 	fm_out(m, 0x43, 0x30, 1); /* mode 0: the PIT lets go of its line */
-	irq_set(&pit, 1); /* input 2 of the IOAPIC */
+	irq_set(&pit, 1);	  /* input 2 of the IOAPIC */
 	assert_int_equal(lapic_get_intr(lapic(m, 1)), 0x42);
 	/* And the PIC saw all of them; its output is at the boot CPU. */
 	assert_true(x86_board(&m->vm)->pic->chip.pic[0].irr & 0x11);
@@ -220,7 +220,7 @@ static void test_pci_lines(void **state)
 static void test_msi(void **state)
 {
 	struct fm *m = *state;
-	struct msi msi = {.addr = 0xfee01000, .data = 0x4061};
+	struct msi msi = { .addr = 0xfee01000, .data = 0x4061 };
 
 	lapic_mmio_write(lapic(m, 0), LAPIC_SVR, 0x1ff);
 	lapic_mmio_write(lapic(m, 1), LAPIC_SVR, 0x1ff);
@@ -308,7 +308,7 @@ static void touch_page(struct vcpu *v, void *arg)
 static void test_lapic_page(void **state)
 {
 	struct fm *m = *state;
-	struct err e = {0};
+	struct err e = { 0 };
 	uint32_t id = 0;
 
 	assert_int_equal(vcpu_start_thread(m->v[1], &e), 0);
@@ -364,10 +364,20 @@ static void test_device_states(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_memory_map), cmocka_unit_test(test_refusals),
-		T(test_describe), T(test_config_space), T(test_isa_lines), T(test_pci_lines),
-		T(test_msi), T(test_pm_block), T(test_power_off), T(test_reset_port),
-		T(test_button), T(test_lapic_page), T(test_reset), T(test_device_states),
+		cmocka_unit_test(test_memory_map),
+		cmocka_unit_test(test_refusals),
+		T(test_describe),
+		T(test_config_space),
+		T(test_isa_lines),
+		T(test_pci_lines),
+		T(test_msi),
+		T(test_pm_block),
+		T(test_power_off),
+		T(test_reset_port),
+		T(test_button),
+		T(test_lapic_page),
+		T(test_reset),
+		T(test_device_states),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,7 +175,7 @@ static void test_tco_and_holes(void **state)
 static void test_state(void **state)
 {
 	struct rig *r = *state;
-	struct acpi_pm other = {0};
+	struct acpi_pm other = { 0 };
 
 	acpi_pm_button(&r->s);
 	assert_true(fm_round_trip(&acpi_pm_state, &r->s, &other));
@@ -187,9 +187,9 @@ static void test_state(void **state)
 static void test_device(void **state)
 {
 	struct fm *m = fm_new(0, 0, false);
-	struct fm_line sci = {0};
+	struct fm_line sci = { 0 };
 	struct acpi_pm_dev *s;
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 	uint32_t t;
 
@@ -223,8 +223,8 @@ static void test_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_button_and_sci), T(test_timer), T(test_sleep), T(test_gpe),
-		T(test_apm_and_smi), T(test_tco_and_holes), T(test_state), T(test_device),
+		T(test_button_and_sci), T(test_timer),	       T(test_sleep), T(test_gpe),
+		T(test_apm_and_smi),	T(test_tco_and_holes), T(test_state), T(test_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ static int teardown(void **state)
 static struct dev *make(struct fm *m, const char *type, const char *key, const char *val)
 {
 	struct conf_node *n = conf_add(m->vm.conf, CONF_DEVICE, type, NULL, "-device");
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 
 	if (key)
@@ -80,9 +80,9 @@ static void test_debugcon(void **state)
 {
 	struct fm *m = *state;
 	struct conf_node *n = conf_add(m->vm.conf, CONF_CHARDEV, "file", "dbg", "-chardev");
-	char path[] = "/tmp/hanok-dbg-XXXXXX", got[8] = {0};
+	char path[] = "/tmp/hanok-dbg-XXXXXX", got[8] = { 0 };
 	int fd = mkstemp(path);
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 	struct char_end *end;
 
@@ -114,7 +114,7 @@ static void test_bad_properties(void **state)
 {
 	struct fm *m = *state;
 	struct conf_node *n = conf_add(m->vm.conf, CONF_DEVICE, "isa-debug-exit", NULL, "-device");
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 
 	conf_set(n, "iosize", "5");
@@ -130,8 +130,8 @@ static void test_bad_properties(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_exit), T(test_panic), T(test_debugcon),
-					   T(test_bad_properties)};
+	const struct CMUnitTest tests[] = { T(test_exit), T(test_panic), T(test_debugcon),
+					    T(test_bad_properties) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

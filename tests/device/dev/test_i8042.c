@@ -142,7 +142,7 @@ static void test_reset_and_a20(void **state)
 static void test_state(void **state)
 {
 	struct rig *r = *state;
-	struct i8042 other = {0};
+	struct i8042 other = { 0 };
 
 	data(r, 0xf2);
 	assert_true(fm_round_trip(&i8042_state, &r->s, &other));
@@ -154,7 +154,7 @@ static void test_state(void **state)
 static void test_device(void **state)
 {
 	struct fm *m = fm_new(0, 0, false);
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 
 	assert_int_equal(dev_create_internal(&m->vm, &i8042_dev_type, NULL, NULL, NULL, &d, &e), 0);
@@ -173,8 +173,8 @@ static void test_device(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_controller), T(test_no_devices),
-					   T(test_reset_and_a20), T(test_state), T(test_device)};
+	const struct CMUnitTest tests[] = { T(test_controller), T(test_no_devices),
+					    T(test_reset_and_a20), T(test_state), T(test_device) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

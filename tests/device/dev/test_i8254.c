@@ -275,7 +275,7 @@ static void test_refresh_toggles(void **state)
 static void test_state(void **state)
 {
 	struct rig *r = *state;
-	struct i8254 other = {0};
+	struct i8254 other = { 0 };
 
 	program(r, 1, 3, 777);
 	i8254_reset(&other, 0);
@@ -290,10 +290,10 @@ static void test_state(void **state)
 static void test_device(void **state)
 {
 	struct fm *m = fm_new(0, 0, false);
-	struct fm_line out = {0};
+	struct fm_line out = { 0 };
 	uint64_t end = clock_now_ns() + 5 * NS_PER_SEC;
 	struct pit_dev *s;
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 
 	assert_int_equal(dev_create_internal(&m->vm, &pit_dev_type, NULL, NULL, NULL, &d, &e), 0);
@@ -319,9 +319,10 @@ static void test_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_mode0), T(test_mode2), T(test_mode3), T(test_modes_1_and_5), T(test_mode4),
-		T(test_gate), T(test_access_modes), T(test_latch_holds), T(test_read_back),
-		T(test_edges), T(test_refresh_toggles), T(test_state), T(test_device),
+		T(test_mode0),	   T(test_mode2), T(test_mode3),	   T(test_modes_1_and_5),
+		T(test_mode4),	   T(test_gate),  T(test_access_modes),	   T(test_latch_holds),
+		T(test_read_back), T(test_edges), T(test_refresh_toggles), T(test_state),
+		T(test_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

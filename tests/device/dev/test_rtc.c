@@ -68,7 +68,7 @@ static void test_time_binary_and_12h(void **state)
 	w(r, 0x0b, 0x06);
 	assert_int_equal(rd(r, 0), 45);
 	assert_int_equal(rd(r, 4), 22);
-	w(r, 0x0b, 0x00); /* BCD, 12 h */
+	w(r, 0x0b, 0x00);		  /* BCD, 12 h */
 	assert_int_equal(rd(r, 4), 0x90); /* 10 pm */
 	r->now += 3600 * 2 * NS_PER_SEC;
 	assert_int_equal(rd(r, 4), 0x12); /* midnight */
@@ -87,7 +87,7 @@ static void test_update_in_progress(void **state)
 	for (unsigned i = 0; i < 10000; i++, r->now += 100000)
 		up += rd(r, 0x0a) >> 7;
 	assert_in_range(up, 2, 3); /* 244 us of each second */
-	w(r, 0x0b, 0x82); /* SET */
+	w(r, 0x0b, 0x82);	   /* SET */
 	r->now = (DATE + 5) * NS_PER_SEC - 100000;
 	assert_int_equal(rd(r, 0x0a), 0x26);
 }
@@ -95,8 +95,9 @@ static void test_update_in_progress(void **state)
 static void test_set_time(void **state)
 {
 	struct rig *r = *state;
-	static const uint8_t value[][2] = {{0, 0x56}, {2, 0x34}, {4, 0x12}, {7, 0x29},
-					   {8, 0x02}, {9, 0x28}, {RTC_CENTURY, 0x20}};
+	static const uint8_t value[][2] = { { 0, 0x56 },	  { 2, 0x34 }, { 4, 0x12 },
+					    { 7, 0x29 },	  { 8, 0x02 }, { 9, 0x28 },
+					    { RTC_CENTURY, 0x20 } };
 
 	w(r, 0x0b, 0x82);
 	for (unsigned i = 0; i < ARRAY_SIZE(value); i++)
@@ -198,7 +199,7 @@ static void test_cmos(void **state)
 	w(r, 0x40, 0xab);
 	assert_int_equal(rd(r, 0x40), 0xab);
 	assert_int_equal(rd(r, 0xc0), 0xab); /* bit 7 of the index masks NMI */
-	rtc_write(&r->s, 2, 0x40, r->now); /* the second bank is another place */
+	rtc_write(&r->s, 2, 0x40, r->now);   /* the second bank is another place */
 	rtc_write(&r->s, 3, 0xcd, r->now);
 	assert_int_equal(rtc_read(&r->s, 3, r->now), 0xcd);
 	rtc_write(&r->s, 2, 0x0b, r->now);
@@ -217,7 +218,7 @@ static void test_cmos(void **state)
 static void test_base(void **state)
 {
 	uint64_t now = DATE * NS_PER_SEC;
-	struct err e = {0};
+	struct err e = { 0 };
 	int64_t off = 1;
 
 	assert_int_equal(rtc_base_offset(NULL, now, &off, &e), 0);
@@ -237,7 +238,7 @@ static void test_base(void **state)
 static void test_state(void **state)
 {
 	struct rig *r = *state;
-	struct rtc other = {0};
+	struct rtc other = { 0 };
 
 	w(r, 0x40, 0xab);
 	assert_true(fm_round_trip(&rtc_state, &r->s, &other));
@@ -253,9 +254,9 @@ static void test_device(void **state)
 {
 	struct fm *m = fm_new(0, 0, false);
 	uint64_t end = clock_now_ns() + 5 * NS_PER_SEC;
-	struct fm_line line = {0};
+	struct fm_line line = { 0 };
 	struct rtc_dev *s;
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 
 	assert_int_equal(dev_create_internal(&m->vm, &rtc_dev_type, NULL, NULL, NULL, &d, &e), 0);
@@ -285,9 +286,17 @@ static void test_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_time_bcd), T(test_time_binary_and_12h), T(test_update_in_progress),
-		T(test_set_time), T(test_update_interrupt), T(test_alarm), T(test_periodic),
-		T(test_cmos), T(test_base), T(test_state), T(test_device),
+		T(test_time_bcd),
+		T(test_time_binary_and_12h),
+		T(test_update_in_progress),
+		T(test_set_time),
+		T(test_update_interrupt),
+		T(test_alarm),
+		T(test_periodic),
+		T(test_cmos),
+		T(test_base),
+		T(test_state),
+		T(test_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,7 +216,7 @@ static void test_loopback(void **state)
 
 	uart_write(&r->u, MCR, 0x10);
 	assert_int_equal(uart_read(&r->u, MSR) & 0xf0, 0);
-	uart_write(&r->u, MCR, 0x1a); /* RTS, OUT2 */
+	uart_write(&r->u, MCR, 0x1a);			      /* RTS, OUT2 */
 	assert_int_equal(uart_read(&r->u, MSR), 0x90 | 0x09); /* CTS, DCD and their deltas */
 	assert_int_equal(uart_read(&r->u, MSR), 0x90);
 	uart_write(&r->u, MCR, 0x15); /* DTR, OUT1 */
@@ -238,7 +238,7 @@ static void test_loopback(void **state)
 static void test_state(void **state)
 {
 	struct rig *r = *state;
-	struct uart other = {0};
+	struct uart other = { 0 };
 
 	uart_write(&r->u, IIR, 0x01);
 	receive(r, "abc");
@@ -265,10 +265,10 @@ static void test_device(void **state)
 	struct fm *m = fm_new(0, 0, false);
 	struct conf_node *n = conf_add(m->vm.conf, CONF_CHARDEV, "file", "c0", "-chardev file");
 	struct conf_node *dn = conf_add(m->vm.conf, CONF_DEVICE, "isa-serial", "s0", "-device");
-	char path[] = "/tmp/hanok-uart-XXXXXX", got[8] = {0};
+	char path[] = "/tmp/hanok-uart-XXXXXX", got[8] = { 0 };
 	int fd = mkstemp(path);
-	struct fm_line line = {0};
-	struct err e = {0};
+	struct fm_line line = { 0 };
+	struct err e = { 0 };
 	struct char_end *end;
 	struct dev *d, *second;
 
@@ -306,8 +306,9 @@ static void test_device(void **state)
 	fm_out(m, (uint16_t)(uart_com_port(1) + IIR), 0xc1, 1);
 	fm_out(m, (uint16_t)(uart_com_port(1) + IER), 1, 1);
 	fm_out(m, (uint16_t)(uart_com_port(1) + MCR), 8, 1);
-	container_of(d, struct uart_dev, d)->front.receive(
-		&container_of(d, struct uart_dev, d)->front, (const uint8_t *)"k", 1);
+	container_of(d, struct uart_dev, d)
+		->front.receive(&container_of(d, struct uart_dev, d)->front, (const uint8_t *)"k",
+				1);
 	for (unsigned i = 0; i < 100 && !line.level; i++)
 		loop_once(m->vm.loop, 20);
 	assert_int_equal(line.level, 1);
@@ -327,9 +328,10 @@ static void test_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_registers), T(test_transmit), T(test_thre_interrupt), T(test_slow_line),
-		T(test_receive), T(test_fifo_trigger_and_timeout), T(test_break), T(test_loopback),
-		T(test_state), T(test_device),
+		T(test_registers), T(test_transmit), T(test_thre_interrupt),
+		T(test_slow_line), T(test_receive),  T(test_fifo_trigger_and_timeout),
+		T(test_break),	   T(test_loopback), T(test_state),
+		T(test_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

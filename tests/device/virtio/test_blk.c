@@ -19,18 +19,18 @@
 
 #include <cmocka.h>
 
-#define IMAGE	 MIB(4)
-#define SECTORS	 (IMAGE / 512)
-#define IN	 0u
-#define OUT	 1u
-#define FLUSH	 4u
-#define GET_ID	 8u
-#define DISCARD	 11u
-#define ZEROES	 13u
-#define F_FLUSH	 BIT64(9)
-#define F_WCE	 BIT64(11)
-#define F_MQ	 BIT64(12)
-#define F_RESET	 BIT64(VIRTIO_F_RING_RESET)
+#define IMAGE	    MIB(4)
+#define SECTORS	    (IMAGE / 512)
+#define IN	    0u
+#define OUT	    1u
+#define FLUSH	    4u
+#define GET_ID	    8u
+#define DISCARD	    11u
+#define ZEROES	    13u
+#define F_FLUSH	    BIT64(9)
+#define F_WCE	    BIT64(11)
+#define F_MQ	    BIT64(12)
+#define F_RESET	    BIT64(VIRTIO_F_RING_RESET)
 #define NEEDS_RESET 0x40
 
 struct fix {
@@ -131,7 +131,8 @@ static void header(struct fix *f, uint64_t at, uint32_t type, uint64_t sector)
 static int post(struct fix *f, unsigned q, const struct reqmem *m, uint32_t type, uint64_t sector,
 		uint32_t len, bool to_guest)
 {
-	struct vbuf b[3] = { { m->hdr, 16, false }, { m->data, len, to_guest },
+	struct vbuf b[3] = { { m->hdr, 16, false },
+			     { m->data, len, to_guest },
 			     { m->status, 1, true } };
 
 	header(f, m->hdr, type, sector);
@@ -288,8 +289,9 @@ static void test_config(void **state)
 {
 	struct fix *f = *state;
 
-	make_with(f, NULL, KV(DEV, "num-queues", "4", "queue-size", "128", "physical_block_size",
-			      "4096", "opt_io_size", "65536", "serial", "A1"));
+	make_with(f, NULL,
+		  KV(DEV, "num-queues", "4", "queue-size", "128", "physical_block_size", "4096",
+		     "opt_io_size", "65536", "serial", "A1"));
 	assert_int_equal(vdrv_cfg(&f->d, 0, 8), SECTORS);
 	assert_int_equal(vdrv_cfg(&f->d, 12, 4), 126);
 	assert_int_equal(vdrv_cfg(&f->d, 20, 4), 512);
@@ -410,10 +412,14 @@ static void test_bad_options(void **state)
 {
 	struct fix *f = *state;
 	static const char *const bad[][4] = {
-		{ "drive", "nope" },		   { NULL },
-		{ DEV, "queue-size", "100" },	   { DEV, "logical_block_size", "1000" },
-		{ DEV, "serial", "123456789012345678901" }, { DEV, "min_io_size", "100" },
-		{ DEV, "logical_block_size", "131072" },  { DEV, "nonsense", "1" },
+		{ "drive", "nope" },
+		{ NULL },
+		{ DEV, "queue-size", "100" },
+		{ DEV, "logical_block_size", "1000" },
+		{ DEV, "serial", "123456789012345678901" },
+		{ DEV, "min_io_size", "100" },
+		{ DEV, "logical_block_size", "131072" },
+		{ DEV, "nonsense", "1" },
 		{ DEV, "physical_block_size", "256" },
 	};
 	struct err e;
@@ -623,12 +629,12 @@ static void test_state(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_read_write),    T(test_odd_layout),   T(test_bad_places),
-		T(test_broken_frames), T(test_config),	     T(test_serial),
-		T(test_read_only),     T(test_discard_zeroes), T(test_write_cache),
-		T(test_block_size),    T(test_bad_options),  T(test_many),
-		T(test_reset_in_flight), T(test_pause),	     T(test_queue_reset),
-		T(test_reset_race),    T(test_state),
+		T(test_read_write),	 T(test_odd_layout),	 T(test_bad_places),
+		T(test_broken_frames),	 T(test_config),	 T(test_serial),
+		T(test_read_only),	 T(test_discard_zeroes), T(test_write_cache),
+		T(test_block_size),	 T(test_bad_options),	 T(test_many),
+		T(test_reset_in_flight), T(test_pause),		 T(test_queue_reset),
+		T(test_reset_race),	 T(test_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,7 +149,8 @@ static void frame(uint8_t *p, size_t len, const char *to)
 
 static bool give(struct fix *f, const void *p, size_t len)
 {
-	struct iovec v[3] = { { (void *)p, 5 }, { (uint8_t *)p + 5, 20 },
+	struct iovec v[3] = { { (void *)p, 5 },
+			      { (uint8_t *)p + 5, 20 },
 			      { (uint8_t *)p + 25, len - 25 } };
 
 	return f->end->end.nic->receive(f->end->end.nic, v, 3);
@@ -555,8 +556,8 @@ static void test_guest_offloads_command(void **state)
 	uint8_t bits[8];
 
 	make_with(f, NET_OFF_CSUM | NET_OFF_TSO4, KV(DEV));
-	assert_true(vdrv_start(&f->d, CTRL_ALL | B(GUEST_CSUM) | B(GUEST_TSO4) |
-					      B(CTRL_GUEST_OFFLOADS)));
+	assert_true(vdrv_start(&f->d,
+			       CTRL_ALL | B(GUEST_CSUM) | B(GUEST_TSO4) | B(CTRL_GUEST_OFFLOADS)));
 	st_le64(bits, B(GUEST_CSUM));
 	assert_int_equal(command(f, 5, 0, bits, 8), 0);
 	assert_int_equal(f->end->guest_off, NET_OFF_CSUM);
@@ -579,8 +580,9 @@ static void test_macs(void **state)
 	vdrv_find(&f->d, &f->rig, rig_device(&f->rig, "virtio-net-pci", KV("netdev", "n1"), &e));
 	assert_int_equal(vdrv_cfg(&f->d, 5, 1), 0x57);
 	add_end(f, "n2", 0);
-	vdrv_find(&f->d, &f->rig, rig_device(&f->rig, "virtio-net-pci",
-					     KV("netdev", "n2", "mac", "02:AA:bb:00:01:ff"), &e));
+	vdrv_find(&f->d, &f->rig,
+		  rig_device(&f->rig, "virtio-net-pci",
+			     KV("netdev", "n2", "mac", "02:AA:bb:00:01:ff"), &e));
 	assert_int_equal(vdrv_cfg(&f->d, 0, 4), 0x00bbaa02);
 	assert_int_equal(vdrv_cfg(&f->d, 5, 1), 0xff);
 }
@@ -601,10 +603,14 @@ static void test_bad_options(void **state)
 {
 	struct fix *f = *state;
 	static const char *const bad[][4] = {
-		{ "netdev", "nope" },	       { NULL },
-		{ DEV, "mac", "02:00:00:00:00" }, { DEV, "mac", "03:00:00:00:00:00" },
-		{ DEV, "mac", "02:00:00:00:00:0g" }, { DEV, "mq", "on" },
-		{ DEV, "rx_queue_size", "100" }, { DEV, "host_mtu", "20" },
+		{ "netdev", "nope" },
+		{ NULL },
+		{ DEV, "mac", "02:00:00:00:00" },
+		{ DEV, "mac", "03:00:00:00:00:00" },
+		{ DEV, "mac", "02:00:00:00:00:0g" },
+		{ DEV, "mq", "on" },
+		{ DEV, "rx_queue_size", "100" },
+		{ DEV, "host_mtu", "20" },
 	};
 	struct err e;
 
@@ -704,13 +710,27 @@ static void test_state(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_transmit),	  T(test_transmit_pieces),   T(test_transmit_full),
-		T(test_transmit_bad),	  T(test_transmit_offload),  T(test_receive),
-		T(test_receive_too_small), T(test_receive_merged),   T(test_receive_tiny_buffers),
-		T(test_receive_bad_buffers), T(test_receive_offload), T(test_filter),
-		T(test_vlan),		  T(test_bad_commands),	     T(test_guest_offloads_command),
-		T(test_macs),		  T(test_config),	     T(test_bad_options),
-		T(test_link_down),	  T(test_pause),	     T(test_state),
+		T(test_transmit),
+		T(test_transmit_pieces),
+		T(test_transmit_full),
+		T(test_transmit_bad),
+		T(test_transmit_offload),
+		T(test_receive),
+		T(test_receive_too_small),
+		T(test_receive_merged),
+		T(test_receive_tiny_buffers),
+		T(test_receive_bad_buffers),
+		T(test_receive_offload),
+		T(test_filter),
+		T(test_vlan),
+		T(test_bad_commands),
+		T(test_guest_offloads_command),
+		T(test_macs),
+		T(test_config),
+		T(test_bad_options),
+		T(test_link_down),
+		T(test_pause),
+		T(test_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

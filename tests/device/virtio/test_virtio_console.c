@@ -448,10 +448,11 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(announcement),	     T(no_buffers),	  T(data_both_ways),
-		T(closed_port_gets_nothing), T(backpressure),	  T(without_multiport),
-		T(emergency_write),	     T(size_changes),	  T(places),
-		T(migration),
+		T(announcement),    T(no_buffers),
+		T(data_both_ways),  T(closed_port_gets_nothing),
+		T(backpressure),    T(without_multiport),
+		T(emergency_write), T(size_changes),
+		T(places),	    T(migration),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,8 +59,14 @@ static void toy_cfg_written(struct virtio *v, unsigned off, unsigned len)
 }
 
 static const struct virtio_type toy_virtio = {
-	.name = "toy", .id = 61, .features = toy_features, .start = toy_start, .stop = toy_stop,
-	.reset = toy_reset, .kick = toy_kick, .queue_reset = toy_queue_reset,
+	.name = "toy",
+	.id = 61,
+	.features = toy_features,
+	.start = toy_start,
+	.stop = toy_stop,
+	.reset = toy_reset,
+	.kick = toy_kick,
+	.queue_reset = toy_queue_reset,
 	.cfg_written = toy_cfg_written,
 };
 
@@ -82,17 +88,33 @@ static void toy_fini(struct dev *d)
 	virtio_pci_fini(container_of(d, struct virtio_pci, pci.d));
 }
 
-static const struct prop toy_props[] = { VIRTIO_PCI_PROPS(struct toy), PROPS_END };
+static const struct prop toy_props[] = {
+	VIRTIO_PCI_PROPS(struct toy),
+	PROPS_END,
+};
 
 static const struct state_desc toy_state = {
-	.name = "toy", .struct_name = "toy", .version = 1,
-	.fields = (const struct state_field[]){ ST_SUB(struct toy, p, &virtio_pci_state), ST_END },
+	.name = "toy",
+	.struct_name = "toy",
+	.version = 1,
+	.fields =
+		(const struct state_field[]){
+			ST_SUB(struct toy, p, &virtio_pci_state),
+			ST_END,
+		},
 };
 
 static const struct dev_type toy_type = {
-	.name = "toy", .bus = DEV_BUS_PCI, .size = sizeof(struct toy), .props = toy_props,
-	.state = &toy_state, .init = toy_init, .fini = toy_fini, .reset = virtio_pci_dev_reset,
-	.pause = virtio_pci_dev_pause, .resume = virtio_pci_dev_resume,
+	.name = "toy",
+	.bus = DEV_BUS_PCI,
+	.size = sizeof(struct toy),
+	.props = toy_props,
+	.state = &toy_state,
+	.init = toy_init,
+	.fini = toy_fini,
+	.reset = virtio_pci_dev_reset,
+	.pause = virtio_pci_dev_pause,
+	.resume = virtio_pci_dev_resume,
 };
 
 const struct dev_type *const dev_types[] = { &toy_type, NULL };
@@ -404,7 +426,8 @@ static void migration(void **state)
 {
 	struct rig *r = *state;
 	struct vdrv_vm *t2 = vdrv_vm_new();
-	struct toy *s2 = container_of(vdrv_make(t2, "toy,packed=on,in_order=on"), struct toy, p.pci.d);
+	struct toy *s2 =
+		container_of(vdrv_make(t2, "toy,packed=on,in_order=on"), struct toy, p.pci.d);
 
 	vdrv_start(&r->d, r->t, &r->s->p.pci.d, BIT64(5), 2);
 	vdrv_migrate(r->t, &r->s->p.pci.d, t2, &s2->p.pci.d);
@@ -447,7 +470,8 @@ static void properties(void **state)
 {
 	struct rig *r = *state;
 	struct err e = { 0 };
-	struct dev *d = vdrv_make(r->t, "toy,addr=1d.3,event_idx=off,indirect_desc=off,queue_reset=off");
+	struct dev *d =
+		vdrv_make(r->t, "toy,addr=1d.3,event_idx=off,indirect_desc=off,queue_reset=off");
 	struct vdrv drv;
 
 	vdrv_open(&drv, r->t, d);
@@ -469,7 +493,8 @@ static void random_accesses(void **state)
 
 	for (unsigned i = 0; i < 200000; i++) {
 		unsigned size = 1u << rng_below(&rng, 4);
-		uint64_t off = rng_one_in(&rng, 3) ? rng_below(&rng, 0x4000) : rng_below(&rng, 0x40);
+		uint64_t off = rng_one_in(&rng, 3) ? rng_below(&rng, 0x4000)
+						   : rng_below(&rng, 0x40);
 		uint64_t val = rng_one_in(&rng, 2) ? rng_u64(&rng) : rng_below(&rng, 16);
 
 		if (rng_one_in(&rng, 3))
@@ -488,10 +513,10 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(identity),	    T(negotiation),	T(wrong_order),	     T(queue_registers),
-		T(absurd_queue),    T(kicks),		T(ring_reset),	     T(device_config),
-		T(msix_interrupts), T(intx_interrupts), T(config_window),    T(machine_reset),
-		T(pause_and_resume), T(migration),	T(foreign_state),    T(properties),
+		T(identity),	     T(negotiation),	 T(wrong_order),   T(queue_registers),
+		T(absurd_queue),     T(kicks),		 T(ring_reset),	   T(device_config),
+		T(msix_interrupts),  T(intx_interrupts), T(config_window), T(machine_reset),
+		T(pause_and_resume), T(migration),	 T(foreign_state), T(properties),
 		T(random_accesses),
 	};
 

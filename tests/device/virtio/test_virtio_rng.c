@@ -9,7 +9,9 @@ const struct dev_type *const dev_types[] = { &virtio_rng_type, NULL };
 
 static void fills_buffers(void **state)
 {
-	static const uint64_t features[] = { 0, BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_INDIRECT_DESC),
+	static const uint64_t features[] = { 0,
+					     BIT64(VIRTIO_F_EVENT_IDX) |
+						     BIT64(VIRTIO_F_INDIRECT_DESC),
 					     BIT64(VIRTIO_F_RING_PACKED) };
 
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
@@ -113,8 +115,10 @@ static void migrates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fills_buffers), cmocka_unit_test(odd_chains),
-		cmocka_unit_test(budget), cmocka_unit_test(migrates),
+		cmocka_unit_test(fills_buffers),
+		cmocka_unit_test(odd_chains),
+		cmocka_unit_test(budget),
+		cmocka_unit_test(migrates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

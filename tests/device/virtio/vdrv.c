@@ -6,8 +6,15 @@
 #include "pci/pci.h"
 #include "vdrv.h"
 
-enum { STATUS = 0x14, QSEL = 0x16, QSIZE = 0x18, QENABLE = 0x1c, QDESC = 0x20, QAVAIL = 0x28,
-       QUSED = 0x30 };
+enum {
+	STATUS = 0x14,
+	QSEL = 0x16,
+	QSIZE = 0x18,
+	QENABLE = 0x1c,
+	QDESC = 0x20,
+	QAVAIL = 0x28,
+	QUSED = 0x30
+};
 
 /* ---- the machine ---- */
 
@@ -37,8 +44,9 @@ void rig_init(struct rig *r)
 	assert(r->vm.loop && r->vm.map && r->vm.ram);
 	qsbr_register(map_qsbr(r->vm.map), &r->vm.reader);
 	r->vm.msi = (struct msi_sink){ .send = on_msi, .opaque = r };
-	r->ram = (struct map_region){ .name = "ram", .space = MAP_MEM, .kind = MAP_RAM,
-				      .size = RIG_RAM, .rb = r->vm.ram };
+	r->ram = (struct map_region){
+		.name = "ram", .space = MAP_MEM, .kind = MAP_RAM, .size = RIG_RAM, .rb = r->vm.ram
+	};
 	if (map_add(r->vm.map, &r->ram, &e) < 0)
 		abort();
 	r->vm.pci = pci_bus_new(&r->vm, on_intx, r);
@@ -81,9 +89,12 @@ void *rig_ptr(struct rig *r, uint64_t gpa)
 
 struct pci_dev *rig_device(struct rig *r, const char *type, const char *const *kv, struct err *e)
 {
-	static const struct pci_window win = { .io_base = 0x1000, .io_size = 0x8000,
-					       .mem32_base = 0xc0000000, .mem32_size = MIB(64),
-					       .mem64_base = GIB(32), .mem64_size = GIB(1) };
+	static const struct pci_window win = { .io_base = 0x1000,
+					       .io_size = 0x8000,
+					       .mem32_base = 0xc0000000,
+					       .mem32_size = MIB(64),
+					       .mem64_base = GIB(32),
+					       .mem64_size = GIB(1) };
 	struct conf_node *c = conf_add(r->vm.conf, CONF_DEVICE, type, NULL, "test");
 	struct dev *d;
 

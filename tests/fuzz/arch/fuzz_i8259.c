@@ -8,9 +8,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const unsigned ports[8] = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x20, 0xa0};
-	struct fuzz_input in = {data, data + size};
-	struct i8259_pair s = {0}, other = {0};
+	static const unsigned ports[8] = { 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x20, 0xa0 };
+	struct fuzz_input in = { data, data + size };
+	struct i8259_pair s = { 0 }, other = { 0 };
 
 	i8259_reset(&s);
 	i8259_reset(&other);

@@ -15,8 +15,8 @@ static unsigned take(void *opaque, const struct apic_msg *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, data + size};
-	struct ioapic s = {.send = take}, other = {.send = take};
+	struct fuzz_input in = { data, data + size };
+	struct ioapic s = { .send = take }, other = { .send = take };
 
 	ioapic_reset(&s);
 	while (fuzz_more(&in)) {

@@ -22,7 +22,7 @@ static uint64_t fake_tsc(const struct vcpu *v)
 
 static void message(struct fm *m, struct fuzz_input *in)
 {
-	struct apic_msg msg = {.dest = fuzz_u8(in), .vector = fuzz_u8(in)};
+	struct apic_msg msg = { .dest = fuzz_u8(in), .vector = fuzz_u8(in) };
 	uint8_t bits = fuzz_u8(in);
 
 	msg.mode = bits & 7;
@@ -95,7 +95,7 @@ static void step(struct fm *m, struct fuzz_input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, data + size};
+	struct fuzz_input in = { data, data + size };
 	struct fm *m = fm_new(2, MIB(1), true);
 	struct apic_bus *bus = &x86_board(&m->vm)->bus;
 	struct lapic other;

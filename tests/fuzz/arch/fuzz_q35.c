@@ -10,9 +10,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void access(struct fm *m, struct fuzz_input *in)
 {
-	static const uint16_t near[8] = {0x00, 0x20, 0x40, 0x60, 0x70, 0x600, 0xcf8, 0xa0};
-	static const uint32_t pages[4] = {ECAM_BASE, ECAM_BASE + 0xf8000, IOAPIC_BASE,
-					  LAPIC_DEFAULT_BASE};
+	static const uint16_t near[8] = { 0x00, 0x20, 0x40, 0x60, 0x70, 0x600, 0xcf8, 0xa0 };
+	static const uint32_t pages[4] = { ECAM_BASE, ECAM_BASE + 0xf8000, IOAPIC_BASE,
+					   LAPIC_DEFAULT_BASE };
 	uint8_t op = fuzz_u8(in);
 	unsigned size = 1u << (op & 3);
 	uint64_t addr, val = fuzz_u32(in);
@@ -34,7 +34,7 @@ static void access(struct fm *m, struct fuzz_input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, data + size};
+	struct fuzz_input in = { data, data + size };
 	struct fm *m = fm_new(2, MIB(2), false), *other;
 	struct dev *a, *b;
 	struct err e;

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *argv[MAX_WORDS + 1];
 	autofree char *text = NULL;
 	struct vm_conf *conf;
-	struct err e = {0};
+	struct err e = { 0 };
 	bool help = false;
 	int argc;
 
@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	argc = split(text, argv);
 	conf = vm_conf_new();
 	if (data[0] & 1) {
-		struct qemu_line line = {.conf = conf};
+		struct qemu_line line = { .conf = conf };
 
 		if (qemu_read_line(&line, argc, argv, &e) < 0)
 			assert(e.msg[0]);

@@ -8,8 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, data + size};
-	struct acpi_pm s = {0}, other = {0};
+	struct fuzz_input in = { data, data + size };
+	struct acpi_pm s = { 0 }, other = { 0 };
 	uint64_t now = 1000000000, next;
 
 	acpi_pm_reset(&s, now);

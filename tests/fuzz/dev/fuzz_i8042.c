@@ -8,9 +8,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const unsigned ports[4] = {0x60, 0x64, 0x92, 0x64};
-	struct fuzz_input in = {data, data + size};
-	struct i8042 s = {0}, other = {0};
+	static const unsigned ports[4] = { 0x60, 0x64, 0x92, 0x64 };
+	struct fuzz_input in = { data, data + size };
+	struct i8042 s = { 0 }, other = { 0 };
 
 	i8042_reset(&s);
 	while (fuzz_more(&in)) {

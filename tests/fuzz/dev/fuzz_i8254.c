@@ -8,8 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, data + size};
-	struct i8254 s = {0}, other = {0};
+	struct fuzz_input in = { data, data + size };
+	struct i8254 s = { 0 }, other = { 0 };
 	uint64_t now = 1000000000, next;
 
 	i8254_reset(&s, now);

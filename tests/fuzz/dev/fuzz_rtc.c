@@ -8,8 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, data + size};
-	struct rtc s = {0}, other = {0};
+	struct fuzz_input in = { data, data + size };
+	struct rtc s = { 0 }, other = { 0 };
 	uint64_t wall = 1795385625000000000ull, wait;
 
 	rtc_init(&s, 0, wall);

@@ -28,9 +28,9 @@ static void line_accept(void *opaque)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct line l = {.takes = 16};
-	struct fuzz_input in = {data, data + size};
-	struct uart other = {0};
+	struct line l = { .takes = 16 };
+	struct fuzz_input in = { data, data + size };
+	struct uart other = { 0 };
 	uint8_t bytes[UART_FIFO];
 
 	l.u.send = line_send;

@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 2 || size > 65536)
 		return 0;
-	log_set_level((enum log_level)-1) /* below all */;
+	log_set_level((enum log_level) - 1) /* below all */;
 	piece = 1 + data[0] * 16u;
 	s.refuse = data[1] % 8 == 1 ? 0 : data[1] % 8; /* never for ever */
 	loop = loop_new(&e);
@@ -53,8 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (net_attach(end, &s.nic, &e) < 0)
 		abort();
 	for (size_t at = 2; at < size && net_link_up(end);) {
-		ssize_t ret = send(fds[1], data + at, MIN(piece, size - at),
-				   MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t ret =
+			send(fds[1], data + at, MIN(piece, size - at), MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (ret > 0)
 			at += ret;

@@ -45,7 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		if (data[0] & 0x40)
 			off &= 0x3f;
-		pci_cfg_write(t->vm.pci, data[0] == 0xff, devfn, off, ld_le32(data + 4), data[1] & 7);
+		pci_cfg_write(t->vm.pci, data[0] == 0xff, devfn, off, ld_le32(data + 4),
+			      data[1] & 7);
 		(void)pci_cfg_read(t->vm.pci, data[0] == 0xff, devfn, off, data[1] >> 3 & 7);
 		touch_bars(t, p, data);
 	}

@@ -16,8 +16,8 @@ struct header {
 	uint8_t mode; /* bits 0-1: 16, 32, 64; bit 2: user; bit 3: an interrupt; 4: SMI; 5: NMI */
 	uint8_t patches;
 	uint8_t vector;
-	uint8_t seg;	    /* whose attributes are mixed up */
-	uint32_t cr0, cr4;  /* bits to flip */
+	uint8_t seg;	   /* whose attributes are mixed up */
+	uint32_t cr0, cr4; /* bits to flip */
 	uint32_t rflags;
 	uint16_t attr;
 	uint16_t efer;

@@ -105,11 +105,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const char *const kv[] = { "drive", "d0", "num-queues", "2", NULL };
 	struct vfuzz f = { .p = data, .end = data + size };
 	struct rig rig;
-	struct blk_node n = { .info = { .size = DISK, .sector = 512, .physical = 4096,
-					.can_discard = true, .write_cache = true } };
+	struct blk_node n = { .info = { .size = DISK,
+					.sector = 512,
+					.physical = 4096,
+					.can_discard = true,
+					.write_cache = true } };
 	struct err e;
 
-	log_set_level((enum log_level)-1); /* not even errors */
+	log_set_level((enum log_level) - 1); /* not even errors */
 	rig_init(&rig);
 	n.loop = rig.vm.loop;
 	n.work.fn = work;

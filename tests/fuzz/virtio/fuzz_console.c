@@ -79,8 +79,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	vc = container_of(dev, struct virtio_console, p.pci.d);
 	t->next = 0x1000;
-	vdrv_start(&d, t, dev, (data[0] & 1 ? 2 : 0) | (data[0] & 2 ? BIT64(34) : 0) |
-				      (data[0] & 4 ? BIT64(29) : 0), 8);
+	vdrv_start(&d, t, dev,
+		   (data[0] & 1 ? 2 : 0) | (data[0] & 2 ? BIT64(34) : 0) |
+			   (data[0] & 4 ? BIT64(29) : 0),
+		   8);
 	for (data++, size--; size >= 8; data += 8, size -= 8)
 		record(&d, vc, data);
 	return 0;

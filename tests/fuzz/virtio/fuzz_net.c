@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct rig rig;
 	struct err e;
 
-	log_set_level((enum log_level)-1); /* not even errors */
+	log_set_level((enum log_level) - 1); /* not even errors */
 	rig_init(&rig);
 	net_end_init(&fake.end, &ops, rig.vm.loop);
 	fake.end.offloads = NET_OFF_CSUM | NET_OFF_TSO4 | NET_OFF_TSO6 | NET_OFF_USO;

@@ -132,11 +132,11 @@ static void log_lines(void **state)
 {
 	char buf[8192], big[5000];
 
-	logged(buf, sizeof(buf), say, (void *)(uintptr_t)"1");
+	logged(buf, sizeof(buf), say, (void *)(uintptr_t) "1");
 	assert_string_equal(buf, "hanok: warning: w1\n");
 	log_set_level(LOG_LEVEL_INFO);
 	log_set_name("x");
-	logged(buf, sizeof(buf), say, (void *)(uintptr_t)"2");
+	logged(buf, sizeof(buf), say, (void *)(uintptr_t) "2");
 	assert_string_equal(buf, "x: warning: w2\nx: info: i\n");
 	log_set_level(LOG_LEVEL_WARN);
 	log_set_name("hanok");

@@ -22,9 +22,9 @@
 /* ---- faults ---- */
 
 static struct {
-	int eintr;	    /* so many calls fail with EINTR first */
-	size_t max;	    /* 0, or transfer at most so much a call */
-	int error;	    /* 0, or fail with this */
+	int eintr;  /* so many calls fail with EINTR first */
+	size_t max; /* 0, or transfer at most so much a call */
+	int error;  /* 0, or fail with this */
 	int sync_error, falloc_error;
 	bool no_dsync;
 	unsigned calls, syncs, dsync, fallocs;
@@ -181,7 +181,7 @@ static struct blk_node *open_with(struct fix *f, const char *const *kv, struct e
 	return n;
 }
 
-#define OPEN(f, ...) open_with((f), (const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL }, &err)
+#define OPEN(f, ...) open_with((f), (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL }, &err)
 
 static void submit(struct fix *f, struct waiting *w)
 {
@@ -238,8 +238,8 @@ static void cut(struct slot *s, uint64_t len, uint32_t *seed)
 	unsigned n = 0;
 
 	while (n < 4 && len > 512 && rnd(seed) % 2) {
-		uint64_t part = rnd(seed) % 3 ? 512 * (1 + rnd(seed) % (len / 512)) :
-						1 + rnd(seed) % (len - 1);
+		uint64_t part = rnd(seed) % 3 ? 512 * (1 + rnd(seed) % (len / 512))
+					      : 1 + rnd(seed) % (len - 1);
 
 		part = MIN(part, len - 1);
 		s->iov[n++] = (struct iovec){ p, part };
@@ -304,8 +304,11 @@ static void start_random(struct fix *f, struct slot *slots, struct slot *s, uint
 	len *= info->sector;
 	if (overlaps(slots, off, len))
 		return;
-	s->w.r = (struct blk_req){ .op = rnd(seed) % 5, .off = off, .len = len,
-				   .unmap = rnd(seed) % 2, .fua = rnd(seed) % 4 == 0 };
+	s->w.r = (struct blk_req){ .op = rnd(seed) % 5,
+				   .off = off,
+				   .len = len,
+				   .unmap = rnd(seed) % 2,
+				   .fua = rnd(seed) % 4 == 0 };
 	if (s->w.r.op == BLK_FLUSH)
 		s->w.r.len = s->w.r.off = 0;
 	cut(s, len, seed);
@@ -328,7 +331,8 @@ static void random_work(struct fix *f, unsigned rounds, uint32_t seed)
 	struct slot *slots = xnew_n(struct slot, SLOTS);
 
 	for (unsigned i = 0; i < SLOTS; i++)
-		assert_int_equal(posix_memalign((void **)&slots[i].buf, 4096, 128 * 4096 + 4096), 0);
+		assert_int_equal(posix_memalign((void **)&slots[i].buf, 4096, 128 * 4096 + 4096),
+				 0);
 	for (unsigned round = 0; round < rounds; round++) {
 		for (unsigned i = 0; i < SLOTS; i++)
 			if (!slots[i].busy)
@@ -374,10 +378,10 @@ static void contract(void **state, const char *cache, const char *aio, const cha
 	random_work(f, 150, 1);
 }
 
-#define CONTRACT(cache, aio, discard)                                                     \
-	static void contract_##cache##_##aio(void **state)                                \
-	{                                                                                 \
-		contract(state, #cache, #aio, discard);                                   \
+#define CONTRACT(cache, aio, discard)                      \
+	static void contract_##cache##_##aio(void **state) \
+	{                                                  \
+		contract(state, #cache, #aio, discard);    \
 	}
 CONTRACT(writeback, io_uring, "unmap")
 CONTRACT(writeback, threads, "unmap")
@@ -430,8 +434,9 @@ static void test_many_in_flight(void **state)
 	for (unsigned i = 0; i < 1000; i++) {
 		memset(buf + 512 * i, i, 512);
 		v[i] = (struct iovec){ buf + 512 * i, 512 };
-		w[i].r = (struct blk_req){ .op = BLK_WRITE, .off = 512 * i, .len = 512,
-					   .iov = &v[i], .niov = 1 };
+		w[i].r = (struct blk_req){
+			.op = BLK_WRITE, .off = 512 * i, .len = 512, .iov = &v[i], .niov = 1
+		};
 		submit(f, &w[i]);
 	}
 	for (unsigned i = 0; i < 1000; i++)
@@ -632,8 +637,11 @@ static void test_zero_fallback(void **state)
 	memset(buf, 0xee, sizeof(buf));
 	assert_int_equal(rw(f, BLK_WRITE, 0, buf, sizeof(buf)), 0);
 	fault.falloc_error = EOPNOTSUPP;
-	assert_int_equal(run(f, (struct blk_req){ .op = BLK_ZERO, .off = 512, .unmap = true,
-						  .len = sizeof(buf) - 1024 }), 0);
+	assert_int_equal(run(f, (struct blk_req){ .op = BLK_ZERO,
+						  .off = 512,
+						  .unmap = true,
+						  .len = sizeof(buf) - 1024 }),
+			 0);
 	assert_int_equal(fault.fallocs, 2);
 	assert_int_equal(run(f, (struct blk_req){ .op = BLK_DISCARD, .len = 512 }), 0);
 	assert_int_equal(fault.fallocs, 2); /* it remembers */
@@ -700,18 +708,30 @@ static void test_judge(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(contract_writeback_io_uring),	   T(contract_writeback_threads),
-		T(contract_none_io_uring),	   T(contract_none_threads),
-		T(contract_writethrough_io_uring), T(contract_writethrough_threads),
-		T(contract_directsync_io_uring),   T(contract_directsync_threads),
-		T(contract_unsafe_io_uring),	   T(contract_unsafe_threads),
-		T(test_edges),			   T(test_many_in_flight),
-		T(test_tail_uring),		   T(test_tail_threads),
-		T(test_tail_direct),		   T(test_tail_direct_uring),
-		T(test_read_only),		   T(test_lock),
-		T(test_bad_options),		   T(test_short_and_interrupted),
-		T(test_errors_pass),		   T(test_flush_failure_sticks),
-		T(test_zero_fallback),		   T(test_fua),
+		T(contract_writeback_io_uring),
+		T(contract_writeback_threads),
+		T(contract_none_io_uring),
+		T(contract_none_threads),
+		T(contract_writethrough_io_uring),
+		T(contract_writethrough_threads),
+		T(contract_directsync_io_uring),
+		T(contract_directsync_threads),
+		T(contract_unsafe_io_uring),
+		T(contract_unsafe_threads),
+		T(test_edges),
+		T(test_many_in_flight),
+		T(test_tail_uring),
+		T(test_tail_threads),
+		T(test_tail_direct),
+		T(test_tail_direct_uring),
+		T(test_read_only),
+		T(test_lock),
+		T(test_bad_options),
+		T(test_short_and_interrupted),
+		T(test_errors_pass),
+		T(test_flush_failure_sticks),
+		T(test_zero_fallback),
+		T(test_fua),
 		cmocka_unit_test(test_judge),
 	};
 

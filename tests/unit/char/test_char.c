@@ -436,8 +436,10 @@ static void tcp_ends(void **state)
 	open_end(r, "socket", KV("host", "127.0.0.1", "port", port, "server", "on", "wait", "off"));
 	setup(&p);
 	other = p;
-	other->c = char_open(r->loop, node_of(other, "socket", KV("host", "127.0.0.1", "port", port,
-								  "nodelay", "on")), &e);
+	other->c = char_open(r->loop,
+			     node_of(other, "socket",
+				     KV("host", "127.0.0.1", "port", port, "nodelay", "on")),
+			     &e);
 	assert_non_null(other->c);
 	assert_int_equal(char_attach(other->c, &other->front, &e), 0);
 	spin(r);
@@ -709,10 +711,10 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(null_end),	T(file_end),	      T(refusals),     T(server_end),
-		T(one_peer_at_a_time), T(last_words), T(backpressure), T(leaves_full),
-		T(client_end),	T(server_waits),      T(tcp_ends),     T(stale_socket),
-		T(many_writers), T(pty_end),	      T(terminal_keys), T(terminal_restored),
+		T(null_end),	       T(file_end),	T(refusals),	  T(server_end),
+		T(one_peer_at_a_time), T(last_words),	T(backpressure),  T(leaves_full),
+		T(client_end),	       T(server_waits), T(tcp_ends),	  T(stale_socket),
+		T(many_writers),       T(pty_end),	T(terminal_keys), T(terminal_restored),
 		T(stdio_pipes),
 	};
 

@@ -86,12 +86,14 @@ static void test_uuid(void **state)
 	for (unsigned i = 0; i < 16; i++)
 		assert_int_equal(conf->uuid[i], i * 0x11);
 	assert_int_equal(front_parse_uuid(conf, "00112233445566778899aabbccddeeff", &e), -EINVAL);
-	assert_int_equal(front_parse_uuid(conf, "00112233-4455-6677-8899-aabbccddeefg", &e), -EINVAL);
+	assert_int_equal(front_parse_uuid(conf, "00112233-4455-6677-8899-aabbccddeefg", &e),
+			 -EINVAL);
 	assert_int_equal(front_parse_uuid(conf, "", &e), -EINVAL);
 	vm_conf_free(conf);
 }
 
-static void expect_smp(const char *text, unsigned cpus, unsigned sockets, unsigned cores, unsigned threads)
+static void expect_smp(const char *text, unsigned cpus, unsigned sockets, unsigned cores,
+		       unsigned threads)
 {
 	struct vm_conf *conf = vm_conf_new();
 	struct err e;
@@ -118,9 +120,18 @@ static void test_smp(void **state)
 
 static void test_smp_bad(void **state)
 {
-	static const char *const bad[] = {"0", "256", "-1", "x", "4,cores=3", "8,sockets=3", "4,maxcpus=8",
-					  "sockets=", "4,clusters=2", "99999999999999999999", "4,cors=4",
-					  "sockets=200,cores=200,threads=200"};
+	static const char *const bad[] = { "0",
+					   "256",
+					   "-1",
+					   "x",
+					   "4,cores=3",
+					   "8,sockets=3",
+					   "4,maxcpus=8",
+					   "sockets=",
+					   "4,clusters=2",
+					   "99999999999999999999",
+					   "4,cors=4",
+					   "sockets=200,cores=200,threads=200" };
 	struct vm_conf *conf = vm_conf_new();
 	struct err e;
 
@@ -155,9 +166,9 @@ static void test_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_bad),
-		cmocka_unit_test(test_take),  cmocka_unit_test(test_onoff),
-		cmocka_unit_test(test_uuid),  cmocka_unit_test(test_smp),
+		cmocka_unit_test(test_parse),	cmocka_unit_test(test_parse_bad),
+		cmocka_unit_test(test_take),	cmocka_unit_test(test_onoff),
+		cmocka_unit_test(test_uuid),	cmocka_unit_test(test_smp),
 		cmocka_unit_test(test_smp_bad), cmocka_unit_test(test_memory),
 	};
 

@@ -33,7 +33,7 @@ static int split(char *text, char **argv)
 
 static struct vm_conf *qemu(const char *text, struct err *e, int *result)
 {
-	struct qemu_line line = {.conf = vm_conf_new()};
+	struct qemu_line line = { .conf = vm_conf_new() };
 	autofree char *copy = xstrdup(text);
 	char *argv[MAX_WORDS + 1];
 	int argc = split(copy, argv);
@@ -45,7 +45,7 @@ static struct vm_conf *qemu(const char *text, struct err *e, int *result)
 
 static struct vm_conf *qemu_ok(const char *text)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	int r;
 	struct vm_conf *conf = qemu(text, &e, &r);
 
@@ -57,7 +57,7 @@ static struct vm_conf *qemu_ok(const char *text)
 /* Refused, and the message names what. */
 static void qemu_bad(const char *text, const char *names)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	int r;
 	struct vm_conf *conf = qemu(text, &e, &r);
 
@@ -88,8 +88,9 @@ static void expect(struct conf_node *node, const char *key, const char *val)
 
 static void test_typed_line(void **state)
 {
-	struct vm_conf *conf = qemu_ok("-M q35 -accel tcg -smp 4 -m 1G -kernel K -initrd I -append 'console=ttyS0 a' "
-				       "-nographic -drive file=D,if=virtio,format=raw -nic user,model=virtio-net-pci");
+	struct vm_conf *conf = qemu_ok(
+		"-M q35 -accel tcg -smp 4 -m 1G -kernel K -initrd I -append 'console=ttyS0 a' "
+		"-nographic -drive file=D,if=virtio,format=raw -nic user,model=virtio-net-pci");
 
 	assert_string_equal(conf->machine, "q35");
 	assert_string_equal(conf->accel, "soft");
@@ -112,8 +113,9 @@ static void test_typed_line(void **state)
 
 static void test_serial(void **state)
 {
-	struct vm_conf *conf = qemu_ok("-display none -chardev stdio,id=c0,mux=on,signal=off -serial chardev:c0 "
-				       "-serial none -serial unix:/s,server,nowait -serial tcp:h:12,server=on,wait=off");
+	struct vm_conf *conf = qemu_ok(
+		"-display none -chardev stdio,id=c0,mux=on,signal=off -serial chardev:c0 "
+		"-serial none -serial unix:/s,server,nowait -serial tcp:h:12,server=on,wait=off");
 
 	assert_string_equal(conf->serial[0], "c0");
 	assert_null(conf->serial[1]);
@@ -128,7 +130,8 @@ static void test_serial(void **state)
 	qemu_bad("-serial tcp:server=on", "tcp:HOST:PORT");
 	qemu_bad("-serial unix:", "unix:PATH");
 	qemu_bad("-serial stdin", "stdio");
-	qemu_bad("-serial null -serial null -serial null -serial null -serial null", "serial ports");
+	qemu_bad("-serial null -serial null -serial null -serial null -serial null",
+		 "serial ports");
 }
 
 static void test_defaults(void **state)
@@ -139,9 +142,10 @@ static void test_defaults(void **state)
 	assert_string_equal(conf->accel, "soft");
 	assert_int_equal(conf->cpus, 1);
 	vm_conf_free(conf);
-	conf = qemu_ok("-nographic -no-reboot -no-shutdown -name guest=g,debug-threads=on "
-		       "-uuid 00112233-4455-6677-8899-aabbccddeeff -rtc base=localtime,clock=host -boot strict=on "
-		       "-no-user-config -monitor none -vga none -net none -cpu max,+avx");
+	conf = qemu_ok(
+		"-nographic -no-reboot -no-shutdown -name guest=g,debug-threads=on "
+		"-uuid 00112233-4455-6677-8899-aabbccddeeff -rtc base=localtime,clock=host -boot strict=on "
+		"-no-user-config -monitor none -vga none -net none -cpu max,+avx");
 	assert_true(conf->no_reboot && conf->no_shutdown && conf->has_uuid);
 	assert_string_equal(conf->name, "g");
 	assert_string_equal(conf->rtc_base, "localtime");
@@ -199,10 +203,12 @@ static struct vm_conf *run_line(const char *text, struct err *e, int *result)
 
 static void test_run(void **state)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	int r;
-	struct vm_conf *conf = run_line("--kernel K --initrd I --disk D --disk E,ro --net user --net tap=t0,mac=52:54:00:00:00:01 "
-					"--cpus 2 --memory 1G --cpu x86-64-v2 -- root=/dev/vda quiet", &e, &r);
+	struct vm_conf *conf = run_line(
+		"--kernel K --initrd I --disk D --disk E,ro --net user --net tap=t0,mac=52:54:00:00:00:01 "
+		"--cpus 2 --memory 1G --cpu x86-64-v2 -- root=/dev/vda quiet",
+		&e, &r);
 
 	assert_int_equal(r, 0);
 	assert_string_equal(conf->append, "console=ttyS0 root=/dev/vda quiet");
@@ -220,7 +226,7 @@ static void test_run(void **state)
 
 static void run_bad(const char *text, const char *names)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	int r;
 	struct vm_conf *conf = run_line(text, &e, &r);
 

@@ -28,7 +28,10 @@ static const struct state_field forgetful_fields[] = {
 };
 
 __attribute__((used)) static const struct state_desc forgetful_state = {
-	.name = "forgetful", .struct_name = "forgetful", .version = 1, .fields = forgetful_fields,
+	.name = "forgetful",
+	.struct_name = "forgetful",
+	.version = 1,
+	.fields = forgetful_fields,
 };
 
 struct doubled {
@@ -38,16 +41,25 @@ struct doubled {
 static const struct state_field doubled_fields[] = {
 	ST_U32(struct doubled, a),
 	ST_DERIVED(struct doubled, b),
-	{ .name = "again", .kind = STATE_U32, .offset = offsetof(struct doubled, b), .elem = 4,
+	{ .name = "again",
+	  .kind = STATE_U32,
+	  .offset = offsetof(struct doubled, b),
+	  .elem = 4,
 	  .count = 1 },
-	{ .name = "beyond", .kind = STATE_U32, .offset = sizeof(struct doubled), .elem = 4,
+	{ .name = "beyond",
+	  .kind = STATE_U32,
+	  .offset = sizeof(struct doubled),
+	  .elem = 4,
 	  .count = 1 },
 	ST_SUB(struct doubled, a, &forgetful_state),
 	ST_END,
 };
 
 __attribute__((used)) static const struct state_desc doubled_state = {
-	.name = "doubled", .struct_name = "doubled", .version = 1, .fields = doubled_fields,
+	.name = "doubled",
+	.struct_name = "doubled",
+	.version = 1,
+	.fields = doubled_fields,
 };
 
 struct enlarged {
@@ -62,11 +74,17 @@ static const struct state_field enlarged_fields[] = {
 };
 
 __attribute__((used)) static const struct state_desc enlarged_state = {
-	.name = "enlarged", .struct_name = "enlarged", .version = 1, .fields = enlarged_fields,
+	.name = "enlarged",
+	.struct_name = "enlarged",
+	.version = 1,
+	.fields = enlarged_fields,
 };
 
 __attribute__((used)) static const struct state_desc nameless_state = {
-	.name = "nameless", .struct_name = "renamed_since", .version = 1, .fields = doubled_fields,
+	.name = "nameless",
+	.struct_name = "renamed_since",
+	.version = 1,
+	.fields = doubled_fields,
 };
 
 int main(void)

@@ -70,8 +70,13 @@ static void fake_reset(struct vcpu *v, bool init)
 }
 
 static const struct accel_ops accel_fake = {
-	.name = "fake", .alias = "soft", .vm_init = fake_vm_init, .vm_fini = fake_vm_fini,
-	.vcpu_init = fake_vcpu_init, .vcpu_fini = fake_vcpu_fini, .run = fake_run,
+	.name = "fake",
+	.alias = "soft",
+	.vm_init = fake_vm_init,
+	.vm_fini = fake_vm_fini,
+	.vcpu_init = fake_vcpu_init,
+	.vcpu_fini = fake_vcpu_fini,
+	.run = fake_run,
 	.reset = fake_reset,
 };
 

@@ -48,7 +48,9 @@ static const struct state_field sample_part_fields[] = {
 };
 
 static const struct state_desc sample_part_state = {
-	.name = "sample-part", .struct_name = "sample_part", .version = 1,
+	.name = "sample-part",
+	.struct_name = "sample_part",
+	.version = 1,
 	.fields = sample_part_fields,
 };
 
@@ -67,15 +69,22 @@ static const struct state_field sample_fields[] = {
 	ST_SUBA(struct sample, many, &sample_part_state),
 	ST_HOST(struct sample, nr_list),
 	ST_SUBS(struct sample, list, nr_list, &sample_part_state),
-	{ .name = "newer", .kind = STATE_U32, .offset = offsetof(struct sample, newer), .elem = 4,
-	  .count = 1, .since = 2 },
+	{ .name = "newer",
+	  .kind = STATE_U32,
+	  .offset = offsetof(struct sample, newer),
+	  .elem = 4,
+	  .count = 1,
+	  .since = 2 },
 	ST_DERIVED(struct sample, derived),
 	ST_U32(struct sample, index),
 	ST_END,
 };
 
 static const struct state_desc sample_state = {
-	.name = "sample", .struct_name = "sample", .version = 2, .fields = sample_fields,
+	.name = "sample",
+	.struct_name = "sample",
+	.version = 2,
+	.fields = sample_fields,
 	.post_load = sample_post_load,
 };
 

@@ -29,9 +29,22 @@ static void sizes(void **state)
 		{ "15E", 1, 15ull << 60 },
 		{ "18446744073709551615", 1, UINT64_MAX },
 	};
-	static const char *const bad[] = { "",	"-1",	"K",   "1Q",  "1.",    "1.K", " 1",
-					   "1 ", "0x10", "1KK", "1Bi", "1iB",  "16E", "1e3",
-					   "18446744073709551616", "99999999999T" };
+	static const char *const bad[] = { "",
+					   "-1",
+					   "K",
+					   "1Q",
+					   "1.",
+					   "1.K",
+					   " 1",
+					   "1 ",
+					   "0x10",
+					   "1KK",
+					   "1Bi",
+					   "1iB",
+					   "16E",
+					   "1e3",
+					   "18446744073709551616",
+					   "99999999999T" };
 	struct err e = { 0 };
 	uint64_t v;
 
@@ -51,8 +64,9 @@ static void sizes(void **state)
 
 static void suggestions(void **state)
 {
-	static const char *const names[] = { "virtio-blk-pci", "virtio-net-pci", "kernel", "q35",
-					     "on", NULL };
+	static const char *const names[] = {
+		"virtio-blk-pci", "virtio-net-pci", "kernel", "q35", "on", NULL
+	};
 	static const char *const none[] = { NULL };
 
 	assert_string_equal(nearest_word("virtio-blk", names), "virtio-blk-pci");
@@ -63,8 +77,8 @@ static void suggestions(void **state)
 	assert_null(nearest_word("floppy", names));
 	assert_null(nearest_word("", names));
 	assert_null(nearest_word("x", none));
-	assert_null(nearest_word("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
-				 names));
+	assert_null(nearest_word(
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", names));
 }
 
 /* ---- nodes ---- */
@@ -197,11 +211,17 @@ static const struct prop gadget_props[] = {
 };
 
 static const struct dev_type gadget_type = {
-	.name = "gadget-pci", .alias = "gadget", .size = sizeof(struct gadget),
-	.props = gadget_props, .init = gadget_init, .fini = gadget_fini,
+	.name = "gadget-pci",
+	.alias = "gadget",
+	.size = sizeof(struct gadget),
+	.props = gadget_props,
+	.init = gadget_init,
+	.fini = gadget_fini,
 };
 static const struct dev_type chip_type = {
-	.name = "chip", .size = sizeof(struct dev), .internal = true,
+	.name = "chip",
+	.size = sizeof(struct dev),
+	.internal = true,
 };
 
 const struct dev_type *const dev_types[] = { &gadget_type, &chip_type, NULL };
@@ -249,8 +269,10 @@ static void properties(void **state)
 	assert_string_equal(g->str, "none");
 	assert_string_equal(g->dev.path, "gadget-pci.0");
 	assert_null(g->dev.node);
-	g = make(vm, (const char *const[]){ "flag", "off", "u8", "255", "u16", "1000", "size", "64K",
-					    "tri", "off", "str", "hi", "addr", "5", NULL }, 0, &e);
+	g = make(vm,
+		 (const char *const[]){ "flag", "off", "u8", "255", "u16", "1000", "size", "64K",
+					"tri", "off", "str", "hi", "addr", "5", NULL },
+		 0, &e);
 	assert_false(g->flag);
 	assert_int_equal(g->u8, 255);
 	assert_int_equal(g->u16, 1000);
@@ -265,9 +287,9 @@ static void properties(void **state)
 static void bad_properties(void **state)
 {
 	static const char *const bad[][3] = {
-		{ "flag", "maybe", NULL }, { "u8", "256", NULL },	{ "u8", "0", NULL },
+		{ "flag", "maybe", NULL }, { "u8", "256", NULL },	  { "u8", "0", NULL },
 		{ "u16", "1001", NULL },   { "u32", "4294967296", NULL }, { "size", "511", NULL },
-		{ "size", "128K", NULL },  { "tri", "perhaps", NULL },	{ "strr", "x", NULL },
+		{ "size", "128K", NULL },  { "tri", "perhaps", NULL },	  { "strr", "x", NULL },
 	};
 	struct err e = { 0 };
 	struct vm *vm = empty_vm();

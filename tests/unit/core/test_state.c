@@ -73,7 +73,7 @@ static void round_trip(void **state)
 	assert_int_equal(load(&buf, &sample_state, &b, &e), 0);
 	same_state(&a, &b);
 	assert_int_equal(b.newer, a.newer);
-	assert_ptr_equal(b.host, &b);			   /* not touched */
+	assert_ptr_equal(b.host, &b);			    /* not touched */
 	assert_int_equal(b.derived, (uint32_t)(a.u32 * 2)); /* rebuilt */
 	state_buf_fini(&buf);
 }
@@ -346,11 +346,10 @@ static void pre_save_runs(void **state)
 static void format_is_stable(void **state)
 {
 	static const uint8_t want[] = {
-		'H', 'K', 'O', 'B', 47, 0, 0, 0,
-		2, 0, 's', '0', 11, 0, 's', 'a', 'm', 'p', 'l', 'e', '-', 'p', 'a', 'r', 't', 1, 0, 0, 0,
-		1, 1, 0, 'a', 1, 0, 0, 0, 0x11,
-		3, 1, 0, 'b', 8, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0x88, 0x77, 0x66, 0x55,
-		0,
+		'H', 'K', 'O', 'B', 47,	  0,	0,    0,    2,	  0,	's',  '0',  11, 0,
+		's', 'a', 'm', 'p', 'l',  'e',	'-',  'p',  'a',  'r',	't',  1,    0,	0,
+		0,   1,	  1,   0,   'a',  1,	0,    0,    0,	  0x11, 3,    1,    0,	'b',
+		8,   0,	  0,   0,   0x44, 0x33, 0x22, 0x11, 0x88, 0x77, 0x66, 0x55, 0,
 	};
 	struct sample_part p = { .a = 0x11, .b = { 0x11223344, 0x55667788 } };
 	struct state_buf b = { 0 };

@@ -51,8 +51,14 @@ static const struct prop toy_props[] = {
 };
 
 static const struct dev_type toy_type = {
-	.name = "toy", .size = sizeof(struct toy), .props = toy_props, .init = toy_init,
-	.fini = toy_fini, .reset = toy_reset, .pause = toy_pause, .resume = toy_resume,
+	.name = "toy",
+	.size = sizeof(struct toy),
+	.props = toy_props,
+	.init = toy_init,
+	.fini = toy_fini,
+	.reset = toy_reset,
+	.pause = toy_pause,
+	.resume = toy_resume,
 };
 
 const struct dev_type *const dev_types[] = { &toy_type, NULL };
@@ -118,8 +124,8 @@ static void built_in_order(void **state)
 
 static void every_failure_unwinds(void **state)
 {
-	static const char *const steps[] = { "engine", "vcpu", "lapic", "chardev", "backend",
-					     "board", "toy", "finish", "boot" };
+	static const char *const steps[] = { "engine", "vcpu", "lapic",	 "chardev", "backend",
+					     "board",  "toy",  "finish", "boot" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		struct err e = { 0 };
@@ -428,7 +434,7 @@ static void endings(void **state)
 		  .want_code = 33, .want_boots = 1 },
 	};
 
-	log_set_level((enum log_level)-1);
+	log_set_level((enum log_level) - 1);
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
 		enum vm_cause cause;
 
@@ -448,7 +454,7 @@ static void failing_reset_ends(void **state)
 	struct err e = { 0 };
 	struct vm *vm = new_vm(1);
 
-	log_set_level((enum log_level)-1);
+	log_set_level((enum log_level) - 1);
 	fake_failure = "boot";
 	fake_guest = spin;
 	assert_int_equal(vm_start(vm, &e), 0);

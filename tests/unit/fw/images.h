@@ -14,7 +14,7 @@
 #define ELF_IMAGE_LEN 0x3000u
 #define ELF_TEXT      0x1000000ull /* 16 MiB, where Linux links itself */
 #define ELF_DATA      0x1200000ull
-#define ELF_BSS	      0x5000u	   /* of the data segment, behind its bytes */
+#define ELF_BSS	      0x5000u /* of the data segment, behind its bytes */
 #define ELF_ENTRY     (ELF_TEXT + 0x40)
 #define ELF_PVH_ENTRY (ELF_TEXT + 0x80)
 
@@ -66,7 +66,9 @@ enum image_format { IMAGE_GZIP, IMAGE_XZ, IMAGE_LZMA, IMAGE_ZSTD, IMAGE_LZ4, IMA
 
 static inline size_t image_gzip(const uint8_t *in, size_t n, uint8_t *out, size_t cap)
 {
-	z_stream z = { .next_in = (uint8_t *)(uintptr_t)in, .avail_in = (uInt)n, .next_out = out,
+	z_stream z = { .next_in = (uint8_t *)(uintptr_t)in,
+		       .avail_in = (uInt)n,
+		       .next_out = out,
 		       .avail_out = (uInt)cap };
 
 	if (deflateInit2(&z, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
@@ -83,8 +85,7 @@ static inline size_t image_xz(const uint8_t *in, size_t n, uint8_t *out, size_t 
 	lzma_ret r;
 
 	lzma_lzma_preset(&options, 6);
-	r = alone ? lzma_alone_encoder(&s, &options)
-		  : lzma_easy_encoder(&s, 6, LZMA_CHECK_CRC32);
+	r = alone ? lzma_alone_encoder(&s, &options) : lzma_easy_encoder(&s, 6, LZMA_CHECK_CRC32);
 	s.next_in = in;
 	s.avail_in = n;
 	s.next_out = out;
@@ -152,7 +153,7 @@ static inline size_t image_bzimage(uint8_t *d, size_t cap, const uint8_t *payloa
 	d[0x211] = 1; /* LOADED_HIGH */
 	st_le32(d + 0x22c, 0x7fffffff);
 	st_le32(d + 0x230, 0x200000);
-	d[0x234] = 1; /* relocatable */
+	d[0x234] = 1;		 /* relocatable */
 	st_le16(d + 0x236, 0x3); /* 64-bit entry, may lie above 4 GiB */
 	st_le32(d + 0x238, 2047);
 	st_le32(d + 0x248, BZ_PAYLOAD_OFF);

@@ -52,8 +52,9 @@ static int setup(void **state)
 	fx.board.high_size = 0;
 	fx.ram = ram_new("ram", RAM_SIZE, &e);
 	fx.vm.map = map_new(&e);
-	fx.low = (struct map_region){ .name = "ram", .kind = MAP_RAM, .size = RAM_SIZE,
-				      .rb = fx.ram };
+	fx.low = (struct map_region){
+		.name = "ram", .kind = MAP_RAM, .size = RAM_SIZE, .rb = fx.ram
+	};
 	return map_add(fx.vm.map, &fx.low, &e);
 }
 

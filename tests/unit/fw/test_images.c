@@ -44,11 +44,11 @@ static void elf_wrong(void **state)
 		const char *text;
 	} t[] = {
 		{ 0, 1, 0x7e, "not a 64-bit" },
-		{ 4, 1, 1, "not a 64-bit" },			/* 32-bit */
-		{ 5, 1, 2, "not a 64-bit" },			/* big-endian */
-		{ 18, 2, 183, "machine 183" },			/* AArch64 */
-		{ 16, 2, 1, "no kernel" },			/* an object file */
-		{ 54, 2, 32, "no kernel" },			/* header size */
+		{ 4, 1, 1, "not a 64-bit" },   /* 32-bit */
+		{ 5, 1, 2, "not a 64-bit" },   /* big-endian */
+		{ 18, 2, 183, "machine 183" }, /* AArch64 */
+		{ 16, 2, 1, "no kernel" },     /* an object file */
+		{ 54, 2, 32, "no kernel" },    /* header size */
 		{ 56, 2, 0, "no kernel" },
 		{ 56, 2, 0xffff, "no kernel" },
 		{ 32, 8, ELF_IMAGE_LEN - 60, "outside the file" },
@@ -60,7 +60,7 @@ static void elf_wrong(void **state)
 		{ 64 + 24, 8, UINT64_MAX - 0xfff, "absurd" },
 		{ 64 + 24, 8, ELF_DATA + 0x1000, "overlap" },
 		{ 24, 8, ELF_TEXT - 1, "entry point" },
-		{ 24, 8, ELF_DATA + 0x1000, "entry point" },	/* in .bss */
+		{ 24, 8, ELF_DATA + 0x1000, "entry point" }, /* in .bss */
 	};
 	uint8_t d[ELF_IMAGE_LEN];
 
@@ -166,7 +166,7 @@ static void unpack_refuses(void **state)
 		st_le32(packed + n - 4, 0);
 		assert_int_equal(unpack(packed, n, &out, &len, &e), -EINVAL);
 		st_le32(packed + n - 4, size / 2); /* a bomb: more than it says */
-		if (f != IMAGE_LZMA) /* which ends where it is told to */
+		if (f != IMAGE_LZMA)		   /* which ends where it is told to */
 			assert_int_equal(unpack(packed, n, &out, &len, &e), -EINVAL);
 	}
 	{
@@ -207,7 +207,8 @@ static void unpack_survives_damage(void **state)
 
 			st_le32(copy + cut - 4, ELF_IMAGE_LEN);
 			if (unpack(copy, cut, &out, &len, &e) == 0) {
-				/* raw streams without a frame may end anywhere, but not early and full */
+				/* raw streams without a frame may end anywhere, but not early and
+				 * full */
 				assert_true(len < ELF_IMAGE_LEN || f == IMAGE_LZMA);
 				unpack_free(out);
 			}

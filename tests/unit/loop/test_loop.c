@@ -68,7 +68,8 @@ static void pipe_init(struct pipe_end *p, char name)
 
 	assert_int_equal(pipe2(fd, O_NONBLOCK | O_CLOEXEC), 0);
 	*p = (struct pipe_end){ .h = { .fd = fd[0], .events = EPOLLIN, .fn = pipe_ready },
-				.w = fd[1], .name = name };
+				.w = fd[1],
+				.name = name };
 	assert_int_equal(loop_add(fx.l, &p->h, &e), 0);
 }
 

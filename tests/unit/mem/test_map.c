@@ -35,7 +35,8 @@ static void rec_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	struct recorder *d = opaque;
 	size_t len = strlen(d->log);
 
-	snprintf(d->log + len, sizeof(d->log) - len, "w%" PRIx64 ".%u=%" PRIx64 " ", off, size, val);
+	snprintf(d->log + len, sizeof(d->log) - len, "w%" PRIx64 ".%u=%" PRIx64 " ", off, size,
+		 val);
 }
 
 static const struct io_ops ops_any = { .read = rec_read, .write = rec_write };
@@ -47,8 +48,13 @@ static void recorder_init(struct recorder *d, enum map_space space, uint64_t add
 			  const struct io_ops *ops)
 {
 	memset(d, 0, sizeof(*d));
-	d->r = (struct map_region){ .name = "rec", .space = space, .kind = MAP_IO, .addr = addr,
-				    .size = size, .ops = ops, .opaque = d };
+	d->r = (struct map_region){ .name = "rec",
+				    .space = space,
+				    .kind = MAP_IO,
+				    .addr = addr,
+				    .size = size,
+				    .ops = ops,
+				    .opaque = d };
 }
 
 static struct map *new_map(void)
@@ -89,17 +95,20 @@ static void splits_and_widens(void **state)
 	assert_int_equal(map_add(m, &two.r, &e), 0);
 
 	assert_int_equal(access_logs(m, &any, 0x1010, 0, 8, false, "r10.8 "), 0x1716151413121110);
-	assert_int_equal(access_logs(m, &any, 0x1011, 0, 4, false, "r11.1 r12.2 r14.1 "), 0x14131211);
+	assert_int_equal(access_logs(m, &any, 0x1011, 0, 4, false, "r11.1 r12.2 r14.1 "),
+			 0x14131211);
 	assert_int_equal(access_logs(m, &any, 0x1010, 0, 3, false, "r10.2 r12.1 "), 0x121110);
 	access_logs(m, &any, 0x1012, 0xaabbccdd, 4, true, "w12.2=ccdd w14.2=aabb ");
 
-	assert_int_equal(access_logs(m, &four, 0x2008, 0, 8, false, "r8.4 rc.4 "), 0x0f0e0d0c0b0a0908);
+	assert_int_equal(access_logs(m, &four, 0x2008, 0, 8, false, "r8.4 rc.4 "),
+			 0x0f0e0d0c0b0a0908);
 	assert_int_equal(access_logs(m, &four, 0x2009, 0, 1, false, "r8.4 "), 0x09);
 	assert_int_equal(access_logs(m, &four, 0x200a, 0, 4, false, "r8.4 rc.4 "), 0x0d0c0b0a);
 	access_logs(m, &four, 0x2009, 0x77, 1, true, "w8.4=7700 ");
 	access_logs(m, &four, 0x200e, 0x44332211, 4, true, "wc.4=22110000 w10.4=4433 ");
 
-	assert_int_equal(access_logs(m, &one, 0x3000, 0, 4, false, "r0.1 r1.1 r2.1 r3.1 "), 0x03020100);
+	assert_int_equal(access_logs(m, &one, 0x3000, 0, 4, false, "r0.1 r1.1 r2.1 r3.1 "),
+			 0x03020100);
 	access_logs(m, &one, 0x3000, 0x0201, 2, true, "w0.1=1 w1.1=2 ");
 
 	assert_int_equal(access_logs(m, &two, 0x4001, 0, 4, false, "r0.2 r2.2 r4.2 "), 0x04030201);
@@ -209,8 +218,12 @@ static void ram_rom_and_dma(void **state)
 	struct ram_block *rb = ram_new("rb", 4 * 4096, &e);
 	struct recorder flash, io;
 	struct map_region lo = { .name = "lo", .kind = MAP_RAM, .addr = 0, .size = 4096, .rb = rb },
-			  hi = { .name = "hi", .kind = MAP_RAM, .addr = 4096, .size = 4096,
-				 .rb = rb, .rb_off = 2 * 4096 };
+			  hi = { .name = "hi",
+				 .kind = MAP_RAM,
+				 .addr = 4096,
+				 .size = 4096,
+				 .rb = rb,
+				 .rb_off = 2 * 4096 };
 	uint8_t buf[8192];
 	uint64_t run;
 
@@ -220,7 +233,8 @@ static void ram_rom_and_dma(void **state)
 	flash.r.rb_off = 4096;
 	recorder_init(&io, MAP_MEM, 0x20000, 4096, &ops_any);
 	assert_int_equal(map_add(m, &lo, &e) | map_add(m, &hi, &e) | map_add(m, &flash.r, &e) |
-			 map_add(m, &io.r, &e), 0);
+				 map_add(m, &io.r, &e),
+			 0);
 
 	for (size_t i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)(i * 7);
@@ -379,7 +393,8 @@ struct listener {
 	uint64_t old, now;
 };
 
-static void on_commit(struct map_listener *l, const struct map_view *old, const struct map_view *now)
+static void on_commit(struct map_listener *l, const struct map_view *old,
+		      const struct map_view *now)
 {
 	struct listener *me = container_of(l, struct listener, l);
 
@@ -488,7 +503,8 @@ static void readers_while_a_bar_moves(void **state)
 	assert_int_equal(map_add(st.m, &st.bar.r, &e) | map_add(st.m, &st.ctl, &e), 0);
 	for (uintptr_t i = 0; i < 3; i++)
 		pthread_create(&t[i], NULL, cpu, (void *)(i + 1));
-	while (clock_now_ns() < until || atomic_load(&st.moves) < 100 || atomic_load(&st.hits) < 100)
+	while (clock_now_ns() < until || atomic_load(&st.moves) < 100 ||
+	       atomic_load(&st.hits) < 100)
 		map_synchronize(st.m);
 	atomic_store(&st.stop, true);
 	for (int i = 0; i < 3; i++)

@@ -343,7 +343,8 @@ static void test_run_program(void **state)
 {
 	const char *ok[] = { "true", NULL }, *bad[] = { "sh", "-c", "echo why >&2; exit 3", NULL };
 	const char *fd[] = { "sh", "-c", "echo hello >&3", NULL };
-	const char *loud[] = { "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i >&2; done", NULL };
+	const char *loud[] = { "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i >&2; done",
+			       NULL };
 	char text[8], got[16];
 	int fds[2];
 
@@ -366,11 +367,19 @@ static void test_run_program(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_byte_by_byte),	  T(test_burst),     T(test_guest_full),
-		T(test_nonsense_length),  T(test_peer_gone), T(test_largest),
-		T(test_send),		  T(test_send_backpressure),
-		T(test_attach),		  T(test_bad_conf),  T(test_no_passt),
-		cmocka_unit_test(test_hostfwd), cmocka_unit_test(test_run_program),
+		T(test_byte_by_byte),
+		T(test_burst),
+		T(test_guest_full),
+		T(test_nonsense_length),
+		T(test_peer_gone),
+		T(test_largest),
+		T(test_send),
+		T(test_send_backpressure),
+		T(test_attach),
+		T(test_bad_conf),
+		T(test_no_passt),
+		cmocka_unit_test(test_hostfwd),
+		cmocka_unit_test(test_run_program),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

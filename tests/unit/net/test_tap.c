@@ -163,7 +163,8 @@ static void test_no_header(void **state)
 static void test_by_fd(void **state)
 {
 	struct fix *f = *state;
-	struct ifreq ifr = { .ifr_name = "hktap2", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	struct ifreq ifr = { .ifr_name = "hktap2",
+			     .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	int fd = open("/dev/net/tun", O_RDWR);
 	struct err e;
 	char num[16];
@@ -178,7 +179,8 @@ static void test_by_fd(void **state)
 
 static void udp_to_guest(void)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(4444),
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_port = htons(4444),
 				  .sin_addr.s_addr = htonl(GUEST_IP) };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -278,8 +280,8 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_by_name), T(test_no_header),    T(test_by_fd),   T(test_offload),
-		T(test_backpressure), T(test_scripts), T(test_refused),
+		T(test_by_name),      T(test_no_header), T(test_by_fd),	  T(test_offload),
+		T(test_backpressure), T(test_scripts),	 T(test_refused),
 	};
 
 	if (!usable()) {

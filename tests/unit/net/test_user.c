@@ -132,7 +132,8 @@ static void do_dhcp(struct fix *f)
 
 static int server(int type, uint16_t *port)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sa);
 	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 
@@ -237,7 +238,8 @@ static void test_user_without_network(void **state)
 static void test_hostfwd(void **state)
 {
 	struct fix *f = xnew(struct fix);
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct fix other = { 0 };
 	struct err e = { 0 };
 	char spec[64];

@@ -56,8 +56,11 @@ static int add_bar(struct gadget *g, unsigned n, enum pci_bar_kind kind, uint64_
 /* BAR 0: 32 bit, BAR 1: ports, BAR 2+3: 64 bit, BAR 5: MSI-X. */
 static int gadget_init(struct dev *d, struct err *e)
 {
-	static const struct pci_id id = { .vendor = 0x1234, .device = 0x5678, .subvendor = 0x9abc,
-					  .subdevice = 0xdef0, .class_rev = 0x02000007 };
+	static const struct pci_id id = { .vendor = 0x1234,
+					  .device = 0x5678,
+					  .subvendor = 0x9abc,
+					  .subdevice = 0xdef0,
+					  .class_rev = 0x02000007 };
 	struct gadget *g = container_of(d, struct gadget, p.d);
 	int ret = pci_dev_attach(pci_bus_of(d->vm), &g->p, &id, e);
 
@@ -92,8 +95,14 @@ static const struct prop gadget_props[] = {
 };
 
 static const struct dev_type gadget_type = {
-	.name = "gadget", .bus = DEV_BUS_PCI, .size = sizeof(struct gadget), .props = gadget_props,
-	.state = &pci_dev_state, .init = gadget_init, .fini = gadget_fini, .reset = gadget_reset,
+	.name = "gadget",
+	.bus = DEV_BUS_PCI,
+	.size = sizeof(struct gadget),
+	.props = gadget_props,
+	.state = &pci_dev_state,
+	.init = gadget_init,
+	.fini = gadget_fini,
+	.reset = gadget_reset,
 };
 
 const struct dev_type *const dev_types[] = { &gadget_type, NULL };
@@ -165,7 +174,7 @@ static void header(void **state)
 	assert_int_equal(rd(r, PCI_COMMAND, 2), 0x547);
 	wr(r, PCI_INT_LINE, 0xab, 1);
 	assert_int_equal(rd(r, PCI_INT_LINE, 2), 0x02ab); /* pin B, read-only */
-	assert_int_equal(rd(r, 0x100, 4), 0); /* no extended capability */
+	assert_int_equal(rd(r, 0x100, 4), 0);		  /* no extended capability */
 	assert_int_equal(rd(r, 0xffc, 4), 0);
 }
 
@@ -311,7 +320,8 @@ static uint64_t pba(struct rig *r)
 {
 	uint64_t v = 0;
 
-	assert_true(map_access(r->t->vm.map, MAP_MEM, MSIX_BASE + r->g->p.msix_pba_off, &v, 8, false));
+	assert_true(
+		map_access(r->t->vm.map, MAP_MEM, MSIX_BASE + r->g->p.msix_pba_off, &v, 8, false));
 	return v;
 }
 
@@ -339,7 +349,7 @@ static void msix(void **state)
 	pci_msix_fire(p, 0);
 	assert_int_equal(pba(r), 1);
 	wr(r, ctrl, 0x8000, 2);
-	assert_int_equal(r->t->msi[0], 1); /* one, however often it fired */
+	assert_int_equal(r->t->msi[0], 1);	/* one, however often it fired */
 	wr(r, PCI_COMMAND, PCI_COMMAND_MEM, 2); /* no bus master: it waits */
 	pci_msix_fire(p, 0);
 	assert_int_equal(r->t->msi[0], 1);
@@ -408,9 +418,10 @@ static void addresses(void **state)
 {
 	struct rig *r = *state;
 	struct err e = { 0 };
-	static const char *const bad[] = { "addr=20", "addr=1.8", "addr=", "addr=1.", "addr=-1",
-					   "addr=+1", "addr=1.2.3", "addr=x", "bus=pci.9",
-					   "addr=1", "size=100", "vectors=0", "vectors=2049" };
+	static const char *const bad[] = { "addr=20",	  "addr=1.8", "addr=",	    "addr=1.",
+					   "addr=-1",	  "addr=+1",  "addr=1.2.3", "addr=x",
+					   "bus=pci.9",	  "addr=1",   "size=100",   "vectors=0",
+					   "vectors=2049" };
 	struct dev *d;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -441,8 +452,11 @@ static void addresses(void **state)
 static void assignment(void **state)
 {
 	struct rig *r = *state;
-	struct pci_window w = { .io_base = 0xc000, .io_size = 0x1000, .mem32_base = 0xe0000800,
-				.mem32_size = 0x200000, .mem64_base = 0x8000000000,
+	struct pci_window w = { .io_base = 0xc000,
+				.io_size = 0x1000,
+				.mem32_base = 0xe0000800,
+				.mem32_size = 0x200000,
+				.mem64_base = 0x8000000000,
 				.mem64_size = GIB(1) };
 	uint64_t seen[3 * 8][2];
 	unsigned n = 0, high = 0;
@@ -480,8 +494,8 @@ static void random_accesses(void **state)
 	struct rng rng = { 7 };
 
 	for (unsigned i = 0; i < 30000; i++) {
-		uint32_t off = rng_one_in(&rng, 4) ? (uint32_t)rng_u64(&rng) & 0x1fff :
-						     rng_below(&rng, 0x80);
+		uint32_t off = rng_one_in(&rng, 4) ? (uint32_t)rng_u64(&rng) & 0x1fff
+						   : rng_below(&rng, 0x80);
 		unsigned size = rng_below(&rng, 6);
 
 		wr(r, off, (uint32_t)rng_u64(&rng), size);
@@ -564,7 +578,8 @@ static void hostile_state(void **state)
 		memcpy(r->g->p.cfg, keep, sizeof(keep));
 		r->g->p.nr_msix = 4;
 		pos = buf.data;
-		assert_true(state_load(&pos, buf.data + buf.len, "g", &pci_dev_state, &r->g->p, &e) < 0);
+		assert_true(state_load(&pos, buf.data + buf.len, "g", &pci_dev_state, &r->g->p,
+				       &e) < 0);
 		memcpy(r->g->p.cfg, keep, sizeof(keep));
 		state_buf_fini(&buf);
 	}
@@ -574,9 +589,20 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(header), T(absent_and_odd_accesses), T(sizing), T(mapping),
-		T(moves_inside_an_access), T(capabilities), T(msix), T(msix_registers), T(intx),
-		T(addresses), T(assignment), T(random_accesses), T(round_trip), T(hostile_state),
+		T(header),
+		T(absent_and_odd_accesses),
+		T(sizing),
+		T(mapping),
+		T(moves_inside_an_access),
+		T(capabilities),
+		T(msix),
+		T(msix_registers),
+		T(intx),
+		T(addresses),
+		T(assignment),
+		T(random_accesses),
+		T(round_trip),
+		T(hostile_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

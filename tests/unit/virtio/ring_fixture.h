@@ -39,7 +39,7 @@ static const struct virtio_type fixture_type = {
 	.name = "test", .id = 63, .features = fixture_features, .kick = fixture_kick
 };
 
-#define ALL_RING_FEATURES                                                                     \
+#define ALL_RING_FEATURES                                                                          \
 	(BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_RING_PACKED) | \
 	 BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_RING_RESET))
 

@@ -17,9 +17,9 @@
 
 const struct dev_type *const dev_types[] = { NULL };
 
-#define POOL	  MIB(16) /* what descriptors may name; also tables */
-#define POOL_SIZE MIB(4)
-#define CANARY	  MIB(24) /* what nobody names */
+#define POOL	    MIB(16) /* what descriptors may name; also tables */
+#define POOL_SIZE   MIB(4)
+#define CANARY	    MIB(24) /* what nobody names */
 #define CANARY_SIZE KIB(64)
 
 struct hostile {
@@ -86,13 +86,14 @@ static void wild_ring(struct hostile *h, unsigned size, bool packed)
 	for (unsigned i = 0; i < size; i++)
 		wild_desc(h, vdrv_mem(h->f->t, r->desc + 16 * i), size, packed, true);
 	for (unsigned i = 0; i < 64; i++) /* tables to be found in the pool */
-		wild_desc(h, vdrv_mem(h->f->t, POOL + 16 * i + 4096 * rng_below(&h->rng, 512)), size,
-			  packed, true);
+		wild_desc(h, vdrv_mem(h->f->t, POOL + 16 * i + 4096 * rng_below(&h->rng, 512)),
+			  size, packed, true);
 	if (packed)
 		return;
 	for (unsigned i = 0; i < size; i++)
-		st_le16(avail + 4 + 2 * i, (uint16_t)(rng_one_in(&h->rng, 50) ? rng_u64(&h->rng) :
-							rng_below(&h->rng, size)));
+		st_le16(avail + 4 + 2 * i,
+			(uint16_t)(rng_one_in(&h->rng, 50) ? rng_u64(&h->rng)
+							   : rng_below(&h->rng, size)));
 	st_le16(avail + 2, (uint16_t)rng_below(&h->rng, size + 2));
 	st_le16(avail, (uint16_t)rng_below(&h->rng, 2));
 }
@@ -172,7 +173,8 @@ static void *race(void *arg)
 			continue;
 		gpa = (rng_one_in(&rng, 4) ? POOL : 0x1000) + 2 * rng_below(&rng, 512);
 		__atomic_store_n((uint16_t *)vdrv_mem(h->f->t, gpa),
-				 (uint16_t)(rng_one_in(&rng, 4) ? rng_u64(&rng) : rng_below(&rng, 32)),
+				 (uint16_t)(rng_one_in(&rng, 4) ? rng_u64(&rng)
+								: rng_below(&rng, 32)),
 				 __ATOMIC_RELAXED);
 	}
 	return NULL;
@@ -230,7 +232,8 @@ static void hostile_and_racing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hostile), cmocka_unit_test(hostile_and_racing),
+		cmocka_unit_test(hostile),
+		cmocka_unit_test(hostile_and_racing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,7 +180,8 @@ static void check_written(struct run *r, const struct posted *p)
 
 		assert_int_equal(m[-1], i ? m[-1] : 0xcc);
 		for (unsigned b = 0; b < p->buf[i].len; b++, at++)
-			assert_int_equal(m[b], at < p->written ? pattern((uint8_t)~p->seed, at) : 0xcc);
+			assert_int_equal(m[b],
+					 at < p->written ? pattern((uint8_t)~p->seed, at) : 0xcc);
 		assert_int_equal(m[p->buf[i].len], 0xcc);
 	}
 }
@@ -231,8 +232,8 @@ static void notify_and_check(struct run *r)
 	for (unsigned i = 0; i < nth; i++)
 		device_pushes(r);
 	vq_notify(r->vq);
-	if (d->packed ? dring_has_used(d) :
-			(uint16_t)(ld_le16(vdrv_mem(r->f->t, d->device + 2)) - d->used_idx) >= nth)
+	if (d->packed ? dring_has_used(d)
+		      : (uint16_t)(ld_le16(vdrv_mem(r->f->t, d->device + 2)) - d->used_idx) >= nth)
 		assert_int_equal(r->f->irqs, before + 1);
 	else
 		assert_int_equal(r->f->irqs, before);
@@ -556,8 +557,12 @@ static void ring_leaves_ram(void **state)
 static void seams(void **state)
 {
 	struct fixture *f = fixture_new();
-	struct map_region alias = { .name = "alias", .space = MAP_MEM, .kind = MAP_RAM,
-				    .addr = VDRV_RAM, .size = MIB(1), .rb = f->t->vm.ram,
+	struct map_region alias = { .name = "alias",
+				    .space = MAP_MEM,
+				    .kind = MAP_RAM,
+				    .addr = VDRV_RAM,
+				    .size = MIB(1),
+				    .rb = f->t->vm.ram,
 				    .rb_off = MIB(8) };
 	struct vq_chain c = { .iov = f->iov };
 	struct dbuf b = { VDRV_RAM - 100, 300 };
@@ -607,7 +612,8 @@ static void state_round_trip(void **state)
 				virtio_fini(&f->v);
 				assert_int_equal(virtio_init(&f->v, &e), 0);
 				pos = buf.data;
-				if (state_load(&pos, buf.data + buf.len, "v", &virtio_state, &f->v, &e))
+				if (state_load(&pos, buf.data + buf.len, "v", &virtio_state, &f->v,
+					       &e))
 					fail_msg("%s", e.msg);
 				vq = fixture_vq(f);
 			}
@@ -657,7 +663,8 @@ static void hostile_state(void **state)
 		}
 		state_save(&buf, "v", &virtio_state, &f->v);
 		pos = buf.data;
-		assert_true(state_load(&pos, buf.data + buf.len, "v", &virtio_state, &f->v, &e) < 0);
+		assert_true(state_load(&pos, buf.data + buf.len, "v", &virtio_state, &f->v, &e) <
+			    0);
 		assert_true(e.msg[0]);
 		state_buf_fini(&buf);
 		virtio_reset(&f->v);
@@ -683,12 +690,12 @@ static void iov_copies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(against_model),      cmocka_unit_test(kick_suppression),
-		cmocka_unit_test(bad_split),	      cmocka_unit_test(bad_tables),
-		cmocka_unit_test(bad_packed),	      cmocka_unit_test(too_many_in_flight),
-		cmocka_unit_test(bad_parameters),     cmocka_unit_test(ring_leaves_ram),
-		cmocka_unit_test(seams),	      cmocka_unit_test(state_round_trip),
-		cmocka_unit_test(hostile_state),      cmocka_unit_test(iov_copies),
+		cmocka_unit_test(against_model),  cmocka_unit_test(kick_suppression),
+		cmocka_unit_test(bad_split),	  cmocka_unit_test(bad_tables),
+		cmocka_unit_test(bad_packed),	  cmocka_unit_test(too_many_in_flight),
+		cmocka_unit_test(bad_parameters), cmocka_unit_test(ring_leaves_ram),
+		cmocka_unit_test(seams),	  cmocka_unit_test(state_round_trip),
+		cmocka_unit_test(hostile_state),  cmocka_unit_test(iov_copies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
