@@ -18,7 +18,7 @@ packages() {
 	build) echo gcc libc6-dev meson ninja-build pkg-config python3 liburing-dev libzstd-dev liblzma-dev zlib1g-dev liblz4-dev ;;
 	demo) echo busybox-static cpio kmod xz-utils zstd passt ca-certificates ;;
 	check) echo libcmocka-dev libzydis-dev acpica-tools iproute2 binutils ;;
-	gates) echo clang clang-tidy clang-format cppcheck dwarves "$(clang_rt)" ;;
+	gates) echo clang lld clang-tidy clang-format cppcheck dwarves "$(clang_rt)" ;;
 	bench) echo qemu-system-x86 ;;
 	fresh) echo debootstrap git ;;
 	*) echo "need.sh: unknown group $1" >&2; exit 2 ;;

@@ -71,5 +71,11 @@ static inline bool is_pow2(uint64_t v)
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define MUST_CHECK	       __attribute__((warn_unused_result))
 #define UNUSED		       __attribute__((unused))
+/* A function that calls code made at run time: clang's check of indirect calls cannot know it. */
+#ifdef __clang__
+#define CALLS_MADE_CODE __attribute__((no_sanitize("cfi-icall")))
+#else
+#define CALLS_MADE_CODE
+#endif
 
 #endif

@@ -85,8 +85,13 @@ static inline void mem_written(struct soft_cpu *c, const struct insn *in,
 
 /* ---- handlers: registers and memory of all combinations ---- */
 
-#define RUN(reg, rm, vvvv) \
-	((thunk_fn)in->native)((reg), (rm), (vvvv), vec_of(c, in->imm2), c)
+CALLS_MADE_CODE static inline void run_thunk(struct soft_cpu *c, const struct insn *in, void *reg,
+					     void *rm, void *vvvv)
+{
+	((thunk_fn)in->native)(reg, rm, vvvv, vec_of(c, in->imm2), c);
+}
+
+#define RUN(reg, rm, vvvv) run_thunk(c, in, reg, rm, vvvv)
 
 #define NATIVE(name, reg_, rm_, vvvv_)                                                    \
 	HANDLER_ATTR static const struct insn *name(struct soft_cpu *c, const struct insn *in)          \
