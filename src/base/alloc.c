@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Host memory is gone on a control path: nothing sensible can follow, and unwinding needs memory. */
@@ -60,4 +61,17 @@ void close_fd_(int *fd)
 	if (*fd >= 0)
 		close(*fd);
 	errno = saved;
+}
+
+void zero_and_release(void *p, size_t len)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)p, end = start + len;
+	uintptr_t first = align_up(start, page), last = end & ~(page - 1);
+
+	if (first >= last || madvise((void *)first, last - first, MADV_DONTNEED)) {
+		memset(p, 0, len);
+		return;
+	}
+	memset(p, 0, first - start);
+	memset((void *)last, 0, end - last);
 }

@@ -18,6 +18,8 @@ void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 #define xnew(type)	xcalloc(1, sizeof(type))
 #define xnew_n(type, n) xcalloc((n), sizeof(type))
 void *xrealloc(void *p, size_t n, size_t size) __attribute__((returns_nonnull));
+/* Zeroes len bytes of private memory; its whole pages go back to the host until they are touched. */
+void zero_and_release(void *p, size_t len);
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 

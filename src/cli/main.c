@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cli/front.h"
+#include <malloc.h>
 #include <stdio.h>
 
 static const char help[] =
@@ -48,8 +49,20 @@ static int unknown_word(const char *word)
 	return 1;
 }
 
+/*
+ * Few pages rather than few calls: a zeroed array of four pages or more comes fresh from the kernel
+ * and costs only what is touched of it, and threads share one heap.
+ */
+static void set_up_heap(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 4 * 4096);
+	mallopt(M_TOP_PAD, 4 * 4096); /* what fits the top of the heap is never mapped alone */
+	mallopt(M_ARENA_MAX, 1);
+}
+
 int main(int argc, char **argv)
 {
+	set_up_heap();
 	if (argc > 0 && called_as_qemu(argv[0])) {
 		log_set_name("qemu-system-x86_64");
 		return qemu_main(argc, argv);

@@ -2,8 +2,9 @@
 /*
  * Finding, decoding and dropping blocks (block.h).
  *
- * Memory is one arena: blocks are cut off its front, void ones are left where they are, and when it
- * is full everything goes. That happens only between blocks. vCPU thread only.
+ * Memory is one mapping: the hash, and an arena. Blocks are cut off the arena's front, void ones are
+ * left where they are, and when it is full everything goes. That happens only between blocks. vCPU
+ * thread only.
  */
 #include "accel/soft/block.h"
 
@@ -13,6 +14,8 @@
 
 #define ARENA_SIZE MIB(8)
 #define HASH_BITS  14
+#define HASH_SIZE  (sizeof(struct block *) << HASH_BITS)
+#define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
 #define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */
 
 #define BLOCK_BYTES(n) (sizeof(struct block) + (size_t)((n) + 1) * sizeof(struct insn))
@@ -22,22 +25,23 @@ struct block_cache *block_cache_new(struct err *e)
 {
 	struct block_cache *bc = xnew(struct block_cache);
 
-	bc->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+	void *mem = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (bc->arena == MAP_FAILED) {
+
+	if (mem == MAP_FAILED) {
 		err_set_errno(e, errno, "no memory for a vCPU's decoded code");
 		free(bc);
 		return NULL;
 	}
-	bc->hash = xnew_n(struct block *, 1u << HASH_BITS);
+	bc->hash = mem;
+	bc->arena = (uint8_t *)mem + HASH_SIZE;
 	return bc;
 }
 
 struct block_cache *block_cache_free(struct block_cache *bc)
 {
 	if (bc) {
-		munmap(bc->arena, ARENA_SIZE);
-		free(bc->hash);
+		munmap(bc->hash, CODE_SIZE);
 		free(bc);
 	}
 	return NULL;
@@ -46,17 +50,20 @@ struct block_cache *block_cache_free(struct block_cache *bc)
 static void flush_blocks(struct block_cache *bc)
 {
 	memset(bc->jump, 0, sizeof(bc->jump));
-	memset(bc->hash, 0, sizeof(*bc->hash) << HASH_BITS);
+	memset(bc->hash, 0, HASH_SIZE);
 	bc->used = 0;
 	bc->flushes++;
 }
 
-void block_cache_trim(struct block_cache *bc)
+bool block_cache_trim(struct block_cache *bc)
 {
 	if (bc->used < TRIM_ABOVE)
-		return;
-	flush_blocks(bc);
-	madvise(bc->arena, ARENA_SIZE, MADV_DONTNEED);
+		return false;
+	zero_and_release(bc->jump, sizeof(bc->jump));
+	zero_and_release(bc->hash, CODE_SIZE);
+	bc->used = 0;
+	bc->flushes++;
+	return true;
 }
 
 static struct block *arena_block(struct block_cache *bc)

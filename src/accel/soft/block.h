@@ -58,7 +58,7 @@ struct block_cache *block_cache_free(struct block_cache *); /* returns NULL */
  * Gives the memory of all decoded code back to the host. For a vCPU that is about to sleep for
  * long: what it runs when it wakes is decoded again within a millisecond.
  */
-void block_cache_trim(struct block_cache *);
+bool block_cache_trim(struct block_cache *);
 
 static inline struct jump_entry *jump_slot(struct block_cache *bc, uint64_t lin)
 {

@@ -139,6 +139,8 @@ bool mmu_canonical(const struct soft_cpu *, uint64_t lin);
 
 /* tlb.c */
 int mmu_init(struct soft_cpu *);
+/* Gives the memory of the TLB back to the host: a flush of everything. */
+void mmu_trim(struct soft_cpu *);
 /* Makes the jump cache stale; global_too: also its entries for global pages. */
 void mmu_new_generation(struct soft_cpu *, bool global_too);
 void mmu_fini(struct soft_cpu *);

@@ -247,8 +247,8 @@ static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
 	leave_guest(c);
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, true);
-	if (sleeps_long(c->vcpu))
-		block_cache_trim(c->blocks);
+	if (sleeps_long(c->vcpu) && block_cache_trim(c->blocks))
+		mmu_trim(c);
 	vcpu_wait(c->vcpu, wanted);
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, false);

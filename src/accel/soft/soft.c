@@ -11,6 +11,7 @@
 #include "accel/soft/soft_vm.h"
 #include "core/vm.h"
 #include "isa/x86/cpuid.h"
+#include <sys/mman.h>
 
 static void map_changed(struct map_listener *l, const struct map_view *old,
 			const struct map_view *now)
@@ -77,7 +78,7 @@ static void soft_vcpu_fini(struct vcpu *v)
 	fpu_free(c->fpu);
 	block_cache_free(c->blocks);
 	mmu_fini(c);
-	free(c);
+	munmap(c, sizeof(*c));
 	v->engine = NULL;
 }
 
@@ -88,10 +89,10 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 
 	if (v->index >= sv->nr_cpus)
 		return err_set(e, EINVAL, "vCPU %u of %u", v->index, sv->nr_cpus);
-	c = aligned_alloc(64, align_up(sizeof(*c), 64));
-	if (!c)
-		return err_set(e, ENOMEM, "no memory for vCPU %u", v->index);
-	memset(c, 0, sizeof(*c));
+	/* Zeroed without being touched: most of it is software TLB that a guest may never fill. */
+	c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (c == MAP_FAILED)
+		return err_set_errno(e, errno, "no memory for vCPU %u", v->index);
 	c->vcpu = v;
 	c->vm = sv;
 	c->map = sv->map;

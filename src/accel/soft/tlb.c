@@ -29,12 +29,33 @@ static void flush_all_slots(struct soft_cpu *c)
 	c->tlb_log->n = 0;
 }
 
+/*
+ * The arrays come zeroed, and most of their pages need never be touched: a tag of 0 can match only
+ * an access to page 0, or one that crosses into it at the top of the address space.
+ */
+static void first_slots(struct soft_cpu *c)
+{
+	for (unsigned set = 0; set < TLB_PRIVS * TLB_KINDS; set++) {
+		slot_entry(c, set * TLB_SIZE)->tag = TLB_INVALID;
+		slot_entry(c, set * TLB_SIZE + TLB_SIZE - 1)->tag = TLB_INVALID;
+	}
+}
+
+void mmu_trim(struct soft_cpu *c)
+{
+	mmu_new_generation(c, true);
+	c->large_seen = 0;
+	zero_and_release(c->tlbs, sizeof(c->tlbs));
+	first_slots(c);
+	c->tlb_log->n = 0;
+}
+
 int mmu_init(struct soft_cpu *c)
 {
 	c->tlb_log = xnew(struct soft_tlb_log);
 	c->walk_ram.first = 1;
 	c->walk_ram.last = 0;
-	flush_all_slots(c);
+	first_slots(c);
 	c->tlb = &c->tlbs[TLB_SUPER];
 	return 0;
 }
@@ -157,8 +178,8 @@ void tlb_fill(struct soft_cpu *c, enum tlb_kind kind, enum tlb_priv priv, uint64
 	struct tlb_entry *e = tlb_slot(&c->tlbs[priv], kind, lin);
 	uint64_t page = lin & PAGE_ADDR;
 
-	/* A slot in use is in the log already. */
-	if (e->tag == TLB_INVALID)
+	/* A slot in use is in the log already (that of page 0 may be in it twice, which is fine). */
+	if (e->tag == TLB_INVALID || !e->tag)
 		log_slot(c, (unsigned)((priv * TLB_KINDS + kind) * TLB_SIZE +
 				       (unsigned)(e - c->tlbs[priv].e[kind])));
 	if (w->large)

@@ -117,11 +117,10 @@ static void feat_set(struct x86_cpu_model *m, unsigned f, bool on)
 		m->feat[f / 64] &= ~BIT64(f % 64);
 }
 
+/* Leaf is one that every 64-bit processor has, or is known to be there. */
 static void host_cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
-	memset(r, 0, 16);
-	if (__get_cpuid_max(leaf & 0x80000000u, NULL) >= leaf)
-		__cpuid_count(leaf, sub, r[0], r[1], r[2], r[3]);
+	__cpuid_count(leaf, sub, r[0], r[1], r[2], r[3]);
 }
 
 /* XCR0 of the host, 0 when it has none. */
@@ -169,13 +168,25 @@ struct host_leaves {
 		uint32_t leaf, sub, r[4];
 	} known[12];
 	unsigned n;
+	uint32_t max[2]; /* highest leaf from 0, and from 80000000h; 0 = not asked yet */
 	uint64_t xcr0;
 };
+
+static bool has_leaf(struct host_leaves *h, uint32_t leaf)
+{
+	uint32_t *max = &h->max[leaf >> 31], r[4];
+
+	if (!*max) {
+		host_cpuid(leaf & 0x80000000u, 0, r);
+		*max = r[0];
+	}
+	return leaf <= *max;
+}
 
 static bool host_has(struct host_leaves *h, unsigned f)
 {
 	const struct feature_desc *d = &feature_descs[f];
-	uint32_t r[4];
+	uint32_t r[4] = { 0 };
 
 	if (is_engine_feature(f))
 		return true;
@@ -189,7 +200,8 @@ static bool host_has(struct host_leaves *h, unsigned f)
 		if (h->known[i].leaf == d->leaf && h->known[i].sub == d->sub)
 			return h->known[i].r[d->reg] >> d->bit & 1;
 	}
-	host_cpuid(d->leaf, d->sub, r);
+	if (has_leaf(h, d->leaf))
+		host_cpuid(d->leaf, d->sub, r);
 	if (h->n < ARRAY_SIZE(h->known)) {
 		h->known[h->n].leaf = d->leaf;
 		h->known[h->n].sub = d->sub;

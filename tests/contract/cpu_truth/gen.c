@@ -312,7 +312,7 @@ static void poke(uint8_t *host_mem, uint8_t *soft_mem, uint64_t lin, uint64_t v)
 
 static void aim_gather(struct rng *r, const struct insn *in, struct truth_state *s)
 {
-	bool qword = strstr(op_descs[in->op].name, "gatherq");
+	bool qword = strstr(op_name(in->op), "gatherq");
 	uint8_t *v = s->vec[in->vidx & 15];
 
 	for (unsigned i = 0; i < 32; i += qword ? 8 : 4) {

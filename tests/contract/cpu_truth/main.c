@@ -188,7 +188,7 @@ static bool run_group(const struct options *o, uint64_t group, struct totals *t,
 	do {
 		*op = 1 + rng_below(&r, OP_NR - 1);
 	} while (!gen_wanted(*op) || !soft_has(*op) ||
-		 (o->op && strcmp(op_descs[*op].name, o->op) != 0));
+		 (o->op && strcmp(op_name(*op), o->op) != 0));
 	if (!gen_case(&r, *op, &c))
 		return true;
 	t->seen[*op] = 1;

@@ -17,7 +17,7 @@ static void disassemble(const struct truth_case *c)
 					       &d)))
 		printf("%s   [", d.text);
 	else
-		printf("(%s)   [", op_descs[c->in.op].name);
+		printf("(%s)   [", op_name(c->in.op));
 	for (unsigned i = 0; i < c->len; i++)
 		printf("%s%02x", i ? " " : "", c->bytes[i]);
 	printf("]\n");

@@ -220,9 +220,26 @@ static void cursors_stay_inside(void **state)
 	assert_int_equal(rd_le64(&c), 0x0908070605040302);
 }
 
+static void test_zero_and_release(void **state)
+{
+	static const size_t spans[][2] = { { 0, 3 }, { 100, 8192 }, { 4096, 4096 }, { 1, 20000 } };
+	const size_t size = 32768;
+	autofree uint8_t *mem = xnew_n(uint8_t, size);
+
+	for (size_t i = 0; i < ARRAY_SIZE(spans); i++) {
+		size_t off = spans[i][0], len = spans[i][1];
+
+		memset(mem, 0xaa, size);
+		zero_and_release(mem + off, len);
+		for (size_t j = 0; j < size; j++)
+			assert_int_equal(mem[j], j >= off && j < off + len ? 0 : 0xaa);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_zero_and_release),
 		cmocka_unit_test(err_texts),
 		cmocka_unit_test(err_is_cut_not_overrun),
 		cmocka_unit_test(alloc_is_zeroed_and_owned),

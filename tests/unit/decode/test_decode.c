@@ -194,7 +194,7 @@ static void test_fields(void **state)
 			continue;
 		print_error("%u bit %s: len %d %s opsize %u reg %u rm %u imm %" PRIx64
 			    " flags %x base %u index %u scale %u seg %u disp %d\n",
-			    cases[i].bits, cases[i].code, len, op_descs[in.op].name, in.opsize,
+			    cases[i].bits, cases[i].code, len, op_name(in.op), in.opsize,
 			    in.reg, in.rm, in.imm, in.flags, in.base, in.index, in.scale, in.seg,
 			    in.disp);
 		bad++;
@@ -232,7 +232,7 @@ static void test_undefined(void **state)
 		int len = decode_hex(ud[i].bits, ud[i].code, &in);
 
 		if (len != DECODE_UD)
-			print_error("%s: %d %s\n", ud[i].code, len, op_descs[in.op].name);
+			print_error("%s: %d %s\n", ud[i].code, len, op_name(in.op));
 		assert_int_equal(len, DECODE_UD);
 	}
 }
@@ -384,7 +384,7 @@ static void test_rows(void **state)
 		const char *why = row_fault(op);
 
 		if (why)
-			print_error("op %u %s: %s\n", op, op_descs[op].name, why);
+			print_error("op %u %s: %s\n", op, op_name(op), why);
 		bad += !!why;
 	}
 	assert_int_equal(bad, 0);
@@ -402,7 +402,7 @@ static void test_every_op_can_be_generated(void **state)
 			   insn_gen(op, 16, 0, &r, b);
 
 		if (!n) {
-			print_error("no encoding of op %u %s\n", op, op_descs[op].name);
+			print_error("no encoding of op %u %s\n", op, op_name(op));
 			missing++;
 		}
 	}

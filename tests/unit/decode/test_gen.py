@@ -33,7 +33,7 @@ class Accepted(unittest.TestCase):
         self.assertEqual(status, 0)
         self.assertIn('\tMN_ADD,\n\tMN_JCC,\n\tMN_NR\n', header)
         self.assertIn('OP_NR = 3', header)
-        self.assertIn('"add", MN_ADD, OPC_INT, X86F_NONE', tables)
+        self.assertIn('MN_ADD, OPC_INT, X86F_NONE', tables)
         self.assertIn('OPA_BRANCH | OPA_D64 | OPA_END', tables)
         self.assertIn('ENC_COND', tables)
 

@@ -146,7 +146,7 @@ static void *map_at(uintptr_t at, size_t size, int prot)
 static void print_bad(void)
 {
 	for (unsigned i = 0; i < shared->nr_bad; i++) {
-		print_error("%s: signal %d at %ld, length %d:", op_descs[shared->bad[i].op].name,
+		print_error("%s: signal %d at %ld, length %d:", op_name(shared->bad[i].op),
 			    shared->bad[i].sig, shared->bad[i].at, shared->bad[i].len);
 		for (unsigned k = 0; k < 15; k++)
 			print_error(" %02x", shared->bad[i].code[k]);

@@ -398,7 +398,7 @@ static const char *compare_one(struct ctx *c, unsigned mode, const uint8_t *b, s
 	bool ok = ZYAN_SUCCESS(ZydisDecoderDecodeFull(&c->dec[mode], b, avail, &z, ops));
 
 	c->compared++;
-	*name = len > 0 ? op_descs[in.op].name : ok ? ZydisMnemonicGetString(z.mnemonic) : "-";
+	*name = len > 0 ? op_name(in.op) : ok ? ZydisMnemonicGetString(z.mnemonic) : "-";
 	if (len <= 0 && !ok)
 		return NULL;
 	if (len <= 0)

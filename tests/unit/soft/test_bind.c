@@ -53,7 +53,7 @@ static void check_mode(unsigned bits)
 			continue;
 		seen++;
 		if (has != (shown && !real)) {
-			print_error("%u bit, op %u %s: %s\n", bits, op, d->name,
+			print_error("%u bit, op %u %s: %s\n", bits, op, op_name(op),
 				    has ? "is bound though hidden" : "has no handler");
 			missing++;
 		}

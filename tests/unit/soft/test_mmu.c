@@ -430,6 +430,30 @@ static void test_device(void **state)
 	assert_int_equal(dev_size, 4);
 }
 
+/*
+ * Unused slots are zero: page 0, and what wraps around into it, must not take them for theirs; nor
+ * after the memory was given back.
+ */
+GUEST(zero_page, "xor %ecx, %ecx\nmov (%rcx), %rax\nhlt\n");
+GUEST(wraps_to_zero, "mov $-4, %rcx\nmov (%rcx), %rax\nhlt\n");
+
+static void test_unused_slots(void **state)
+{
+	put64(0, 0x1122334455667788);
+	for (unsigned trimmed = 0; trimmed < 2; trimmed++) {
+		EXEC_GUEST(t, 64, wraps_to_zero);
+		assert_int_equal(tvm_vector(t, 0), X86_PF);
+		EXEC_GUEST(t, 64, zero_page);
+		assert_int_equal(tvm_vector(t, 0), -1);
+		assert_int_equal(c->r[RAX], 0x1122334455667788);
+		mmu_trim(c);
+		for (unsigned p = 0; p < TLB_PRIVS; p++)
+			for (unsigned k = 0; k < TLB_KINDS; k++)
+				for (unsigned i = 0; i < TLB_SIZE; i++)
+					assert_true(c->tlbs[p].e[k][i].tag + 1 <= 1);
+	}
+}
+
 /* Unaligned accesses at CPL 3 with EFLAGS.AC and CR0.AM. */
 GUEST(align_guest, "mov $0x100001, %ebx\n"
 		   "pushfq\n"
@@ -481,6 +505,7 @@ int main(void)
 		cmocka_unit_test(test_32bit),	       cmocka_unit_test(test_pae),
 		cmocka_unit_test(test_crossing),       cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_device),	       cmocka_unit_test(test_alignment),
+		cmocka_unit_test(test_unused_slots),
 		cmocka_unit_test(test_non_canonical),
 	};
 

@@ -416,12 +416,15 @@ def build_maps(rows, path):
 HEAD = '/* SPDX-License-Identifier: Apache-2.0 */\n/* Made by gen_decode.py from x86.tbl. */\n'
 
 
+def mnemonics(rows):
+    return sorted({r.mn for r in rows})
+
+
 def write_header(path, rows):
-    names = sorted({r.mn for r in rows})
     with open(path, 'w', encoding='ascii') as f:
         f.write(HEAD + '#ifndef SOFT_DECODE_MNEMONICS_H\n#define SOFT_DECODE_MNEMONICS_H\n\n')
         f.write('enum x86_mn {\n\tMN_NONE,\n')
-        f.writelines(f'\tMN_{n},\n' for n in names)
+        f.writelines(f'\tMN_{n},\n' for n in mnemonics(rows))
         f.write('\tMN_NR\n};\n\n')
         f.write('/* Operations: rows of op_descs[]; 0 is none. */\n')
         f.write(f'enum {{ OP_NR = {len(rows) + 1} }};\n\n#endif\n')
@@ -437,7 +440,7 @@ def flag_list(letters):
 
 def write_desc(f, r):
     attr = or_list('OPA_', sorted(ATTRS[a] for a in r.attrs))
-    f.write(f'\t{{ "{r.mn.lower()}", MN_{r.mn}, OPC_{r.cls}, X86F_{r.feature},\n\t  {attr},\n')
+    f.write(f'\t{{ MN_{r.mn}, OPC_{r.cls}, X86F_{r.feature},\n\t  {attr},\n')
     f.write(f'\t  {len(r.operands)}, {flag_list(r.flags["r"])}, {flag_list(r.flags["w"])}, '
             f'{flag_list(r.flags["u"])},\n\t  {r.gprs["in"]:#x}, {r.gprs["out"]:#x},\n\t  {{ ')
     f.write(', '.join(f'{{ OPK_{o.kind}, {o.size}, {o.rw}, {o.fix} }}' for o in r.operands) or
@@ -475,9 +478,11 @@ def write_tables(path, rows, table_path):
     with open(path, 'w', encoding='ascii') as f:
         f.write(HEAD + '#include "accel/soft/decode/decode_tbl.h"\n'
                 '#include "isa/x86/cpuid.h"\n#include "isa/x86/x86.h"\n\n')
-        f.write('const struct op_desc op_descs[OP_NR] = {\n\t{ "(bad)" },\n')
+        f.write('const struct op_desc op_descs[OP_NR] = {\n\t{ 0 },\n')
         for r in rows:
             write_desc(f, r)
+        f.write('};\n\nconst char mn_names[MN_NR][MN_NAME_SIZE] = {\n\t"(bad)",\n')
+        f.writelines(f'\t"{n.lower()}",\n' for n in mnemonics(rows))
         f.write('};\n\nconst struct op_enc op_encs[OP_NR] = {\n\t{ 0 },\n')
         for r in rows:
             enc = or_list('ENC_', sorted(r.enc))

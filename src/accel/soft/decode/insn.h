@@ -141,12 +141,13 @@ enum op_class {
 #define OPA_FLCOND   0x4000 /* a count of 0 leaves the flags as they are */
 #define OPA_UD3	     0x8000 /* #UD unless CPL 0 */
 
+#define MN_NAME_SIZE 20
+
 struct op_desc {
-	const char *name; /* mnemonic in lower case */
-	uint16_t mn;	  /* MN_* */
-	uint8_t cls;	  /* enum op_class */
-	uint8_t feature;  /* enum x86_feature that CPUID must show (isa/x86/cpuid.h); 0 = base */
-	uint16_t attr;	  /* OPA_* */
+	uint16_t mn;	 /* MN_*; its text is mn_names[mn] */
+	uint8_t cls;	 /* enum op_class */
+	uint8_t feature; /* enum x86_feature that CPUID must show (isa/x86/cpuid.h); 0 = base */
+	uint16_t attr;	 /* OPA_* */
 	uint8_t nr_operands;
 	uint16_t flags_r, flags_w, flags_u; /* FLAGS_STATUS bits read, written, left undefined; DF too */
 	/* General registers used beside the operands in reg, rm and vvvv; bit n: register n. For all
@@ -155,6 +156,14 @@ struct op_desc {
 	struct op_operand operand[5];
 };
 
+/* No pointers in here: a table of this size costs a start its relocations. */
 extern const struct op_desc op_descs[];
+/* Mnemonics in lower case, by MN_*. */
+extern const char mn_names[][MN_NAME_SIZE];
+
+static inline const char *op_name(unsigned op)
+{
+	return mn_names[op_descs[op].mn];
+}
 
 #endif
