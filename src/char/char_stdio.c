@@ -31,7 +31,8 @@ static struct {
 
 struct stdio_kind {
 	struct char_end *c;
-	struct loop_fd winch; /* signalfd of SIGWINCH; -1 = none */
+	struct loop_fd signals; /* signalfd of what a terminal sends; -1 = none */
+	struct termios raw;	/* our settings, when owner */
 	bool after_ctrl_a;
 	bool owner; /* of the terminal settings */
 };
@@ -43,6 +44,13 @@ void char_restore_terminal(void)
 	if (atomic_exchange(&terminal.changed, false))
 		tcsetattr(STDIN_FILENO, TCSANOW, &terminal.before);
 	errno = saved;
+}
+
+static void set_raw(struct stdio_kind *k)
+{
+	/* First the flag: a signal in between restores what is there already. */
+	atomic_store(&terminal.changed, true);
+	tcsetattr(STDIN_FILENO, TCSANOW, &k->raw);
 }
 
 /* Keys reach us one by one and unchanged; with signals, Ctrl-C still ends hanok. */
@@ -63,10 +71,9 @@ static void make_raw(struct char_end *c, bool signals)
 	t.c_cflag |= CS8;
 	t.c_cc[VMIN] = 1;
 	t.c_cc[VTIME] = 0;
-	/* First the flag: a signal in between restores what is there already. */
-	atomic_store(&terminal.changed, true);
+	k->raw = t;
 	k->owner = true;
-	tcsetattr(STDIN_FILENO, TCSANOW, &t);
+	set_raw(k);
 }
 
 /* A descriptor like fd that does not block, without changing what others share with it. */
@@ -88,7 +95,7 @@ static bool is_taken(void)
 	return atomic_load(&terminal.changed);
 }
 
-/* ---- size ---- */
+/* ---- size, stopping and going on ---- */
 
 static bool stdio_size(const struct char_end *c, unsigned *cols, unsigned *rows)
 {
@@ -101,34 +108,49 @@ static bool stdio_size(const struct char_end *c, unsigned *cols, unsigned *rows)
 	return true;
 }
 
-static void winch_ready(struct loop_fd *f, uint32_t ready)
+/*
+ * The shell gets its terminal back while we are stopped, and may have changed it, and its size,
+ * when we go on. A stop that cannot be caught (SIGSTOP) leaves the settings to the shell.
+ */
+static void signal_ready(struct loop_fd *f, uint32_t ready)
 {
-	struct stdio_kind *k = container_of(f, struct stdio_kind, winch);
+	struct stdio_kind *k = container_of(f, struct stdio_kind, signals);
 	struct signalfd_siginfo si;
 	unsigned cols, rows;
 
-	if (read(f->fd, &si, sizeof(si)) < 0)
+	if (read(f->fd, &si, sizeof(si)) != sizeof(si))
 		return;
+	if (si.ssi_signo == SIGTSTP) {
+		char_restore_terminal();
+		kill(getpid(), SIGSTOP);
+		return;
+	}
+	if (si.ssi_signo == SIGCONT && k->owner)
+		set_raw(k);
 	if (k->c->front && k->c->front->resized && stdio_size(k->c, &cols, &rows))
 		k->c->front->resized(k->c->front, cols, rows);
 }
 
-/* Threads made later inherit the mask, so the signal waits for us. */
-static void watch_size(struct char_end *c)
+/* Threads made later inherit the mask, so the signals wait for us. */
+static void watch_signals(struct char_end *c)
 {
 	struct stdio_kind *k = c->kind;
 	sigset_t set;
 	struct err e;
 
 	k->c = c;
-	k->winch = (struct loop_fd){ .fd = -1, .events = EPOLLIN, .fn = winch_ready };
-	if (!isatty(STDOUT_FILENO))
+	k->signals = (struct loop_fd){ .fd = -1, .events = EPOLLIN, .fn = signal_ready };
+	if (!k->owner && !isatty(STDOUT_FILENO))
 		return;
 	sigemptyset(&set);
 	sigaddset(&set, SIGWINCH);
+	if (k->owner) {
+		sigaddset(&set, SIGTSTP);
+		sigaddset(&set, SIGCONT);
+	}
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	k->winch.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (k->winch.fd >= 0 && loop_add(c->loop, &k->winch, &e) < 0)
+	k->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (k->signals.fd >= 0 && loop_add(c->loop, &k->signals, &e) < 0)
 		log_debug("%s", e.msg);
 }
 
@@ -151,8 +173,8 @@ static int stdio_open(struct char_end *c, struct conf_node *node, struct err *e)
 			       node->where);
 	}
 	c->kind = xnew(struct stdio_kind);
-	watch_size(c);
 	make_raw(c, signals);
+	watch_signals(c);
 	char_up_take(c, in_fd, out_fd);
 	return 0;
 }
@@ -165,8 +187,8 @@ static void stdio_close(struct char_end *c)
 		return;
 	if (k->owner)
 		char_restore_terminal();
-	loop_del(c->loop, &k->winch);
-	close_fd_(&k->winch.fd);
+	loop_del(c->loop, &k->signals);
+	close_fd_(&k->signals.fd);
 	free(take_ptr(c->kind));
 }
 

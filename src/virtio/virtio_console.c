@@ -286,7 +286,7 @@ static int console_init(struct dev *d, struct err *e)
 	st_le32(v->cfg + CFG_MAX_PORTS, vc->max_ports);
 	memset(v->cfg_wmask + CFG_EMERG, 0xff, 4);
 	/* Queues are many and idle: one vector a port is what drivers make use of. */
-	if (!vc->p.nr_vectors)
+	if (vc->p.nr_vectors == VIRTIO_VECTORS_AUTO)
 		vc->p.nr_vectors = vc->max_ports + 1;
 	return virtio_pci_init(&vc->p, CLASS_SERIAL, e);
 }

@@ -394,7 +394,7 @@ static int add_caps(struct virtio_pci *p, struct err *e)
 static int add_bars(struct virtio_pci *p, struct err *e)
 {
 	struct map_region *r = &p->pci.bar[REG_BAR].region;
-	uint32_t vectors = p->nr_vectors ? p->nr_vectors : p->v.nr_vqs + 1;
+	uint32_t vectors = p->nr_vectors;
 	int ret;
 
 	r->ops = &reg_ops;
@@ -404,6 +404,10 @@ static int add_bars(struct virtio_pci *p, struct err *e)
 	if (ret < 0)
 		return ret;
 	pci_set_intx_pin(&p->pci, 0);
+	if (vectors == VIRTIO_VECTORS_AUTO)
+		vectors = p->v.nr_vqs + 1;
+	if (!vectors)
+		return 0;
 	return pci_add_msix_bar(&p->pci, MIN(vectors, (uint32_t)PCI_MSIX_MAX), MSIX_BAR, e);
 }
 

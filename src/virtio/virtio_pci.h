@@ -40,10 +40,13 @@ void virtio_pci_dev_reset(struct dev *);
 void virtio_pci_dev_pause(struct dev *);
 void virtio_pci_dev_resume(struct dev *);
 
+/* Unless the user says: one vector a queue and one for the configuration. */
+#define VIRTIO_VECTORS_AUTO UINT32_MAX
+
 /* The properties every virtio-pci device has; p is the name of its struct virtio_pci member. */
 #define VIRTIO_PCI_PROPS(type)                                                                   \
-	PROP_UINT("vectors", type, p.nr_vectors, PROP_U32, 0, 0, PCI_MSIX_MAX,                   \
-		  "MSI-X vectors; 0 = one a queue and one for the configuration"),               \
+	PROP_UINT("vectors", type, p.nr_vectors, PROP_U32, VIRTIO_VECTORS_AUTO, 0, PCI_MSIX_MAX, \
+		  "MSI-X vectors, 0 = INTx only; default: what the queues need"),                \
 		PROP_FLAG("event_idx", type, p.p_event_idx, 1, "offer EVENT_IDX"),               \
 		PROP_FLAG("indirect_desc", type, p.p_indirect, 1, "offer INDIRECT_DESC"),        \
 		PROP_FLAG("packed", type, p.p_packed, 0, "offer the packed ring"),               \

@@ -485,6 +485,25 @@ static void properties(void **state)
 	assert_non_null(strstr(e.msg, "vectors"));
 }
 
+/* vectors=0: no MSI-X capability, and interrupts come by the pin. */
+static void no_vectors(void **state)
+{
+	struct rig *r = *state;
+	struct dev *d = vdrv_make(r->t, "toy,vectors=0");
+	struct toy *toy = container_of(d, struct toy, p.pci.d);
+
+	assert_int_equal(toy->p.pci.nr_msix, 0);
+	assert_int_equal(toy->p.pci.cap_msix, 0);
+	vdrv_open(&r->d, r->t, d);
+	assert_true(vdrv_negotiate(&r->d, VERSION_1));
+	set(r, 0x16, 1, 2);
+	assert_int_equal(reg(r, 0x1a, 2), 0xffff);
+	set(r, 0x1a, 0, 2);
+	assert_int_equal(reg(r, 0x1a, 2), 0xffff);
+	toy->p.v.notify(&toy->p.v, 1);
+	assert_int_equal(toy->p.isr, 1);
+}
+
 /* Any access to any register, in any state: nothing but the device's own state suffers. */
 static void random_accesses(void **state)
 {
@@ -517,7 +536,7 @@ int main(void)
 		T(absurd_queue),     T(kicks),		 T(ring_reset),	   T(device_config),
 		T(msix_interrupts),  T(intx_interrupts), T(config_window), T(machine_reset),
 		T(pause_and_resume), T(migration),	 T(foreign_state), T(properties),
-		T(random_accesses),
+		T(random_accesses),  T(no_vectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

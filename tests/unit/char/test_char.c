@@ -642,6 +642,29 @@ static void terminal_keys(void **state)
 	close(master);
 }
 
+/* Stopped like a shell's job: the terminal is the shell's meanwhile, and ours again afterwards. */
+static void terminal_job_control(void **state)
+{
+	struct rig *r = *state;
+	int master, status;
+	pid_t pid = on_terminal(r, &master, session);
+
+	wait_for(master, "ready");
+	assert_true(is_raw(master));
+	assert_int_equal(kill(pid, SIGTSTP), 0);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	assert_false(is_raw(master));
+	assert_int_equal(kill(pid, SIGCONT), 0);
+	for (unsigned i = 0; i < 200 && !is_raw(master); i++)
+		usleep(20000);
+	assert_true(is_raw(master));
+	assert_int_equal(write(master, "a\1\1\1b\3\1x", 8), 8);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 42);
+	close(master);
+}
+
 static void restore_by_hand(struct rig *r)
 {
 	open_end(r, "stdio", NULL);
@@ -711,10 +734,23 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(null_end),	       T(file_end),	T(refusals),	  T(server_end),
-		T(one_peer_at_a_time), T(last_words),	T(backpressure),  T(leaves_full),
-		T(client_end),	       T(server_waits), T(tcp_ends),	  T(stale_socket),
-		T(many_writers),       T(pty_end),	T(terminal_keys), T(terminal_restored),
+		T(null_end),
+		T(file_end),
+		T(refusals),
+		T(server_end),
+		T(one_peer_at_a_time),
+		T(last_words),
+		T(backpressure),
+		T(leaves_full),
+		T(client_end),
+		T(server_waits),
+		T(tcp_ends),
+		T(stale_socket),
+		T(many_writers),
+		T(pty_end),
+		T(terminal_keys),
+		T(terminal_restored),
+		T(terminal_job_control),
 		T(stdio_pipes),
 	};
 
