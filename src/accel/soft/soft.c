@@ -11,7 +11,6 @@
 #include "accel/soft/soft_vm.h"
 #include "core/vm.h"
 #include "isa/x86/cpuid.h"
-#include <sys/mman.h>
 
 static void map_changed(struct map_listener *l, const struct map_view *old,
 			const struct map_view *now)
@@ -78,7 +77,7 @@ static void soft_vcpu_fini(struct vcpu *v)
 	fpu_free(c->fpu);
 	block_cache_free(c->blocks);
 	mmu_fini(c);
-	munmap(c, sizeof(*c));
+	free(c);
 	v->engine = NULL;
 }
 
@@ -89,10 +88,11 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 
 	if (v->index >= sv->nr_cpus)
 		return err_set(e, EINVAL, "vCPU %u of %u", v->index, sv->nr_cpus);
-	/* Zeroed without being touched: most of it is software TLB that a guest may never fill. */
-	c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (c == MAP_FAILED)
-		return err_set_errno(e, errno, "no memory for vCPU %u", v->index);
+	/*
+	 * Large enough for the heap to map it, so it is zeroed without being touched: most of it is
+	 * software TLB that a guest may never fill.
+	 */
+	c = xnew(struct soft_cpu);
 	c->vcpu = v;
 	c->vm = sv;
 	c->map = sv->map;
