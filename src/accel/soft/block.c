@@ -206,21 +206,36 @@ static void finish_insn(struct soft_cpu *c, struct insn *in, unsigned off, const
 }
 
 /*
+ * The code as it is now: other vCPUs and devices may write to it at any time, and what is decoded,
+ * bound and encoded for the host must be the same bytes. Behind watch_code(): a change that comes
+ * after the copy voids the block.
+ */
+static unsigned copy_code(const struct fetch *f, uint8_t *code, unsigned size)
+{
+	unsigned n = MIN(f->avail, size);
+
+	memcpy(code, f->bytes, n);
+	atomic_signal_fence(memory_order_seq_cst); /* no second look at the source */
+	return n;
+}
+
+/*
  * Decodes into b until it is full. max: instructions. Returns false when the first instruction
  * needs bytes of the next page.
  */
 static bool decode_block(struct soft_cpu *c, const struct fetch *f, struct block *b, unsigned max)
 {
-	unsigned off = 0, n = 0;
+	uint8_t code[BLOCK_MAX * 8]; /* what watch_code() covers */
+	unsigned off = 0, n = 0, avail = copy_code(f, code, sizeof(code));
 
 	b->check = false;
 	while (n < max) {
 		struct insn *in = &b->in[n];
 		int len;
 
-		if (n && off >= (unsigned)BLOCK_MAX * 8 - MAX_INSN_LEN)
-			break; /* what watch_code() covers */
-		len = decode_insn(f->bytes + off, f->avail - off, c->code_bits, in);
+		if (n && off >= sizeof(code) - MAX_INSN_LEN)
+			break;
+		len = decode_insn(code + off, avail - off, c->code_bits, in);
 		if (len == DECODE_MORE) {
 			if (!n)
 				return false;
@@ -231,7 +246,7 @@ static bool decode_block(struct soft_cpu *c, const struct fetch *f, struct block
 			special_insn(in, off, len == DECODE_LONG ? exec_gp0 : exec_ud);
 			break;
 		}
-		finish_insn(c, in, off, f->bytes + off);
+		finish_insn(c, in, off, code + off);
 		off += (unsigned)len;
 		if (in->flags & INSN_END) {
 			b->check = op_descs[in->op].cls != OPC_INT;

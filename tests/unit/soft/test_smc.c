@@ -230,6 +230,47 @@ static void test_overflow(void **state)
 	assert_true(c->blocks->flushes > flushes);
 }
 
+/*
+ * Another processor changes the bytes of an instruction while it is decoded and encoded for the
+ * host: what runs is what was decoded. (A HLT of the host in its stead would come back as #GP.)
+ */
+GUEST(torn, "addps %xmm0, %xmm0\nhlt\n");
+
+static _Atomic bool tearing;
+
+static void *tear(void *byte)
+{
+	volatile uint8_t *p = byte;
+
+	while (atomic_load_explicit(&tearing, memory_order_relaxed)) {
+		*p = 0xf4; /* HLT */
+		asm volatile("mfence");
+		*p = 0x0f;
+		asm volatile("mfence");
+	}
+	return NULL;
+}
+
+static void test_torn(void **state)
+{
+	pthread_t th;
+
+	PUT_GUEST(t, TVM_CODE, torn);
+	tvm_setup(t, 0, 64, TVM_CODE);
+	atomic_store(&tearing, true);
+	assert_int_equal(pthread_create(&th, NULL, tear, tvm_mem(t, TVM_CODE)), 0);
+	for (unsigned i = 0; i < 100000; i++) {
+		ram_written(t->ram, TVM_CODE, 1);
+		c->rip = TVM_CODE;
+		c->s.mp_state = MP_RUNNABLE;
+		if (tvm_run(t, 0) != VCPU_EXIT_INTR || tvm_vector(t, 0) >= 0)
+			break;
+	}
+	atomic_store(&tearing, false);
+	pthread_join(th, NULL);
+	assert_int_equal(tvm_vector(t, 0), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +279,7 @@ int main(void)
 		cmocka_unit_test(test_dma),	      cmocka_unit_test(test_crossing_insn),
 		cmocka_unit_test(test_crossing_remap), cmocka_unit_test(test_cross_modify),
 		cmocka_unit_test(test_modes),	      cmocka_unit_test(test_overflow),
+		cmocka_unit_test(test_torn),
 	};
 
 	return cmocka_run_group_tests(tests, make, drop);
