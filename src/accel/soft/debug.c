@@ -5,9 +5,6 @@
  */
 #include "accel/soft/sys.h"
 
-#define DR6_BS	BIT64(14)
-#define DR7_GD	BIT64(13)
-
 enum bp_type { BP_EXEC, BP_WRITE, BP_IO, BP_ACCESS };
 
 static bool bp_on(const struct soft_cpu *c, unsigned i)

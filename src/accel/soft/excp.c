@@ -352,6 +352,8 @@ bool excp_deliver(struct soft_cpu *c)
 			    .has_error = c->fault.has_error, .error = c->fault.error,
 			    .rip = c->rip };
 
+	if (c->s.mp_state == MP_HALTED) /* a #DB trap behind HLT ends it */
+		c->s.mp_state = MP_RUNNABLE;
 	if (deliver_all(c, &ev))
 		return true;
 	log_debug("vcpu%u: triple fault at %#" PRIx64, c->vcpu->index, ev.rip);

@@ -242,9 +242,13 @@ static bool must_pause(struct soft_cpu *c)
 	return true;
 }
 
-/* Leaves with rip at this instruction: it goes on when the run loop comes back. */
+/*
+ * Leaves with rip at this instruction: it goes on when the run loop comes back. RF is set meanwhile,
+ * so that what is pushed in between says so and its own breakpoint does not hit again.
+ */
 static const struct insn *come_back(struct soft_cpu *c)
 {
+	c->rflags |= FLAG_RF;
 	END_BLOCK(cpu_cur_rip(c));
 }
 

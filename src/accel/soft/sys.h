@@ -173,6 +173,10 @@ uint64_t cpu_tsc(const struct soft_cpu *);
 void smm_leave(struct soft_cpu *);
 
 /* debug.c */
+#define DR6_BD BIT64(13)
+#define DR6_BS BIT64(14)
+#define DR6_BT BIT64(15)
+#define DR7_GD BIT64(13)
 /* Sets DR6 and raises #DB. */
 _Noreturn void debug_raise(struct soft_cpu *, uint64_t dr6_bits);
 /* I/O breakpoints: adds to dr6_pending. */

@@ -189,8 +189,8 @@ static unsigned dr_number(struct soft_cpu *c, unsigned n)
 	if (n > 7 || ((n == 4 || n == 5) && c->s.cr4 & CR4_DE))
 		cpu_raise(c, X86_UD);
 	need_cpl0(c);
-	if (c->s.dr7 & BIT64(13))
-		debug_raise(c, BIT64(13));
+	if (c->s.dr7 & DR7_GD)
+		debug_raise(c, DR6_BD);
 	return n == 4 || n == 5 ? n + 2 : n;
 }
 

@@ -560,7 +560,10 @@ static const struct insn *sys_int3(struct soft_cpu *c, const struct insn *in)
 
 static const struct insn *sys_int1(struct soft_cpu *c, const struct insn *in)
 {
-	return software_event(c, EVENT_INT1, X86_DB);
+	const struct insn *next = software_event(c, EVENT_INT1, X86_DB);
+
+	c->s.dr7 &= ~DR7_GD;
+	return next;
 }
 
 static const struct insn *sys_into(struct soft_cpu *c, const struct insn *in)

@@ -136,6 +136,7 @@ static const struct insn *io_string(struct soft_cpu *c, const struct insn *in,
 	}
 	if (!addr_get(c, in, RCX))
 		return io_done(c, in);
+	c->rflags |= FLAG_RF; /* as for MOVS: its breakpoint has been */
 	c->rip = cpu_cur_rip(c);
 	return NULL;
 }

@@ -230,10 +230,8 @@ void task_switch(struct soft_cpu *c, const struct task_switch *ts, struct desc *
 		cpu_raise_err(c, X86_GP, ts->ext);
 	if (ts->has_error)
 		push_error(c, ts, now->size == 4);
-	if (trap) {
-		c->s.dr6 |= BIT64(15);
-		cpu_raise(c, X86_DB);
-	}
+	if (trap)
+		debug_raise(c, DR6_BT);
 }
 
 void task_gate(struct soft_cpu *c, struct task_switch *ts, const struct desc *gate)

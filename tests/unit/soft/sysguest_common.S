@@ -85,6 +85,7 @@ common64:
 #include "sysguest_real.S"
 #include "sysguest_gates.S"
 #include "sysguest_modes.S"
+#include "sysguest_debug.S"
 
 	.globl sg_end
 sg_end:
