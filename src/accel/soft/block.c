@@ -9,6 +9,7 @@
 #include "accel/soft/block.h"
 
 #include "accel/soft/decode/decode.h"
+#include "accel/soft/fpu.h"
 #include "accel/soft/mmu.h"
 #include <sys/mman.h>
 
@@ -66,10 +67,16 @@ bool block_cache_trim(struct block_cache *bc)
 	return true;
 }
 
-static struct block *arena_block(struct block_cache *bc)
+/* Room for the largest block, and for the host code of its instructions. */
+static struct block *arena_block(struct soft_cpu *c)
 {
-	if (bc->used + BLOCK_BYTES(BLOCK_MAX) > ARENA_SIZE)
+	struct block_cache *bc = c->blocks;
+	bool room = thunks_have_room(c->fpu->thunks, BLOCK_MAX);
+
+	if (!room || bc->used + BLOCK_BYTES(BLOCK_MAX) > ARENA_SIZE)
 		flush_blocks(bc);
+	if (!room)
+		thunks_flush(c->fpu->thunks);
 	return (struct block *)(bc->arena + bc->used);
 }
 
@@ -278,7 +285,7 @@ static void check_fetch(struct soft_cpu *c, uint64_t lin)
 static struct block *make_block(struct soft_cpu *c, uint64_t lin)
 {
 	struct block_cache *bc = c->blocks;
-	struct block *b = arena_block(bc), **head;
+	struct block *b = arena_block(c), **head;
 	unsigned max = c->slow ? 1 : BLOCK_MAX;
 	struct fetch f;
 
@@ -334,7 +341,7 @@ static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t
 /* The limit ends inside the block: execute what fits, one instruction at a time. */
 static struct block *limited_block(struct soft_cpu *c, uint64_t lin)
 {
-	struct block *b = arena_block(c->blocks);
+	struct block *b = arena_block(c);
 	struct fetch f;
 
 	fetch_first(c, lin, &f);

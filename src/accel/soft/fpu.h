@@ -87,7 +87,7 @@ int fpu_denied(const struct soft_cpu *, enum fpu_need);
  * thunk.c. A thunk runs one guest instruction with its register operands taken from and put to
  * where the pointers say: reg and rm as the ModRM fields (rm also memory), vvvv of VEX, is4 the
  * register in imm8[7:4]. Implicit operands and flags are taken from the cpu. All encodings that
- * differ in registers, displacement or segment only share one thunk, so their number is bounded.
+ * differ in registers, displacement or segment only share one thunk.
  */
 typedef void (*thunk_fn)(void *reg, void *rm, void *vvvv, void *is4, struct soft_cpu *);
 
@@ -95,6 +95,10 @@ struct thunks *thunks_new(struct err *e);
 struct thunks *thunks_free(struct thunks *); /* returns NULL */
 /* The thunk of a decoded instruction at bytes[], or NULL: no room, or it cannot be one. */
 thunk_fn thunk_get(struct thunks *, const struct insn *, const uint8_t *bytes, unsigned bits);
+/* Whether n more are certain to fit. */
+bool thunks_have_room(const struct thunks *, unsigned n);
+/* Forgets all of them: no decoded instruction may be left that has one. */
+void thunks_flush(struct thunks *);
 /* Whether a host code address is in a thunk. */
 bool thunks_contain(const struct thunks *, uintptr_t pc);
 

@@ -6,8 +6,8 @@
  * VEX.vvvv and the is4 register become XMM1..XMM4 or R10, R11, R9, memory becomes [rsi]. Around it
  * the thunk loads what is read and stores what is written, through the pointers it is called with
  * (rdi, rsi, rdx, rcx; r8 is the cpu). x87 and MMX registers keep their numbers, being live in
- * the host's. So thunks differ by operation, immediate and form only and their number is finite:
- * some ten thousand at worst, of some 60 bytes. They are never freed before the vCPU is.
+ * the host's. So thunks differ by operation, immediate and form only: a guest uses some thousands, of
+ * some 40 bytes. One that is after more gets them, at the price of all being made anew.
  *
  * Code memory is one memfd with two mappings, one writable and one executable; a vCPU thread
  * makes and runs its own thunks only.
@@ -16,10 +16,11 @@
 #include "base/bytes.h"
 #include "accel/soft/decode/decode.h"
 
+#include <cpuid.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CODE_SIZE  MIB(8)
+#define CODE_SIZE  MIB(1)
 #define THUNK_MAX  192
 #define KEY_SIZE   16
 #define FIRST_BITS 9
@@ -38,6 +39,7 @@ struct thunks {
 	size_t used;
 	struct thunk_slot *slots;
 	unsigned bits, nr;
+	bool reused; /* the memory held other code before */
 };
 
 /* Host registers */
@@ -474,6 +476,14 @@ static void grow(struct thunks *t)
 	free(old);
 }
 
+/* For code written through another mapping than it runs in (Intel SDM vol. 3, 9.1.3). */
+static void serialize(void)
+{
+	unsigned r[4];
+
+	__cpuid(0, r[0], r[1], r[2], r[3]);
+}
+
 static thunk_fn make(struct thunks *t, const struct enc *e, struct thunk_slot *s,
 		     const struct thunk_key *k)
 {
@@ -485,6 +495,8 @@ static thunk_fn make(struct thunks *t, const struct enc *e, struct thunk_slot *s
 	if (c.n > sizeof(c.b) || t->used + c.n > CODE_SIZE)
 		return NULL;
 	memcpy(t->rw + t->used, c.b, c.n);
+	if (t->reused)
+		serialize();
 	s->key = *k;
 	s->off = (uint32_t)t->used;
 	t->used = align_up(t->used + c.n, 16);
@@ -513,6 +525,19 @@ thunk_fn thunk_get(struct thunks *t, const struct insn *in, const uint8_t *bytes
 	if (s->key.b[2])
 		return (thunk_fn)(void *)(t->rx + s->off);
 	return make(t, &e, s, &k);
+}
+
+bool thunks_have_room(const struct thunks *t, unsigned n)
+{
+	return t->used + (size_t)n * THUNK_MAX <= CODE_SIZE;
+}
+
+void thunks_flush(struct thunks *t)
+{
+	memset(t->slots, 0, BIT32(t->bits) * sizeof(*t->slots));
+	t->used = 0;
+	t->nr = 0;
+	t->reused = true;
 }
 
 bool thunks_contain(const struct thunks *t, uintptr_t pc)

@@ -230,6 +230,32 @@ static void test_overflow(void **state)
 	assert_true(c->blocks->flushes > flushes);
 }
 
+/* More forms of one instruction than there is room for host code: the last runs as the first did. */
+static void test_many_forms(void **state)
+{
+	uint8_t *p = tvm_mem(t, 0x400000), *start = p;
+
+	for (unsigned i = 0; i < 1u << 16; i++) { /* PSHUFW, PALIGNR: registers, immediate, REX.W */
+		uint8_t code[7] = { (uint8_t)(0x40 | (i >> 11 & 8)), 0x0f, 0x70 };
+		unsigned n = 3;
+
+		if (i >> 15) {
+			code[2] = 0x3a;
+			code[n++] = 0x0f;
+		}
+		code[n++] = (uint8_t)(0xc0 | (i >> 8 & 0x3f));
+		code[n++] = (uint8_t)i;
+		memcpy(p, code, n);
+		p += n;
+	}
+	*p++ = 0xf4;
+	ram_written(t->ram, 0x400000, (uint64_t)(p - start));
+	tvm_setup(t, 0, 64, 0x400000);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->rip, 0x400000 + (uint64_t)(p - start));
+}
+
 /*
  * Another processor changes the bytes of an instruction while it is decoded and encoded for the
  * host: what runs is what was decoded. (A HLT of the host in its stead would come back as #GP.)
@@ -279,7 +305,7 @@ int main(void)
 		cmocka_unit_test(test_dma),	      cmocka_unit_test(test_crossing_insn),
 		cmocka_unit_test(test_crossing_remap), cmocka_unit_test(test_cross_modify),
 		cmocka_unit_test(test_modes),	      cmocka_unit_test(test_overflow),
-		cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_many_forms),    cmocka_unit_test(test_torn),
 	};
 
 	return cmocka_run_group_tests(tests, make, drop);
