@@ -132,9 +132,9 @@ static bool state_sane(const struct soft_cpu *c, uint64_t cr0, uint64_t cr4, uin
 {
 	if (cr0 >> 32 || (cr0 & CR0_PG && !(cr0 & CR0_PE)) || (cr0 & CR0_NW && !(cr0 & CR0_CD)))
 		return false;
-	if (efer & EFER_LMA && !(efer & EFER_LME && cr0 & CR0_PG && cr4 & CR4_PAE))
+	if (!(efer & EFER_LMA) != !(efer & EFER_LME && cr0 & CR0_PG))
 		return false;
-	if (cr4 & ~0x37ffffull || (cr4 & CR4_LA57 && !cpu_has(c, X86F_LA57)))
+	if (cr4 & ~cr4_allowed(c) || (efer & EFER_LMA && !(cr4 & CR4_PAE)))
 		return false;
 	return !(cr4 & CR4_PCIDE && !(efer & EFER_LMA));
 }
@@ -172,7 +172,8 @@ void smm_leave(struct soft_cpu *c)
 	c->s.efer = efer;
 	c->s.dr7 = (ld_le64(a + SAVE_DR7) & 0xffff2bff) | 0x400;
 	c->s.dr6 = ld_le64(a + SAVE_DR6);
-	set_flags(c, ld_le64(a + SAVE_RFLAGS) & 0x3f7fd7);
+	/* virtual-8086 mode does not exist in long mode */
+	set_flags(c, ld_le64(a + SAVE_RFLAGS) & (efer & EFER_LMA ? 0x3d7fd7 : 0x3f7fd7));
 	c->rip = ld_le64(a + SAVE_RIP);
 	for (unsigned i = 0; i < 16; i++)
 		c->r[gpr_order[i]] = ld_le64(a + SAVE_R15 + 8 * i);

@@ -163,6 +163,8 @@ void task_gate(struct soft_cpu *, struct task_switch *, const struct desc *gate)
 void cr0_write(struct soft_cpu *, uint64_t val);
 void cr3_write(struct soft_cpu *, uint64_t val);
 void cr4_write(struct soft_cpu *, uint64_t val);
+/* The bits of CR4 that the CPU model has. */
+uint64_t cr4_allowed(const struct soft_cpu *);
 
 /* msr.c: false = #GP(0). */
 bool msr_read(struct soft_cpu *, uint32_t msr, uint64_t *val);

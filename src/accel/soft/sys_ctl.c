@@ -75,7 +75,7 @@ void cr3_write(struct soft_cpu *c, uint64_t val)
 	mmu_flush(c, false);
 }
 
-static uint64_t cr4_allowed(const struct soft_cpu *c)
+uint64_t cr4_allowed(const struct soft_cpu *c)
 {
 	static const struct {
 		uint64_t bit;
@@ -262,7 +262,7 @@ static const struct insn *sys_invpcid(struct soft_cpu *c, const struct insn *in)
 	type = c->code_bits == 64 ? R64(c, in->reg) : R32(c, in->reg);
 	pcid = mmu_ld_slow(c, sys_lin(c, in, 0, 8, false), 8);
 	lin = mmu_ld_slow(c, sys_lin(c, in, 8, 8, false), 8);
-	if (type > 3 || (type < 2 && pcid >> 12))
+	if (type > 3 || pcid >> 12)
 		gp0(c);
 	if (type < 2 && !(c->s.cr4 & CR4_PCIDE) && pcid)
 		gp0(c);

@@ -170,6 +170,7 @@ GUEST mode_smm_halt
 
 	.code16
 	.globl smm_irq, smm_irq_end, smm_nmi, smm_nmi_end, smm_bad, smm_bad_end
+	.globl smm_bad_cr4, smm_bad_cr4_end
 smm_irq:
 	LOG $1
 	movl $0x25, %eax
@@ -189,6 +190,12 @@ smm_bad:
 	movl $0x80000000, 0xff58
 	rsm
 smm_bad_end:
+/* CR4 bits that MOV CR4 would refuse: shutdown. */
+smm_bad_cr4:
+	.byte 0x2e
+	movl $0x2020, 0xff48
+	rsm
+smm_bad_cr4_end:
 
 	.code64
 GUEST mode_smm_nmi
@@ -236,5 +243,8 @@ GUEST mode_pcid
 	LOG SG_PAGE + 0x1000
 	RESUME 1f
 	movl $0x1000, SG_SCRATCH		/* PCID beyond 12 bits */
+	invpcid SG_SCRATCH, %rax
+1:	RESUME 1f
+	movl $3, %eax				/* reserved also where no PCID is looked at */
 	invpcid SG_SCRATCH, %rax
 1:	EXIT

@@ -73,7 +73,7 @@ static void load_smm(const char *from, const char *to)
 static void test_smm(void **state)
 {
 	extern const char smm_irq[], smm_irq_end[], smm_nmi[], smm_nmi_end[];
-	extern const char smm_bad[], smm_bad_end[];
+	extern const char smm_bad[], smm_bad_end[], smm_bad_cr4[], smm_bad_cr4_end[];
 
 	ENTER(mode_smm_halt, SG_LM64);
 	load_smm(smm_irq, smm_irq_end);
@@ -83,6 +83,10 @@ static void test_smm(void **state)
 	GUEST_EXPECT(&g, 1, 2, 3);
 	ENTER(mode_smm_nmi, SG_LM64);
 	load_smm(smm_bad, smm_bad_end);
+	assert_int_equal(guest_run(&g), VCPU_EXIT_SHUTDOWN);
+	assert_int_equal(g.nr, 0);
+	ENTER(mode_smm_nmi, SG_LM64);
+	load_smm(smm_bad_cr4, smm_bad_cr4_end);
 	assert_int_equal(guest_run(&g), VCPU_EXIT_SHUTDOWN);
 	assert_int_equal(g.nr, 0);
 }
@@ -113,7 +117,7 @@ static void test_gdt_fault(void **state)
 static void test_pcid(void **state)
 {
 	ENTER(mode_pcid, SG_LM64);
-	GUEST_EXPECT(&g, 0x11, 0x22, 0x11, EXC(13, 0));
+	GUEST_EXPECT(&g, 0x11, 0x22, 0x11, EXC(13, 0), EXC(13, 0));
 }
 
 /* CR3 and EFER bits that are wrong in a state from outside are refused, the rest goes in. */
