@@ -7,6 +7,7 @@
 
 #include "accel/soft/block.h"
 #include "accel/soft/engine.h"
+#include "accel/soft/fpu.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
 #include "core/vm.h"
@@ -125,6 +126,8 @@ static int check_state(const struct cpu_state *s, struct err *e)
 {
 	if (s->mp_state > MP_SHUTDOWN)
 		return err_set(e, EINVAL, "vCPU state: mp_state %u is unknown", s->mp_state);
+	if (s->mxcsr & ~MXCSR_MASK)
+		return err_set(e, EINVAL, "vCPU state: MXCSR %#x has reserved bits", s->mxcsr);
 	if ((s->cr0 & CR0_PG) && !(s->cr0 & CR0_PE))
 		return err_set(e, EINVAL, "vCPU state: CR0 has PG without PE");
 	if ((s->efer & EFER_LMA) &&

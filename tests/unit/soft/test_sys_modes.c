@@ -136,6 +136,9 @@ static void test_state_roundtrip(void **state)
 	assert_memory_equal(a.gpr, b.gpr, sizeof(a.gpr));
 	assert_int_equal(a.rflags, b.rflags);
 	assert_int_equal(b.kernel_gs_base, 0x99);
+	a.mxcsr = 0x10000; /* the host would fault on it */
+	assert_int_not_equal(accel_soft.set_state(&g.vcpu, &a, &e), 0);
+	a.mxcsr = 0x1f80;
 	a.cr0 &= ~CR0_PE;
 	assert_int_not_equal(accel_soft.set_state(&g.vcpu, &a, &e), 0);
 }
