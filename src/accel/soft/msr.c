@@ -21,13 +21,6 @@ uint64_t cpu_tsc(const struct soft_cpu *c)
 	return __rdtsc() + c->s.tsc_offset;
 }
 
-/* The board's clocks run on the guest's TSC. */
-static void move_tsc(struct soft_cpu *c, uint64_t delta)
-{
-	c->s.tsc_offset += delta;
-	atomic_store_explicit(&c->vcpu->tsc_offset, c->s.tsc_offset, memory_order_relaxed);
-}
-
 /* Plain 64-bit members of cpu_state. */
 enum msr_rule { RULE_MASK /* bits outside mask: #GP */, RULE_CANONICAL, RULE_TRUNCATE };
 struct msr_field {
@@ -292,6 +285,38 @@ static bool ops_write(struct soft_cpu *c, uint32_t msr, uint64_t val, bool *ok)
 	return r != -ENOENT;
 }
 
+/*
+ * The board's clocks run on the guest's TSC; what it made from the old one - the instant of an armed
+ * deadline, the PV clock's page - it makes anew when the register is written again.
+ */
+static void move_tsc(struct soft_cpu *c, uint64_t delta)
+{
+	static const uint32_t derived[] = { MSR_TSC_DEADLINE, MSR_KVM_SYSTEM_TIME_NEW };
+	uint64_t val;
+	bool ok;
+
+	c->s.tsc_offset += delta;
+	atomic_store_explicit(&c->vcpu->tsc_offset, c->s.tsc_offset, memory_order_relaxed);
+	for (size_t i = 0; i < ARRAY_SIZE(derived); i++) {
+		val = 0;
+		if (ops_read(c, derived[i], &val, &ok) && ok && val)
+			ops_write(c, derived[i], val, &ok);
+	}
+}
+
+static bool apic_base_ok(const struct soft_cpu *c, uint64_t val)
+{
+	if (val >> c->vm->model->phys_bits || val & 0x2ff)
+		return false;
+	return !(val & BIT64(10)) || cpu_has(c, X86F_X2APIC);
+}
+
+/* Of the board's registers, those that the CPU model hides. */
+static bool hidden(const struct soft_cpu *c, uint32_t msr)
+{
+	return msr == MSR_TSC_DEADLINE && !cpu_has(c, X86F_TSC_DEADLINE);
+}
+
 static bool unknown(struct soft_cpu *c, uint32_t msr, const char *how)
 {
 	if (log_allow(&c->msr_log))
@@ -361,6 +386,8 @@ bool msr_read(struct soft_cpu *c, uint32_t msr, uint64_t *val)
 	int r;
 
 	*val = 0;
+	if (hidden(c, msr))
+		return unknown(c, msr, "read");
 	if (ops_read(c, msr, val, &ok))
 		return ok;
 	r = read_special(c, msr, val);
@@ -397,16 +424,6 @@ static int write_base(struct soft_cpu *c, unsigned seg, uint64_t val)
 	return 1;
 }
 
-static int write_apic_base(struct soft_cpu *c, uint64_t val)
-{
-	if (val >> c->vm->model->phys_bits || val & 0x2ff)
-		return 0;
-	if (val & BIT64(10) && !cpu_has(c, X86F_X2APIC))
-		return 0;
-	c->s.apic_base = val;
-	return 1;
-}
-
 static int write_special(struct soft_cpu *c, uint32_t msr, uint64_t val)
 {
 	bool amd = c->vm->model->vendor == X86_VENDOR_AMD;
@@ -422,7 +439,8 @@ static int write_special(struct soft_cpu *c, uint32_t msr, uint64_t val)
 		c->s.tsc_adjust = val;
 		return 1;
 	case MSR_APIC_BASE:
-		return write_apic_base(c, val);
+		c->s.apic_base = val;
+		return 1;
 	case MSR_FEATURE_CONTROL:
 		if (amd || c->s.feature_control & 1)
 			return 0;
@@ -463,6 +481,10 @@ bool msr_write(struct soft_cpu *c, uint32_t msr, uint64_t val)
 	bool ok;
 	int r;
 
+	if (hidden(c, msr))
+		return unknown(c, msr, "write");
+	if (msr == MSR_APIC_BASE && !apic_base_ok(c, val))
+		return false;
 	if (ops_write(c, msr, val, &ok)) {
 		if (ok && msr == MSR_APIC_BASE)
 			c->s.apic_base = val;

@@ -149,6 +149,77 @@ static void test_msr_writes(void **state)
 	assert_false(msr_write(g.c, 0xc0010131, 1)); /* read-only */
 }
 
+/* A board that takes what it is given: what the CPU model hides must not get so far. */
+static uint64_t board_reg[2]; /* TSC_DEADLINE, SYSTEM_TIME */
+static unsigned board_writes;
+
+static int board_index(uint32_t msr)
+{
+	return msr == MSR_TSC_DEADLINE ? 0 : msr == MSR_KVM_SYSTEM_TIME_NEW ? 1 : -1;
+}
+
+static int board_read(struct vcpu *v, uint32_t msr, uint64_t *val)
+{
+	if (board_index(msr) < 0)
+		return -ENOENT;
+	*val = board_reg[board_index(msr)];
+	return 0;
+}
+
+static int board_write(struct vcpu *v, uint32_t msr, uint64_t val)
+{
+	if (msr == MSR_APIC_BASE)
+		return 0;
+	if (board_index(msr) < 0)
+		return -ENOENT;
+	board_reg[board_index(msr)] = val;
+	board_writes++;
+	return 0;
+}
+
+static void show(unsigned feature, bool on)
+{
+	struct x86_cpu_model *m = g.c->vm->model;
+
+	m->feat[feature / 64] &= ~BIT64(feature % 64);
+	if (on)
+		m->feat[feature / 64] |= BIT64(feature % 64);
+}
+
+static void test_msr_hidden(void **state)
+{
+	uint64_t val;
+
+	g.ops.read_msr = board_read;
+	g.ops.write_msr = board_write;
+	assert_true(msr_write(g.c, MSR_APIC_BASE, 0xfee00d00));
+	assert_false(msr_write(g.c, MSR_APIC_BASE, BIT64(50) | 0xd00));
+	assert_true(msr_write(g.c, MSR_TSC_DEADLINE, 5));
+	show(X86F_X2APIC, false);
+	show(X86F_TSC_DEADLINE, false);
+	assert_false(msr_write(g.c, MSR_APIC_BASE, 0xfee00d00));
+	assert_true(msr_write(g.c, MSR_APIC_BASE, 0xfee00900));
+	assert_false(msr_write(g.c, MSR_TSC_DEADLINE, 5));
+	assert_false(msr_read(g.c, MSR_TSC_DEADLINE, &val));
+}
+
+/* A TSC that jumps takes along what the board made from it. */
+static void test_tsc_moves(void **state)
+{
+	g.ops.read_msr = board_read;
+	g.ops.write_msr = board_write;
+	board_reg[0] = 0;
+	board_reg[1] = 0x5001;
+	board_writes = 0;
+	assert_true(msr_write(g.c, MSR_TSC, 1000));
+	assert_int_equal(board_writes, 1);
+	board_reg[0] = 123;
+	assert_true(msr_write(g.c, MSR_TSC_ADJUST, 0));
+	assert_int_equal(board_writes, 3);
+	assert_int_equal(board_reg[0], 123);
+	assert_int_equal(board_reg[1], 0x5001);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -157,6 +228,7 @@ int main(void)
 		T(test_int16),	   T(test_tss16),  T(test_ldt),	   T(test_double),
 		T(test_bad_stack), T(test_retf),   T(test_ports),  T(test_hidden),
 		T(test_msr_tables), T(test_msr_writes),
+		T(test_msr_hidden),  T(test_tsc_moves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
