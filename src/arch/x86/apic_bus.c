@@ -34,7 +34,7 @@ static bool deliver_fixed(struct lapic *l, unsigned vector, bool level)
 	if (!accepts(l))
 		return false;
 	if (vector < 16) {
-		__atomic_fetch_or(&l->esr, ESR_RECV_ILLEGAL, __ATOMIC_RELAXED);
+		lapic_error(l, ESR_RECV_ILLEGAL);
 		return false;
 	}
 	if (level)
@@ -74,6 +74,19 @@ bool lapic_deliver(struct lapic *l, unsigned mode, unsigned vector, bool level)
 	default:
 		return false;
 	}
+}
+
+void lapic_error(struct lapic *l, uint32_t bit)
+{
+	uint32_t lvt = APIC_LOAD(l->lvt[LAPIC_LVT_ERROR - LAPIC_LVT_TIMER]);
+
+	__atomic_fetch_or(&l->esr, bit, __ATOMIC_RELAXED);
+	if (lvt & LVT_MASKED)
+		return;
+	if ((lvt & LVT_VECTOR) < 16) /* not again from here: that would be for ever */
+		__atomic_fetch_or(&l->esr, ESR_RECV_ILLEGAL, __ATOMIC_RELAXED);
+	else
+		deliver_fixed(l, lvt & LVT_VECTOR, false);
 }
 
 static bool match_logical(const struct lapic *l, uint32_t dest)
@@ -167,7 +180,7 @@ void apic_bus_icr(struct lapic *l, uint32_t low, uint32_t dest)
 	if (m.mode == APIC_DM_RESERVED || m.mode == APIC_DM_EXTINT)
 		return;
 	if ((m.mode == APIC_DM_FIXED || m.mode == APIC_DM_LOWEST) && m.vector < 16) {
-		__atomic_fetch_or(&l->esr, ESR_SEND_ILLEGAL, __ATOMIC_RELAXED);
+		lapic_error(l, ESR_SEND_ILLEGAL);
 		return;
 	}
 	if (m.mode == APIC_DM_INIT && m.deassert)

@@ -247,15 +247,6 @@ void lapic_lint1(struct lapic *l, int level)
 		vcpu_kick(l->vcpu, VCPU_EV_NMI);
 }
 
-static void esr_raise(struct lapic *l, uint32_t bit)
-{
-	uint32_t lvt = l->lvt[LAPIC_LVT_ERROR - LAPIC_LVT_TIMER];
-
-	__atomic_fetch_or(&l->esr, bit, __ATOMIC_RELAXED);
-	if (!(lvt & LVT_MASKED))
-		lapic_deliver(l, APIC_DM_FIXED, lvt & LVT_VECTOR, false);
-}
-
 static uint32_t reg_read(struct lapic *l, unsigned reg)
 {
 	switch (reg) {
@@ -388,7 +379,7 @@ void lapic_mmio_write(struct lapic *l, unsigned reg, uint32_t val)
 		break;
 	default:
 		if (!reg_write(l, reg, val))
-			esr_raise(l, ESR_ILLEGAL_REG);
+			lapic_error(l, ESR_ILLEGAL_REG);
 	}
 }
 

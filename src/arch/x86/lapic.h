@@ -166,6 +166,8 @@ unsigned apic_bus_send(struct apic_bus *, const struct apic_msg *m);
 void apic_bus_icr(struct lapic *l, uint32_t low, uint32_t dest);
 /* Delivers one message to one LAPIC. */
 bool lapic_deliver(struct lapic *, unsigned mode, unsigned vector, bool level);
+/* Sets a bit of the error status register and sends the error interrupt. */
+void lapic_error(struct lapic *, uint32_t bit);
 struct lapic *apic_bus_find(struct apic_bus *, uint32_t apic_id);
 
 /* lapic_timer.c */

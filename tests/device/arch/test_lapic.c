@@ -178,14 +178,25 @@ static void test_illegal_vectors(void **state)
 
 	wr(m, 0, LAPIC_LVT_ERROR, 0xfe);
 	assert_false(lapic_deliver(lapic(m, 0), APIC_DM_FIXED, 3, false));
+	assert_int_equal(lapic_get_intr(lapic(m, 0)), 0xfe); /* each error is an interrupt */
+	wr(m, 0, LAPIC_EOI, 0);
 	wr(m, 0, LAPIC_ICR, 0x0000000f | 0x40000); /* self, vector 15 */
-	wr(m, 0, LAPIC_RRD + 0x20, 0);		   /* no such register: 0x2c */
-	assert_int_equal(rd(m, 0, LAPIC_ESR), 0);  /* latched by a write only */
+	assert_int_equal(lapic_get_intr(lapic(m, 0)), 0xfe);
+	wr(m, 0, LAPIC_EOI, 0);
+	wr(m, 0, LAPIC_RRD + 0x20, 0);		  /* no such register: 0x2c */
+	assert_int_equal(rd(m, 0, LAPIC_ESR), 0); /* latched by a write only */
 	wr(m, 0, LAPIC_ESR, 0);
 	assert_int_equal(rd(m, 0, LAPIC_ESR), 0x40 | 0x20 | 0x80);
 	assert_int_equal(lapic_get_intr(lapic(m, 0)), 0xfe);
 	wr(m, 0, LAPIC_ESR, 0);
 	assert_int_equal(rd(m, 0, LAPIC_ESR), 0);
+	/* The error's own vector may be illegal: a bit more, no interrupt. */
+	wr(m, 0, LAPIC_EOI, 0);
+	wr(m, 0, LAPIC_LVT_ERROR, 0x05);
+	wr(m, 0, LAPIC_ICR, 0x0000000f | 0x40000);
+	wr(m, 0, LAPIC_ESR, 0);
+	assert_int_equal(rd(m, 0, LAPIC_ESR), 0x40 | 0x20);
+	assert_int_equal(lapic_get_intr(lapic(m, 0)), -1);
 }
 
 static unsigned send(struct fm *m, struct apic_msg msg)
