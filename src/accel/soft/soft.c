@@ -12,6 +12,7 @@
 #include "accel/soft/soft_vm.h"
 #include "core/vm.h"
 #include "isa/x86/cpuid.h"
+#include <cpuid.h>
 
 static void map_changed(struct map_listener *l, const struct map_view *old,
 			const struct map_view *now)
@@ -26,6 +27,12 @@ static void map_changed(struct map_listener *l, const struct map_view *old,
 
 static int soft_probe(struct err *e)
 {
+	unsigned a, b, c, d;
+
+	__cpuid(1, a, b, c, d);
+	if (!(c & bit_OSXSAVE))
+		return err_set(e, ENOTSUP, "the soft engine needs a host CPU with XSAVE; a host that "
+			       "is a virtual machine itself may be hiding it");
 	return 0;
 }
 
