@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Handlers of RDMSR, WRMSR, CPUID, time stamps, counters and random numbers. Intel SDM vol. 2.
- * On the vCPU's thread.
+ * Handlers of RDMSR, WRMSR, CPUID, time stamps and counters. Intel SDM vol. 2. On the vCPU's
+ * thread.
  */
 #include "accel/soft/sys.h"
 #include "accel/soft/soft_vm.h"
-#include <sys/random.h>
 
 static void set_edx_eax(struct soft_cpu *c, uint64_t val)
 {
@@ -77,16 +76,6 @@ static const struct insn *sys_rdpmc(struct soft_cpu *c, const struct insn *in)
 	cpu_raise_err(c, X86_GP, 0);
 }
 
-static const struct insn *sys_random(struct soft_cpu *c, const struct insn *in)
-{
-	uint64_t val = 0;
-	bool ok = getrandom(&val, sizeof(val), GRND_NONBLOCK) == sizeof(val);
-
-	sys_set_reg(c, in->rm, ok ? val : 0, in->opsize);
-	c->fl = ok ? FL_CF : 0;
-	return in + 1;
-}
-
 insn_fn bind_sys_msr(const struct insn *in, unsigned mn)
 {
 	switch (mn) {
@@ -104,9 +93,6 @@ insn_fn bind_sys_msr(const struct insn *in, unsigned mn)
 		return sys_rdpid;
 	case MN_RDPMC:
 		return sys_rdpmc;
-	case MN_RDRAND:
-	case MN_RDSEED:
-		return sys_random;
 	default:
 		return NULL;
 	}

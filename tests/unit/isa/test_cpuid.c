@@ -67,6 +67,13 @@ static void test_host_bound(void **state)
 	parse_ok(&m, "default");
 	assert_int_equal(x86_model_has(&m, X86F_ADX), b >> 19 & 1);
 	assert_int_equal(x86_model_has(&m, X86F_SHA), b >> 29 & 1);
+	/* these run on the host: a model must not have them where the host has not */
+	assert_int_equal(x86_model_has(&m, X86F_RDSEED), b >> 18 & 1);
+	parse_ok(&m, "x86-64-v2");
+	assert_false(x86_model_has(&m, X86F_RDRAND));
+	parse_ok(&m, "max");
+	__cpuid(1, a, b, c, d);
+	assert_int_equal(x86_model_has(&m, X86F_RDRAND), c >> 30 & 1);
 	__cpuid(0, a, b, c, d);
 	assert_memory_equal(m.vendor_id, &b, 4);
 }
