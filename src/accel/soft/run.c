@@ -199,8 +199,8 @@ static void take_smi(struct soft_cpu *c)
 static void take_init(struct soft_cpu *c)
 {
 	/* A SIPI behind this INIT may be pending already: it stays. The sender of the INIT dropped
-	 * those in front of it. */
-	vcpu_clear(c->vcpu, VCPU_EV_INIT);
+	 * those in front of it. NMIs and SMIs that were not taken go. */
+	vcpu_clear(c->vcpu, VCPU_EV_INIT | VCPU_EV_NMI | VCPU_EV_SMI);
 	cpu_reset(c, true);
 }
 

@@ -172,7 +172,10 @@ static void test_shared_tables(void **state)
 	assert_int_equal(m[0] & 0x60, 0x20);
 }
 
-/* Who waits in WAIT_SIPI starts where the SIPI says; INIT and SIPI may come together. */
+/*
+ * Who waits in WAIT_SIPI starts where the SIPI says; INIT and SIPI may come together. An NMI and an
+ * SMI in front of the INIT are gone with it.
+ */
 GUEST_BITS(16, ap_code, "mov $0x1234, %ax\nmov %ax, %cs:0x80\nhlt\n");
 
 static void test_init_sipi(void **state)
@@ -180,6 +183,8 @@ static void test_init_sipi(void **state)
 	struct cpu_state s;
 
 	PUT_GUEST(t, 0x20000, ap_code);
+	tvm_put(t, 8, &(uint32_t){ TVM_HANDLERS + 2 }, 4);
+	*(uint8_t *)tvm_mem(t, TVM_HANDLERS + 2) = 0xf4;
 	for (unsigned round = 0; round < 2; round++) {
 		*(uint16_t *)tvm_mem(t, 0x20080) = 0;
 		accel_soft.reset(t->v[1], false);
@@ -190,7 +195,9 @@ static void test_init_sipi(void **state)
 			assert_int_equal(s.mp_state, MP_RUNNABLE);
 		}
 		atomic_store(&t->v[1]->sipi_vector, 0x20);
-		atomic_fetch_or(&t->v[1]->events, VCPU_EV_SIPI | (round ? 0 : VCPU_EV_INIT));
+		atomic_fetch_or(&t->v[1]->events, VCPU_EV_SIPI | (round ? 0 : VCPU_EV_INIT |
+									   VCPU_EV_NMI |
+									   VCPU_EV_SMI));
 		assert_int_equal(tvm_run(t, 1), VCPU_EXIT_INTR);
 		assert_int_equal(*(uint16_t *)tvm_mem(t, 0x20080), 0x1234);
 		assert_int_equal(tvm_cpu(t, 1)->s.seg[SEG_CS].sel, 0x2000);
