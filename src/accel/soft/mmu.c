@@ -29,8 +29,7 @@ bool mmu_canonical(const struct soft_cpu *c, uint64_t lin)
 	return (uint64_t)((int64_t)(lin << drop) >> drop) == lin;
 }
 
-/* Whether the current instruction addresses the stack segment with its ModRM operand. */
-static bool insn_uses_stack(const struct soft_cpu *c)
+bool mmu_insn_uses_stack(const struct soft_cpu *c)
 {
 	const struct insn *in = c->cur;
 
@@ -43,7 +42,7 @@ static bool insn_uses_stack(const struct soft_cpu *c)
 
 static _Noreturn void raise_non_canonical(struct soft_cpu *c, const struct how *how)
 {
-	if (how->stack || (!how->sys && insn_uses_stack(c)))
+	if (how->stack || (!how->sys && mmu_insn_uses_stack(c)))
 		cpu_raise_err(c, X86_SS, 0);
 	cpu_raise_err(c, X86_GP, 0);
 }

@@ -135,6 +135,8 @@ void mmu_st_stack(struct soft_cpu *, uint64_t lin, uint64_t val, unsigned size);
 void mmu_probe(struct soft_cpu *, uint64_t lin, unsigned size, bool write);
 void *mmu_ptr_slow(struct soft_cpu *, uint64_t lin, unsigned size, bool write);
 enum tlb_priv mmu_priv(const struct soft_cpu *);
+/* Whether the current instruction addresses the stack segment with its ModRM operand (64 bits). */
+bool mmu_insn_uses_stack(const struct soft_cpu *);
 bool mmu_canonical(const struct soft_cpu *, uint64_t lin);
 
 /* tlb.c */

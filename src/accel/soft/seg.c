@@ -4,6 +4,7 @@
  * and stacks that are found in a TSS. Intel SDM vol. 3A chapters 3, 5, 8; AMD APM vol. 2
  * chapter 4. On the vCPU's thread; state is in struct soft_cpu.
  */
+#include "accel/soft/mmu.h"
 #include "accel/soft/sys.h"
 
 #define SEG_WRITABLE 0x2
@@ -238,7 +239,9 @@ static bool in_limit(const struct x86_seg *s, uint64_t off, unsigned size)
 
 static _Noreturn void access_fault(struct soft_cpu *c, unsigned seg)
 {
-	cpu_raise_err(c, seg == SEG_SS ? X86_SS : X86_GP, 0);
+	bool stack = seg == SEG_SS || (seg == SEG_NONE && mmu_insn_uses_stack(c));
+
+	cpu_raise_err(c, stack ? X86_SS : X86_GP, 0);
 }
 
 uint64_t seg_linear(struct soft_cpu *c, unsigned seg, uint64_t ea, unsigned size, bool write)

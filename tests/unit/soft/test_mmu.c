@@ -483,6 +483,7 @@ static void test_alignment(void **state)
 /* Stack accesses that are not canonical are #SS, others #GP. */
 GUEST(stack_nc, "movabs $0x800000000000, %rsp\nsub $0, %rsp\npush %rax\nhlt\n");
 GUEST(rbp_nc, "movabs $0x1000000000000, %rbp\nmov (%rbp), %eax\nhlt\n");
+GUEST(sys_rbp_nc, "movabs $0x1000000000000, %rbp\nsgdt (%rbp)\nhlt\n");
 GUEST(rax_nc, "movabs $0x1000000000000, %rax\nmov (%rax), %eax\nhlt\n");
 
 static void test_non_canonical(void **state)
@@ -491,6 +492,8 @@ static void test_non_canonical(void **state)
 	assert_int_equal(tvm_vector(t, 0), X86_SS);
 	EXEC_GUEST(t, 64, rax_nc);
 	assert_int_equal(tvm_vector(t, 0), X86_GP);
+	EXEC_GUEST(t, 64, sys_rbp_nc);
+	assert_int_equal(tvm_vector(t, 0), X86_SS);
 	/* rsp - 8 is canonical but not mapped: #PF there, and then a double fault for want of a
 	 * stack, and then the end */
 	assert_int_equal(EXEC_GUEST(t, 64, stack_nc), VCPU_EXIT_SHUTDOWN);
