@@ -49,8 +49,8 @@ struct vcpu_ops {
 	void (*set_tpr)(struct vcpu *, uint64_t tpr);
 	int (*read_msr)(struct vcpu *, uint32_t msr, uint64_t *val);
 	int (*write_msr)(struct vcpu *, uint32_t msr, uint64_t val);
-	/* VMCALL/VMMCALL at CPL 0: returns what the guest gets in RAX. */
-	uint64_t (*hypercall)(struct vcpu *, uint64_t nr, const uint64_t arg[4]);
+	/* VMCALL/VMMCALL at CPL 0, wide: in 64-bit code. Returns what the guest gets in RAX. */
+	uint64_t (*hypercall)(struct vcpu *, uint64_t nr, const uint64_t arg[4], bool wide);
 	/* Adjusts what the CPU model says (APIC id, x2APIC bit, PV leaves). */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 	/* The engine is about to sleep in HLT / has woken (steal time, PV state). */

@@ -199,7 +199,8 @@ static const struct insn *sys_vmcall(struct soft_cpu *c, const struct insn *in)
 	if (c->cpl)
 		c->r[RAX] = (uint64_t)-1 & mask;
 	else
-		c->r[RAX] = ops->hypercall(c->vcpu, c->r[RAX] & mask, arg) & mask;
+		c->r[RAX] = ops->hypercall(c->vcpu, c->r[RAX] & mask, arg, c->code_bits == 64) &
+			    mask;
 	return sys_end(c);
 }
 

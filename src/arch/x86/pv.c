@@ -377,20 +377,21 @@ int pv_msr_write(struct vcpu *v, uint32_t msr, uint64_t val)
 	}
 }
 
-static uint64_t send_ipi(struct vcpu *v, const uint64_t arg[4])
+/* Two registers of destinations above the lowest id: 128 bits, or 64 of a 32-bit guest. */
+static uint64_t send_ipi(struct vcpu *v, const uint64_t arg[4], bool wide)
 {
 	struct apic_bus *bus = &x86_board(v->vm)->bus;
 	uint32_t icr = (uint32_t)arg[3];
-	unsigned mode = icr >> 8 & 7;
+	unsigned mode = icr >> 8 & 7, bits = wide ? 64 : 32;
 	uint64_t n = 0;
 
 	/* Fixed vectors and NMIs to physical destinations only. */
 	if ((mode != APIC_DM_FIXED && mode != APIC_DM_NMI) || (icr & 0xc0000))
 		return (uint64_t)-EINVAL;
-	for (unsigned i = 0; i < 128; i++) {
+	for (unsigned i = 0; i < 2 * bits; i++) {
 		struct lapic *l;
 
-		if (!(arg[i / 64] >> (i % 64) & 1))
+		if (!(arg[i / bits] >> (i % bits) & 1))
 			continue;
 		l = apic_bus_find(bus, (uint32_t)arg[2] + i);
 		if (l)
@@ -399,7 +400,7 @@ static uint64_t send_ipi(struct vcpu *v, const uint64_t arg[4])
 	return n;
 }
 
-uint64_t pv_hypercall(struct vcpu *v, uint64_t nr, const uint64_t arg[4])
+uint64_t pv_hypercall(struct vcpu *v, uint64_t nr, const uint64_t arg[4], bool wide)
 {
 	struct lapic *l;
 
@@ -412,7 +413,7 @@ uint64_t pv_hypercall(struct vcpu *v, uint64_t nr, const uint64_t arg[4])
 			vcpu_kick(l->vcpu, VCPU_EV_WAKE);
 		return 0;
 	case HC_SEND_IPI:
-		return send_ipi(v, arg);
+		return send_ipi(v, arg, wide);
 	case HC_SCHED_YIELD:
 		sched_yield();
 		return 0;

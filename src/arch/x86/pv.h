@@ -39,7 +39,7 @@ void pv_cpuid(uint32_t r[4]);
 /* 0, -EINVAL (#GP), -ENOENT (not ours). Owner thread, as all below. */
 int pv_msr_read(struct vcpu *, uint32_t msr, uint64_t *val);
 int pv_msr_write(struct vcpu *, uint32_t msr, uint64_t val);
-uint64_t pv_hypercall(struct vcpu *, uint64_t nr, const uint64_t arg[4]);
+uint64_t pv_hypercall(struct vcpu *, uint64_t nr, const uint64_t arg[4], bool wide);
 void pv_halt(struct vcpu *, bool asleep);
 /* Brings steal time up to date when it is due. */
 void pv_steal_poll(struct vcpu *);

@@ -196,26 +196,34 @@ static void test_hypercalls(void **state)
 	const struct vcpu_ops *ops = m->v[0]->ops;
 	uint64_t ipi[4] = { 6, 0, 0, 0x4055 }, kick[4] = { 0, 2 }, none[4] = { 0 };
 
-	assert_int_equal(ops->hypercall(m->v[0], 10, ipi), 2);
+	assert_int_equal(ops->hypercall(m->v[0], 10, ipi, true), 2);
 	assert_int_equal(lapic_irr_top(&x86_vcpu(m->v[1])->lapic), 0x55);
 	assert_int_equal(lapic_irr_top(&x86_vcpu(m->v[2])->lapic), 0x55);
 	assert_int_equal(lapic_irr_top(&x86_vcpu(m->v[0])->lapic), -1);
+	/* a 32-bit guest's second register goes on where the first ends */
+	ipi[0] = 0;
+	ipi[1] = 3;
+	ipi[2] = (uint32_t)-31;
+	ipi[3] = 0x4057;
+	assert_int_equal(ops->hypercall(m->v[0], 10, ipi, false), 2);
+	assert_int_equal(lapic_irr_top(&x86_vcpu(m->v[1])->lapic), 0x57);
+	assert_int_equal(lapic_irr_top(&x86_vcpu(m->v[2])->lapic), 0x57);
 	ipi[2] = 0xffffffff; /* ids that wrap or are not there */
 	ipi[0] = ipi[1] = UINT64_MAX;
 	ipi[3] = 0x0056;
-	assert_int_equal(ops->hypercall(m->v[0], 10, ipi), 3); /* 0, 1, 2 by wrapping */
+	assert_int_equal(ops->hypercall(m->v[0], 10, ipi, true), 3); /* 0, 1, 2 by wrapping */
 	ipi[2] = 0;
 	ipi[3] = 0x0456; /* NMI */
-	assert_int_equal(ops->hypercall(m->v[0], 10, ipi), 3);
+	assert_int_equal(ops->hypercall(m->v[0], 10, ipi, true), 3);
 	assert_true(vcpu_events(m->v[2]) & VCPU_EV_NMI);
 	ipi[3] = 0x0556; /* INIT is not for this call */
-	assert_int_equal((int64_t)ops->hypercall(m->v[0], 10, ipi), -EINVAL);
-	assert_int_equal(ops->hypercall(m->v[0], 5, kick), 0);
+	assert_int_equal((int64_t)ops->hypercall(m->v[0], 10, ipi, true), -EINVAL);
+	assert_int_equal(ops->hypercall(m->v[0], 5, kick, true), 0);
 	assert_true(vcpu_events(m->v[2]) & VCPU_EV_WAKE);
 	kick[1] = 77;
-	assert_int_equal(ops->hypercall(m->v[0], 5, kick), 0);
-	assert_int_equal(ops->hypercall(m->v[0], 11, none), 0);
-	assert_int_equal((int64_t)ops->hypercall(m->v[0], 12345, none), -1000);
+	assert_int_equal(ops->hypercall(m->v[0], 5, kick, true), 0);
+	assert_int_equal(ops->hypercall(m->v[0], 11, none, true), 0);
+	assert_int_equal((int64_t)ops->hypercall(m->v[0], 12345, none, true), -1000);
 }
 
 static void test_other_msrs(void **state)

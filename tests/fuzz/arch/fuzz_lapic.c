@@ -76,7 +76,7 @@ static void step(struct fm *m, struct fuzz_input *in)
 	case 11:
 		for (unsigned i = 0; i < 4; i++)
 			arg[i] = fuzz_u16(in);
-		v->ops->hypercall(v, fuzz_u8(in) % 12, arg);
+		v->ops->hypercall(v, fuzz_u8(in) % 12, arg, op >> 5 & 1);
 		break;
 	case 12:
 		v->ops->halt(v, op >> 5 & 1);

@@ -51,7 +51,7 @@ static bool has_intr(struct vcpu *v)
 	return ((struct guest *)v->ops_opaque)->irq >= 0;
 }
 
-static uint64_t hypercall(struct vcpu *v, uint64_t nr, const uint64_t arg[4])
+static uint64_t hypercall(struct vcpu *v, uint64_t nr, const uint64_t arg[4], bool wide)
 {
 	struct guest *g = v->ops_opaque;
 
