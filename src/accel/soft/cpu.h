@@ -230,10 +230,11 @@ void cpu_exclusive_end(struct soft_cpu *);
 
 /*
  * debug.c. In c->slow mode run.c calls debug_fetch() before each instruction (instruction
- * breakpoints: raises #DB as a fault unless RF) and debug_trap() behind it: tf says whether
- * EFLAGS.TF was set before the instruction. It raises #DB as a trap (rip is already the next) when
- * tf or dr6_pending say so. With has_watch every data access of a page that debug_page_watched()
- * goes through the slow path, which reports it to debug_access() (that sets dr6_pending).
+ * breakpoints: raises #DB as a fault unless RF is set or MOV SS was in front) and debug_trap()
+ * behind it: tf says whether EFLAGS.TF was set before the instruction. It raises #DB as a trap (rip
+ * is already the next) when tf or dr6_pending say so. With has_watch every data access of a page
+ * that debug_page_watched() goes through the slow path, which reports it to debug_access() (that
+ * sets dr6_pending).
  */
 void debug_fetch(struct soft_cpu *, uint64_t lin);
 void debug_trap(struct soft_cpu *, bool tf);

@@ -39,7 +39,7 @@ void debug_fetch(struct soft_cpu *c, uint64_t lin)
 	c->no_step = false;
 	if (c->code_bits != 64)
 		lin = (uint32_t)lin;
-	if (c->rflags & FLAG_RF)
+	if (c->rflags & FLAG_RF || c->s.mov_ss_shadow)
 		return;
 	for (unsigned i = 0; i < 4; i++)
 		if (bp_on(c, i) && bp_type(c, i) == BP_EXEC && c->s.dr[i] == lin)

@@ -334,10 +334,10 @@ static void run_slow(struct soft_cpu *c)
 
 	if (c->poll) /* first: what follows may leave by a fault each time */
 		c->poll--;
+	debug_fetch(c, c->rip + c->segbase[SEG_CS]);
 	/* The shadow covers this instruction; it may throw another one. */
 	c->s.sti_shadow = false;
 	c->s.mov_ss_shadow = false;
-	debug_fetch(c, c->rip + c->segbase[SEG_CS]);
 	c->rflags &= ~(uint64_t)FLAG_RF;
 	run_block(c, block_find(c));
 	if (tf || c->dr6_pending)

@@ -67,6 +67,19 @@ GUEST debug_rep_outs
 	LOG %ecx
 	EXIT
 
+/* A code breakpoint behind MOV SS does not hit: the handler would have no stack yet. */
+GUEST debug_mov_ss
+	movw $A(rep_handler), SG_IDT + 16
+	movl $A(1f), %eax
+	movq %rax, %dr0
+	movl $0x401, %eax
+	movq %rax, %dr7
+	movl $SG_DATA32, %ebx
+	movl %ebx, %ss
+1:	nop
+	LOG $2
+	EXIT
+
 /* ICEBP comes to the #DB handler, which may touch the debug registers whatever GD said. */
 GUEST debug_icebp
 	movw $A(1f), SG_IDT + 16

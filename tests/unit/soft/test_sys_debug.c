@@ -48,6 +48,12 @@ static void test_icebp(void **state)
 	GUEST_EXPECT(&g, 0x400, 2);
 }
 
+static void test_mov_ss(void **state)
+{
+	ENTER(debug_mov_ss, SG_LM64);
+	GUEST_EXPECT(&g, 2);
+}
+
 static void test_task(void **state)
 {
 	ENTER(debug_task, SG_PM32);
@@ -59,7 +65,7 @@ static void test_task(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_rep), T(test_icebp), T(test_task), T(test_hlt),
+		T(test_rep), T(test_icebp), T(test_task), T(test_mov_ss), T(test_hlt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
