@@ -135,13 +135,14 @@ static uint32_t wanted_events(const struct soft_cpu *c)
 		return mask | VCPU_EV_INIT;
 	if (!c->s.in_smm)
 		mask |= VCPU_EV_INIT;
-	if (c->s.mov_ss_shadow)
+	/* STI and HLT are one: an NMI or SMI in between would let the interrupt in before the HLT. */
+	if (int_shadow(c))
 		return mask;
 	if (!c->s.in_smm)
 		mask |= VCPU_EV_SMI;
 	if (!c->s.nmi_masked)
 		mask |= VCPU_EV_NMI;
-	if ((c->rflags & FLAG_IF) && !c->s.sti_shadow)
+	if (c->rflags & FLAG_IF)
 		mask |= VCPU_EV_INTR;
 	return mask;
 }

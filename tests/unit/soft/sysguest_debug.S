@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guests about debug exceptions beside other things: HLT, REP, GD, ICEBP, tasks. */
+/* Guests about debug exceptions and events beside other things: HLT, REP, shadows, GD, tasks. */
 	.code64
 
 /* Single-step over HLT: the trap ends it. */
@@ -79,6 +79,21 @@ GUEST debug_mov_ss
 1:	nop
 	LOG $2
 	EXIT
+
+/* STI and HLT are one: what comes in between must not let the interrupt in front of the HLT. */
+GUEST debug_sti_hlt
+	movw $A(2f), SG_IDT + 2 * 16
+	movw $A(3f), SG_IDT + 0x25 * 16
+	LOG $1
+	outl %eax, $0xf4		/* the test goes on at the next label */
+GUEST debug_sti_hlt_at
+	hlt				/* in the shadow of an STI */
+	LOG $3
+	EXIT
+2:	LOG $2
+	iretq
+3:	LOG $0x25
+	iretq
 
 /* ICEBP comes to the #DB handler, which may touch the debug registers whatever GD said. */
 GUEST debug_icebp

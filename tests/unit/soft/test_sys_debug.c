@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guests of sysguest_debug.S: debug exceptions beside HLT, REP, GD, ICEBP and tasks. */
+/* Guests of sysguest_debug.S: debug exceptions and events beside HLT, REP, shadows, GD and tasks. */
 #include "sysguest.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,6 +54,30 @@ static void test_mov_ss(void **state)
 	GUEST_EXPECT(&g, 2);
 }
 
+static void test_sti_hlt(void **state)
+{
+	static const uint8_t rsm[] = { 0x0f, 0xaa };
+	extern const char debug_sti_hlt_at[];
+
+	for (unsigned smi = 0; smi < 2; smi++) {
+		ENTER(debug_sti_hlt, SG_LM64);
+		guest_write(&g, 0x30000 + 0x8000, rsm, sizeof(rsm));
+		/* the gates, then as if the STI had just been */
+		GUEST_EXPECT(&g, 1);
+		g.nr = 0;
+		g.finished = false;
+		g.c->rip = (uint64_t)(debug_sti_hlt_at - sg_base) + SG_ORG;
+		g.c->rflags |= FLAG_IF;
+		g.c->s.sti_shadow = true;
+		g.irq = 0x25;
+		vcpu_kick(&g.vcpu, VCPU_EV_INTR | (smi ? VCPU_EV_SMI : VCPU_EV_NMI));
+		if (smi)
+			GUEST_EXPECT(&g, 0x25, 3);
+		else
+			GUEST_EXPECT(&g, 2, 0x25, 3);
+	}
+}
+
 static void test_task(void **state)
 {
 	ENTER(debug_task, SG_PM32);
@@ -65,7 +89,7 @@ static void test_task(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_rep), T(test_icebp), T(test_task), T(test_mov_ss), T(test_hlt),
+		T(test_rep), T(test_icebp), T(test_task), T(test_mov_ss), T(test_sti_hlt), T(test_hlt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
