@@ -21,9 +21,11 @@ static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
 static uint64_t enter_paging(struct soft_cpu *c, uint64_t cr0)
 {
 	uint64_t efer = c->s.efer;
+	unsigned tss = c->s.tr.attr & SEG_TYPE;
 
 	if (efer & EFER_LME) {
-		if (!(c->s.cr4 & CR4_PAE) || c->s.seg[SEG_CS].attr & SEG_L)
+		if (!(c->s.cr4 & CR4_PAE) || c->s.seg[SEG_CS].attr & SEG_L ||
+		    tss == DT_TSS16 || tss == DT_TSS16_BUSY)
 			gp0(c);
 		return efer | EFER_LMA;
 	}

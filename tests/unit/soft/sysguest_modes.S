@@ -221,6 +221,28 @@ GUEST mode_gdt_fault
 	.quad SG_PAGE + 0x1000
 3:
 
+/* Long mode cannot be entered with a 16-bit TSS in TR. */
+	.code32
+GUEST mode_lm_tss16
+	movl $SG_TSS16_SEL, %eax
+	ltr %ax
+	movl %cr4, %eax
+	orl $0x20, %eax
+	movl %eax, %cr4
+	movl $SG_PML4, %eax
+	movl %eax, %cr3
+	movl $0xc0000080, %ecx
+	rdmsr
+	orl $0x100, %eax
+	wrmsr
+	RESUME 1f
+	movl %cr0, %eax
+	orl $0x80000000, %eax
+	movl %eax, %cr0
+	LOG $0
+1:	EXIT
+	.code64
+
 /* PCIDs: INVPCID of one address and of a context, global pages survive a CR3 write. */
 GUEST mode_pcid
 	movq %cr4, %rax

@@ -114,6 +114,12 @@ static void test_gdt_fault(void **state)
 	assert_int_equal(g.c->s.cr2, SG_PAGE + 0x1000 + SG_CODE64);
 }
 
+static void test_lm_tss16(void **state)
+{
+	ENTER(mode_lm_tss16, SG_PM32);
+	GUEST_EXPECT(&g, EXC(13, 0));
+}
+
 static void test_pcid(void **state)
 {
 	ENTER(mode_pcid, SG_LM64);
@@ -150,7 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_la57),	  T(test_sysenter64), T(test_syscall32), T(test_v86_iopl3),
 		T(test_smm),	  T(test_smm_in_halt), T(test_gdt_fault), T(test_pcid),
-		T(test_state_roundtrip),
+		T(test_state_roundtrip), T(test_lm_tss16),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
