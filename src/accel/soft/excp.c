@@ -183,7 +183,8 @@ static void deliver_gate(struct soft_cpu *c, const struct event *ev)
 	read_gate(c, ev, &g);
 	if (desc_type(&g) == DT_TASK) {
 		struct task_switch ts = { .how = TASK_EVENT, .ext = ext, .rip = ev->rip,
-					  .has_error = ev->has_error, .error = ev->error };
+					  .has_error = ev->has_error, .error = ev->error,
+					  .rf = pushed_flags(c, ev) & FLAG_RF };
 
 		task_gate(c, &ts, &g);
 		c->no_step = true;

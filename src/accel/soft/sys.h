@@ -153,6 +153,7 @@ struct task_switch {
 	uint64_t rip;  /* to save in the old TSS */
 	bool has_error; /* to push on the new stack */
 	uint32_t error;
+	uint32_t rf; /* FLAG_RF: to be set in the flags of the old TSS */
 };
 /* d: the descriptor of a TSS, already checked to be one and available (busy for IRET). */
 void task_switch(struct soft_cpu *, const struct task_switch *, struct desc *d);

@@ -201,7 +201,7 @@ void task_switch(struct soft_cpu *c, const struct task_switch *ts, struct desc *
 	const struct tss_layout *now = layout_of(desc_type(d));
 	struct x86_seg tr = seg_of_desc(ts->sel, d);
 	uint64_t old_base = c->s.tr.base;
-	uint32_t flags = (uint32_t)cpu_rflags(c);
+	uint32_t flags = (uint32_t)cpu_rflags(c) | ts->rf;
 	bool trap = false, nested = ts->how == TASK_CALL || ts->how == TASK_EVENT;
 	struct tss_image t;
 	struct desc old_desc;

@@ -245,6 +245,9 @@ task_d:
 task_e:
 	popl %eax
 	outl %eax, $0x80
+	movl SG_TSS + 36, %eax			/* RF: the load is to be done again */
+	andl $0x10000, %eax
+	outl %eax, $0x80
 	movw $SG_DATA32, SG_TSS + 72		/* mend ES, skip the bad load */
 	addl $2, SG_TSS + 32
 	iretl

@@ -238,7 +238,7 @@ static void test_pm_task(void **state)
 
 	ENTER(pm_task, SG_PM32);
 	GUEST_EXPECT(&g, 0xec0ec0, 0x4002, SG_TSS_SEL, 8, 0x5e1f, 0x89, SG_TSS_SEL,
-		     EXC(13, SG_TSS_SEL), 2, 0xee, 0xd, 0xff, SG_ABSENT, 0xabc);
+		     EXC(13, SG_TSS_SEL), 2, 0xee, 0xd, 0xff, SG_ABSENT, 0x10000, 0xabc);
 	ENTER(pm_task_bad, SG_PM32);
 	assert_int_equal(guest_run(&g), VCPU_EXIT_INTR);
 	assert_int_equal(g.nr, 4);
