@@ -16,12 +16,11 @@
 #define NR_XSDT	   3
 
 /* FADT feature flags (table 5.10) */
-#define FADT_WBINVD	 BIT32(0)
-#define FADT_PROC_C1	 BIT32(2)
-#define FADT_SLP_BUTTON	 BIT32(5)
-#define FADT_RESET_REG	 BIT32(10)
-#define FADT_PM_TIMER_32 BIT32(8)
-#define FADT_APIC_PHYS	 BIT32(19) /* not set: logical destinations are fine */
+#define FADT_WBINVD	BIT32(0)
+#define FADT_PROC_C1	BIT32(2)
+#define FADT_SLP_BUTTON BIT32(5)
+#define FADT_RESET_REG	BIT32(10)
+#define FADT_APIC_PHYS	BIT32(19) /* not set: logical destinations are fine */
 /* IA-PC boot flags (table 5.11) */
 #define BOOT_LEGACY_DEV BIT32(0)
 #define BOOT_8042	BIT32(1)
@@ -93,8 +92,8 @@ static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_
 	uint8_t t[FADT_LEN] = {
 		0
 	}; /* with the header's room, so that offsets read as in the table */
-	uint32_t flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_PM_TIMER_32 |
-			 FADT_RESET_REG;
+	/* Without TMR_VAL_EXT (bit 8): the ICH9's timer has 24 bits. */
+	uint32_t flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RESET_REG;
 	uint16_t boot = BOOT_LEGACY_DEV | BOOT_NO_VGA;
 
 	boot = (uint16_t)(boot | (b->has_i8042 ? BOOT_8042 : 0) | (b->has_rtc ? 0 : BOOT_NO_RTC));

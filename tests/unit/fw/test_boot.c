@@ -2,6 +2,7 @@
 /* Direct boot: what lies in guest memory and in the boot CPU, at power-on and after a reset. */
 #include "cmocka_all.h"
 
+#include "base/bytes.h"
 #include "core/vm.h"
 #include "fw/boot.h"
 #include "images.h"
@@ -298,6 +299,27 @@ static void reset_places_everything_again(void **state)
 	fw_boot_free(b);
 }
 
+/* What the FADT promises, the board's chips do: a 24-bit timer, a fixed power button, a reset. */
+static void fadt_fits_the_chips(void **state)
+{
+	struct cpu_state s = { 0 };
+	const uint8_t *t = NULL;
+	struct fw_boot *b;
+
+	make_elf(false);
+	b = open_boot(NULL, "");
+	place(b, &s);
+	for (uint64_t at = 0xe0000; at < 0xf0000 && !t; at += 16)
+		if (!memcmp(ram(at), "FACP", 4))
+			t = ram(at);
+	assert_non_null(t);
+	assert_int_equal(ld_le32(t + 112), BIT32(0) | BIT32(2) | BIT32(5) | BIT32(10));
+	assert_int_equal(ld_le32(t + 76), fx.board.pm_base + 8u);
+	assert_int_equal(ld_le64(t + 120), fx.board.reset_port);
+	assert_int_equal(t[128], fx.board.reset_value);
+	fw_boot_free(b);
+}
+
 static void changed_file_is_refused_at_reset(void **state)
 {
 	struct cpu_state s = { 0 };
@@ -372,6 +394,7 @@ int main(void)
 		T(bzimage_left_to_the_guest),
 		T(initrd_is_high_and_whole),
 		T(reset_places_everything_again),
+		T(fadt_fits_the_chips),
 		T(changed_file_is_refused_at_reset),
 		T(refusals_name_their_reason),
 		T(truncated_kernels),
