@@ -43,15 +43,19 @@ static int file_open(struct fw_file *f, const char *what, const char *path, stru
 }
 
 /*
- * A private read-only view of the file. Somebody may truncate it meanwhile, which would end in
- * SIGBUS: a copy by pread() has no such edge and costs as much as the placing does anyway, but
- * kernels are tens of megabytes and the page cache is shared, so the view it is; the files are
- * the operator's, not the guest's.
+ * A private read-only view of the file. Whoever truncates it while we look ends us by SIGBUS: a
+ * copy by pread() has no such edge and costs as much as the placing does anyway, but kernels are
+ * tens of megabytes and the page cache is shared, so the view it is; the files are the operator's,
+ * not the guest's. Between start and a reset, though, a package upgrade may well write them anew.
  */
 static int file_map(struct fw_file *f, struct err *e)
 {
-	void *p = mmap(NULL, f->len, PROT_READ, MAP_PRIVATE, f->fd, 0);
+	struct stat st;
+	void *p;
 
+	if (fstat(f->fd, &st) < 0 || (uint64_t)st.st_size != f->len)
+		return err_set(e, ESTALE, "'%s' changed while the machine ran", f->path);
+	p = mmap(NULL, f->len, PROT_READ, MAP_PRIVATE, f->fd, 0);
 	if (p == MAP_FAILED)
 		return err_set_errno(e, errno, "'%s' cannot be mapped", f->path);
 	f->data = p;

@@ -335,6 +335,26 @@ static void changed_file_is_refused_at_reset(void **state)
 	fw_boot_free(b);
 }
 
+/* Shorter than they were: reading what is no longer there would end the process. */
+static void truncated_file_is_refused_at_reset(void **state)
+{
+	struct cpu_state s = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		struct err e = { 0 };
+		struct fw_boot *b;
+
+		make_elf(false);
+		write_file(fx.initrd, bz_filler, sizeof(bz_filler));
+		b = open_boot(fx.initrd, "");
+		place(b, &s);
+		assert_int_equal(truncate(i ? fx.initrd : fx.kernel, 100), 0);
+		assert_true(fw_boot_place(b, &fx.vm, &s, &e) < 0);
+		assert_non_null(strstr(e.msg, i ? fx.initrd : fx.kernel));
+		fw_boot_free(b);
+	}
+}
+
 static void expect_refusal(const char *kernel, const char *initrd, const char *append,
 			   const char *text)
 {
@@ -396,6 +416,7 @@ int main(void)
 		T(reset_places_everything_again),
 		T(fadt_fits_the_chips),
 		T(changed_file_is_refused_at_reset),
+		T(truncated_file_is_refused_at_reset),
 		T(refusals_name_their_reason),
 		T(truncated_kernels),
 	};
