@@ -3,8 +3,10 @@
  * Virtqueues: what both ring layouts share. VIRTIO 1.2 sections 2.6 to 2.10.
  *
  * Hostile drivers: parameters are frozen while a queue is enabled; a chain is at most as long as
- * the queue, an indirect table is copied once, a chain has at most VQ_MAX_SEGS pieces and 4 GiB;
- * a queue never has more in flight than it has entries; buffers are RAM or the device is broken.
+ * the queue, an indirect table as long as the largest queue the device offers (drivers that make
+ * their queues smaller keep sending tables of the former size) and is copied once, a chain has at
+ * most VQ_MAX_SEGS pieces and 4 GiB; a queue never has more in flight than it has entries; buffers
+ * are RAM or the device is broken.
  *
  * Threads: a queue is used by one thread at a time (its device sees to that), while vCPUs write
  * to the ring concurrently. State: indices and wrap counters; nothing is in flight when saved.
@@ -104,7 +106,7 @@ uint32_t vq_read_table(struct vq *vq, uint64_t gpa, uint32_t len)
 {
 	uint32_t n = len / sizeof(struct vq_desc);
 
-	if (!vq->indirect || len % sizeof(struct vq_desc) || !n || n > vq->size) {
+	if (!vq->indirect || len % sizeof(struct vq_desc) || !n || n > vq->v->vq_size) {
 		virtio_break(vq->v, "queue %u: indirect table of %" PRIu32 " bytes%s", vq->index,
 			     len, vq->indirect ? "" : " without INDIRECT_DESC");
 		return 0;
@@ -341,7 +343,7 @@ static bool vq_freeze(struct vq *vq)
 	free(take_ptr(vq->done));
 	free(take_ptr(vq->table));
 	if (vq->indirect)
-		vq->table = xnew_n(struct vq_desc, vq->size);
+		vq->table = xnew_n(struct vq_desc, v->vq_size);
 	if (vq->in_order) {
 		vq->done_mask = 1;
 		while (vq->done_mask < vq->size)

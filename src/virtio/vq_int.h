@@ -65,7 +65,7 @@ struct vq {
 	uint16_t event_at;
 	struct vq_done *done; /* IN_ORDER: by seq */
 	uint32_t done_mask;
-	struct vq_desc *table; /* copy of the indirect table in work, size entries */
+	struct vq_desc *table; /* copy of the indirect table in work, v->vq_size entries */
 	/* Ring parts in host memory, valid for one generation of the address map. */
 	uint64_t map_generation;
 	uint8_t *h_desc, *h_driver, *h_device;
