@@ -251,6 +251,14 @@ static void console_reset(struct virtio *v)
 	st_le32(v->cfg + CFG_EMERG, 0);
 }
 
+/* The chain that was half out is gone: the next one begins at its beginning. */
+static void console_queue_reset(struct virtio *v, unsigned n)
+{
+	if (n == CTRL_RX || n == CTRL_TX || !(n & 1))
+		return;
+	console_of(v)->port[n < 2 ? 0 : n / 2 - 1].tx_off = 0;
+}
+
 /* A byte for the console from a guest that has no queues (yet, or any more). */
 static void console_cfg_written(struct virtio *v, unsigned off, unsigned len)
 {
@@ -266,6 +274,7 @@ static const struct virtio_type console_virtio = {
 	.features = console_features,
 	.reset = console_reset,
 	.kick = console_kick,
+	.queue_reset = console_queue_reset,
 	.cfg_written = console_cfg_written,
 };
 
