@@ -192,6 +192,11 @@ void pci_dev_detach(struct pci_dev *d)
 	d->bus = NULL;
 }
 
+bool pci_is_master(const struct pci_dev *d)
+{
+	return pci_command(d) & PCI_COMMAND_MASTER;
+}
+
 void pci_dev_reset(struct pci_dev *d)
 {
 	pthread_mutex_lock(&d->d.lock);

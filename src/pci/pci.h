@@ -94,6 +94,8 @@ int pci_dev_attach(struct pci_bus *, struct pci_dev *, const struct pci_id *,
 		   struct err *e) MUST_CHECK;
 /* Takes it off the bus and the map, and frees what this folder allocated; half-done is fine. */
 void pci_dev_detach(struct pci_dev *);
+/* The guest lets the function read and write memory (bus mastering). Under the device's lock. */
+bool pci_is_master(const struct pci_dev *);
 /* Clears command, BARs, MSI-X; for dev_type.reset. */
 void pci_dev_reset(struct pci_dev *);
 

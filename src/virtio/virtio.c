@@ -54,6 +54,7 @@ int virtio_init(struct virtio *v, struct err *e)
 		return err_set(e, EINVAL, "%s: %u queues of %u entries are not possible",
 			       v->dev->path, v->nr_vqs, v->vq_size);
 	v->vm = v->dev->vm;
+	v->may_dma = true;
 	v->vqs = xnew_n(struct vq, v->nr_vqs);
 	for (unsigned i = 0; i < v->nr_vqs; i++)
 		vq_init(&v->vqs[i], v, (uint16_t)i);
@@ -83,7 +84,7 @@ static void start(struct virtio *v)
 {
 	struct err e = { 0 };
 
-	if (v->started || virtio_is_broken(v))
+	if (v->started || !v->may_dma || virtio_is_broken(v))
 		return;
 	v->started = true;
 	if (v->type->start && v->type->start(v, &e) < 0) {
@@ -117,6 +118,17 @@ void virtio_resume(struct virtio *v)
 	/* What was made available before the pause has had its kick. */
 	for (unsigned i = 0; v->started && i < v->nr_vqs; i++)
 		virtio_kick(v, i);
+}
+
+void virtio_set_dma(struct virtio *v, bool on)
+{
+	if (v->may_dma == on)
+		return;
+	v->may_dma = on;
+	if (on)
+		virtio_resume(v);
+	else
+		virtio_pause(v);
 }
 
 /* ---- negotiation ---- */
@@ -290,6 +302,7 @@ const struct state_desc virtio_state = {
 			ST_U8(struct virtio, status),
 			ST_BOOL(struct virtio, broken),
 			ST_DERIVED(struct virtio, started),
+			ST_DERIVED(struct virtio, may_dma),
 			ST_U32(struct virtio, cfg_generation),
 			ST_HOST(struct virtio, notify),
 			ST_END,

@@ -83,6 +83,7 @@ struct virtio {
 	uint8_t status;		  /* without NEEDS_RESET, which is `broken` */
 	bool broken;		  /* any thread, atomic */
 	bool started;		  /* between type->start and ->stop */
+	bool may_dma;		  /* the bus lets it; see virtio_set_dma() */
 	uint32_t cfg_generation;  /* any thread, atomic */
 	/* interrupt: n = queue number, or -1 for configuration. Any thread. */
 	void (*notify)(struct virtio *, int n);

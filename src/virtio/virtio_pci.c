@@ -5,6 +5,8 @@
  * BAR 4 (64 bit, prefetchable) has a page each for common configuration, ISR, device
  * configuration and notifications; BAR 1 has MSI-X. A queue's notification address is its number
  * times NOTIFY_MULT. The configuration space window (VIRTIO_PCI_CAP_PCI_CFG) reaches both BARs.
+ * While bus mastering is off the device stands still as in a pause: a guest that takes it away,
+ * as Linux does before kexec, may use the memory of the rings for something else.
  *
  * Threads: registers under the device's lock; interrupts from any thread. State: virtio_pci_state.
  */
@@ -344,10 +346,12 @@ static void window_reading(struct pci_dev *d, uint32_t off, unsigned size)
 		window_access(p, false);
 }
 
-static void window_written(struct pci_dev *d, uint32_t off, unsigned size, uint32_t val)
+static void cfg_space_written(struct pci_dev *d, uint32_t off, unsigned size, uint32_t val)
 {
 	struct virtio_pci *p = container_of(d, struct virtio_pci, pci);
 
+	if (off < PCI_COMMAND + 2 && off + size > PCI_COMMAND)
+		virtio_set_dma(&p->v, pci_is_master(d));
 	if (touches_data(p, off, size))
 		window_access(p, true);
 }
@@ -387,7 +391,7 @@ static int add_caps(struct virtio_pci *p, struct err *e)
 	p->pci.wmask[win + WIN_BAR] = 0xff;
 	memset(p->pci.wmask + win + WIN_OFF, 0xff, WIN_SIZE - WIN_OFF);
 	p->pci.cfg_reading = window_reading;
-	p->pci.cfg_written = window_written;
+	p->pci.cfg_written = cfg_space_written;
 	return 0;
 }
 
@@ -450,6 +454,7 @@ int virtio_pci_init(struct virtio_pci *p, uint32_t class_code, struct err *e)
 	p->v.ring_features = ring_features(p);
 	p->config_vector = NO_VECTOR;
 	ret = virtio_init(&p->v, e);
+	p->v.may_dma = false; /* as the command register of a new function says */
 	if (ret == 0)
 		ret = pci_dev_attach(bus, &p->pci, &id, e);
 	if (ret == 0)
@@ -484,6 +489,7 @@ void virtio_pci_dev_reset(struct dev *d)
 	pthread_mutex_lock(&d->lock);
 	virtio_pci_reset(p);
 	pci_dev_reset(&p->pci);
+	virtio_set_dma(&p->v, pci_is_master(&p->pci));
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -519,6 +525,7 @@ static int virtio_pci_post_load(void *obj, struct err *e)
 	if (p->config_vector != valid_vector(p, p->config_vector))
 		return err_set(e, EINVAL, "configuration vector %u of %u", p->config_vector,
 			       p->pci.nr_msix);
+	p->v.may_dma = pci_is_master(&p->pci);
 	return 0;
 }
 

@@ -131,6 +131,11 @@ void virtio_reset(struct virtio *);
 /* Quiesces and continues, without the driver noticing. */
 void virtio_pause(struct virtio *);
 void virtio_resume(struct virtio *);
+/*
+ * Whether the device may touch memory: off quiesces it as a pause does, on continues. Without a
+ * word from the transport it may.
+ */
+void virtio_set_dma(struct virtio *, bool on);
 /* RING_RESET of one queue. */
 void virtio_reset_queue(struct virtio *, unsigned n);
 /* The driver kicked queue n (any number: hostile). */

@@ -422,6 +422,36 @@ static void pause_and_resume(void **state)
 	assert_int_equal(vdrv_status(&r->d), 15);
 }
 
+/* Without bus mastering a device leaves memory alone, whatever the driver had set up. */
+static void bus_mastering(void **state)
+{
+	struct rig *r = *state;
+	struct pci_bus *bus = r->t->vm.pci;
+	uint8_t fn = r->s->p.pci.devfn;
+	uint32_t on = pci_cfg_read(bus, 0, fn, PCI_COMMAND, 2), off = on & ~PCI_COMMAND_MASTER;
+
+	assert_true(on & PCI_COMMAND_MASTER);
+	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2);
+	pci_cfg_write(bus, 0, fn, PCI_COMMAND, off, 2);
+	assert_int_equal(r->s->stopped, 1);
+	assert_int_equal(vdrv_status(&r->d), 15);
+	vdrv_kick(&r->d, 0);
+	virtio_pci_dev_pause(&r->s->p.pci.d);
+	virtio_pci_dev_resume(&r->s->p.pci.d);
+	assert_int_equal(r->s->started, 1);
+	assert_int_equal(r->s->kicks[0], 0);
+	pci_cfg_write(bus, 0, fn, PCI_COMMAND, on, 2);
+	assert_int_equal(r->s->started, 2);
+	assert_int_equal(r->s->kicks[0], 1); /* what it missed meanwhile */
+	/* DRIVER_OK waits for it too. */
+	pci_cfg_write(bus, 0, fn, PCI_COMMAND, off, 2);
+	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2);
+	assert_int_equal(vdrv_status(&r->d), 15);
+	assert_int_equal(r->s->started, 2);
+	pci_cfg_write(bus, 0, fn, PCI_COMMAND, on, 2);
+	assert_int_equal(r->s->started, 3);
+}
+
 static void migration(void **state)
 {
 	struct rig *r = *state;
@@ -535,8 +565,8 @@ int main(void)
 		T(identity),	     T(negotiation),	 T(wrong_order),   T(queue_registers),
 		T(absurd_queue),     T(kicks),		 T(ring_reset),	   T(device_config),
 		T(msix_interrupts),  T(intx_interrupts), T(config_window), T(machine_reset),
-		T(pause_and_resume), T(migration),	 T(foreign_state), T(properties),
-		T(random_accesses),  T(no_vectors),
+		T(pause_and_resume), T(bus_mastering),	 T(migration),	   T(foreign_state),
+		T(properties),	     T(random_accesses), T(no_vectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
