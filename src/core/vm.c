@@ -336,7 +336,6 @@ static void end(struct vm *vm, enum vm_cause cause, int exit_code)
 static void carry_out_shutdown(struct vm *vm, enum vm_cause cause)
 {
 	bool by_host = cause == VM_CAUSE_HOST_QUIT || cause == VM_CAUSE_HOST_SIGNAL;
-	bool bad = cause == VM_CAUSE_GUEST_PANIC || cause == VM_CAUSE_ENGINE_FAILURE;
 
 	if (cause == VM_CAUSE_GUEST_PANIC)
 		log_error("the guest's kernel panicked; its console says why");
@@ -345,7 +344,7 @@ static void carry_out_shutdown(struct vm *vm, enum vm_cause cause)
 		vm->cause = cause;
 		return;
 	}
-	end(vm, cause, bad ? 1 : 0);
+	end(vm, cause, cause == VM_CAUSE_ENGINE_FAILURE ? 1 : 0);
 }
 
 static void carry_out_reset(struct vm *vm, enum vm_cause cause, bool was_running)

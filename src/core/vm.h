@@ -90,9 +90,9 @@ int vm_reset_machine(struct vm *, struct err *e);
  * Any thread, also inside a register access: all vCPUs leave the guest at their next chance, and
  * the control thread acts soon. Of several requests exit wins over shutdown over reset.
  *
- * How vm_run() ends (its result is the exit code of the process): host quit, signal and guest
- * shutdown 0 (with no_shutdown a guest's shutdown only pauses); reset and triple fault restart
- * the machine, or with no_reboot end as a shutdown, 0; guest panic 1; engine failure 1.
+ * How vm_run() ends (its result is the exit code of the process): host quit, signal, guest
+ * shutdown and panic 0, as QEMU has it (with no_shutdown the guest's own only pause); reset and
+ * triple fault restart the machine, or with no_reboot end as a shutdown, 0; engine failure 1.
  */
 void vm_request_reset(struct vm *, enum vm_cause);
 void vm_request_shutdown(struct vm *, enum vm_cause);
