@@ -14,9 +14,13 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define WAIT_MS 100 /* between looks for a signal that ends the wait for a peer */
 
 struct socket_kind {
 	struct char_end *c;
@@ -150,16 +154,29 @@ static int listen_tcp(struct socket_kind *k, struct err *e)
 	return fd;
 }
 
+/* A signal that ends the machine, and is blocked because the control loop will take it. */
+static bool asked_to_end(void)
+{
+	sigset_t set;
+
+	return sigpending(&set) == 0 && (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) ||
+					 sigismember(&set, SIGHUP));
+}
+
 static int wait_for_peer(struct socket_kind *k, struct err *e)
 {
-	int flags = fcntl(k->listener.fd, F_GETFL), fd;
+	struct pollfd p = { .fd = k->listener.fd, .events = POLLIN };
+	int fd;
 
 	log_info("chardev %s: waiting for a connection", k->c->id);
-	fcntl(k->listener.fd, F_SETFL, flags & ~O_NONBLOCK);
 	do {
+		if (asked_to_end())
+			return err_set(e, EINTR,
+				       "%s: ended by a signal while it waited for a connection",
+				       k->where);
+		(void)poll(&p, 1, WAIT_MS);
 		fd = accept4(k->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	} while (fd < 0 && errno == EINTR);
-	fcntl(k->listener.fd, F_SETFL, flags);
+	} while (fd < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED));
 	if (fd < 0)
 		return err_set_errno(e, errno, "%s: no connection", k->where);
 	use_peer_take(k, fd);
