@@ -51,6 +51,7 @@ static int open_signals(struct front *f, struct err *e)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* ulimit -f: EFBIG, which is told to the user or the guest */
 	f->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	f->signals.events = EPOLLIN;
 	f->signals.fn = on_signal;

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The process as its caller sees it before any guest runs: signals.
+"""The process as its caller sees it before any guest runs: limits and signals.
 
     test_process.py HANOK
 """
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +24,16 @@ def run_kernel(work, *options, **popen):
     return subprocess.Popen(line + list(options), stderr=subprocess.PIPE, text=True, **popen)
 
 
+def file_size_limit(work):
+    """What hits ulimit -f is an error with a reason, not a death by SIGXFSZ."""
+    limit = 1 << 20
+    proc = run_kernel(work, preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (limit, limit)))
+    err = proc.communicate(timeout=30)[1]
+    assert proc.returncode == 1, (proc.returncode, err)
+    assert "memory" in err and "File too large" in err, err
+
+
 def wait_for_peer_ends(work):
     """A machine that waits for its chardev's peer can be told to stop."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -39,6 +50,6 @@ def wait_for_peer_ends(work):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    for test in (wait_for_peer_ends,):
+    for test in (file_size_limit, wait_for_peer_ends):
         test(folder)
         print("ok", test.__name__)
