@@ -27,7 +27,8 @@ struct blk_pool {
 	pthread_cond_t work, finished;
 	struct blk_reqs todo, done;
 	struct blk_worker worker[BLK_POOL_MAX];
-	unsigned idle, pending; /* pending: handed over and not on done yet */
+	/* todo's length; workers that wait for it; handed over and not on done yet */
+	unsigned waiting, idle, pending;
 	bool quit;
 };
 

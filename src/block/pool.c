@@ -29,6 +29,16 @@ void blk_pool_init(struct blk_pool *p)
 	blk_reqs_init(&p->done);
 }
 
+/* Lock held. */
+static struct blk_req *pop_todo(struct blk_pool *p)
+{
+	struct blk_req *r = blk_reqs_pop(&p->todo);
+
+	if (r)
+		p->waiting--;
+	return r;
+}
+
 /* The next request for a worker, or NULL when it shall end. Lock held. */
 static struct blk_req *next_work(struct blk_pool *p)
 {
@@ -41,7 +51,7 @@ static struct blk_req *next_work(struct blk_pool *p)
 	while (!p->todo.head && !p->quit && ret != ETIMEDOUT)
 		ret = pthread_cond_timedwait(&p->work, &p->lock, &until);
 	p->idle--;
-	return blk_reqs_pop(&p->todo);
+	return pop_todo(p);
 }
 
 static void *worker_main(void *arg)
@@ -124,13 +134,15 @@ void blk_pool_submit(struct blk_node *n, struct blk_req *r)
 
 	pthread_mutex_lock(&p->lock);
 	blk_reqs_add(&p->todo, r);
+	p->waiting++;
 	p->pending++;
 	if (p->idle)
 		pthread_cond_signal(&p->work);
-	else if (add_worker(n) < 0 && !has_worker(p))
+	/* Idle ones that have been woken count as idle until they run: one request for each. */
+	if (p->waiting > p->idle && add_worker(n) < 0 && !has_worker(p))
 		alone = true;
 	if (alone) { /* the host gives no thread: slowly, but it goes on */
-		r = blk_reqs_pop(&p->todo);
+		r = pop_todo(p);
 		BLK_RESULT(r) = (uint64_t)(int64_t)blk_file_do(n, r);
 		blk_reqs_add(&p->done, r);
 		p->pending--;

@@ -28,6 +28,8 @@ static struct {
 	int sync_error, falloc_error;
 	bool no_dsync;
 	unsigned calls, syncs, dsync, fallocs;
+	unsigned delay_us; /* of a read */
+	atomic_uint reading, most_reading;
 } fault;
 
 ssize_t __real_preadv64(int fd, const struct iovec *v, int n, off_t off);
@@ -61,10 +63,23 @@ static struct iovec shortened(const struct iovec *v)
 	return (struct iovec){ v->iov_base, MIN(v->iov_len, fault.max) };
 }
 
+static void dawdle(void)
+{
+	unsigned now = atomic_fetch_add(&fault.reading, 1) + 1;
+	unsigned most = atomic_load(&fault.most_reading);
+
+	while (now > most && !atomic_compare_exchange_weak(&fault.most_reading, &most, now))
+		;
+	if (fault.delay_us)
+		usleep(fault.delay_us);
+	atomic_fetch_sub(&fault.reading, 1);
+}
+
 ssize_t __wrap_preadv64(int fd, const struct iovec *v, int n, off_t off)
 {
 	struct iovec one;
 
+	dawdle();
 	if (faulty())
 		return -1;
 	if (!fault.max)
@@ -453,6 +468,32 @@ static void test_many_in_flight(void **state)
 	free(w);
 }
 
+/* A burst gets as many workers as it has requests, also when one is at hand already. */
+static void test_burst_in_parallel(void **state)
+{
+	struct fix *f = *state;
+	struct waiting w[8];
+	char buf[8][512];
+	struct iovec v[8];
+	struct err err;
+
+	f->node = OPEN(f, "aio", "threads");
+	fault.delay_us = 50000;
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 8; i++) {
+			v[i] = (struct iovec){ buf[i], 512 };
+			w[i].r = (struct blk_req){
+				.op = BLK_READ, .off = 512 * i, .len = 512, .iov = &v[i], .niov = 1
+			};
+		}
+		for (unsigned i = 0; i < (round ? 8 : 1); i++)
+			submit(f, &w[i]);
+		for (unsigned i = 0; i < (round ? 8 : 1); i++)
+			assert_int_equal(wait_for(f, &w[i]), 0);
+	}
+	assert_in_range(atomic_load(&fault.most_reading), 6, 8);
+}
+
 /* The last sector is there in part only: the rest reads as zeroes and can be written. */
 static void tail(void **state, const char *cache, const char *aio)
 {
@@ -720,6 +761,7 @@ int main(void)
 		T(contract_unsafe_threads),
 		T(test_edges),
 		T(test_many_in_flight),
+		T(test_burst_in_parallel),
 		T(test_tail_uring),
 		T(test_tail_threads),
 		T(test_tail_direct),
