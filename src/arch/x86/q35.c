@@ -79,10 +79,20 @@ static int map_ram(struct x86_board *b, struct map_region *r, const char *name, 
 	return map_add(b->vm->map, r, e);
 }
 
-static int memory_map(struct x86_board *b, struct err *e)
+/* The end of what the guest's physical addresses can name. */
+static uint64_t phys_end(struct x86_board *b)
 {
-	uint64_t size = b->vm->ram->size;
-	int r;
+	uint32_t r[4] = { 0 };
+
+	if (b->vm->accel && b->vm->accel->cpuid)
+		b->vm->accel->cpuid(b->vm->vcpus[0], 0x80000008, 0, r);
+	return BIT64((r[0] & 0xff) >= 36 && (r[0] & 0xff) <= 52 ? r[0] & 0xff : 36);
+}
+
+/* Low and high part of the memory, or why there is no place for it. */
+static int split_memory(struct x86_board *b, struct err *e)
+{
+	uint64_t size = b->vm->ram->size, end = phys_end(b);
 
 	if (size < MIB(1) || size > RAM_MAX)
 		return err_set(e, EINVAL,
@@ -90,7 +100,21 @@ static int memory_map(struct x86_board *b, struct err *e)
 			       size >> 20);
 	b->low_end = size <= LOW_MAX ? size : LOW_SPLIT;
 	b->high_size = size - b->low_end;
-	r = map_ram(b, &b->ram_low, "ram-low", 0, 0, VGA_FIRST, e);
+	if (b->high_size && GIB(4) + b->high_size > end)
+		return err_set(e, EINVAL,
+			       "%" PRIu64 " MiB of memory end at %#" PRIx64
+			       ", behind what the guest's CPU can address (%#" PRIx64
+			       "): give it less, or a CPU with a larger phys-bits",
+			       size >> 20, GIB(4) + b->high_size, end);
+	return 0;
+}
+
+static int memory_map(struct x86_board *b, struct err *e)
+{
+	int r = split_memory(b, e);
+
+	if (!r)
+		r = map_ram(b, &b->ram_low, "ram-low", 0, 0, VGA_FIRST, e);
 	if (!r)
 		r = map_ram(b, &b->ram_mid, "ram", VGA_END, VGA_END, b->low_end, e);
 	if (!r)
@@ -255,16 +279,6 @@ void q35_firmware_defaults(struct x86_board *b)
 	lpc_firmware_defaults(b->lpc);
 	/* The tables name no SMI command: the registers are in ACPI mode from the start. */
 	acpi_pm_dev_acpi_mode(b->pm);
-}
-
-/* The end of what the guest's physical addresses can name. */
-static uint64_t phys_end(struct x86_board *b)
-{
-	uint32_t r[4] = { 0 };
-
-	if (b->vm->accel && b->vm->accel->cpuid)
-		b->vm->accel->cpuid(b->vm->vcpus[0], 0x80000008, 0, r);
-	return BIT64((r[0] & 0xff) >= 36 && (r[0] & 0xff) <= 52 ? r[0] & 0xff : 36);
 }
 
 /* The tables name the panic port only when the user asked for the device. */

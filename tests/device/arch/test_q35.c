@@ -83,6 +83,15 @@ static void test_refusals(void **state)
 	m->board = true;
 	assert_true(arch_board_init(&m->vm, &e) < 0);
 	assert_non_null(strstr(e.msg, "1 MiB to 1 TiB"));
+	fm_free(m);
+	/* The fake CPU has 40 bits of addresses: with the hole there is room for 1022 GiB. */
+	m = board(1, GIB(1022));
+	assert_int_equal(ram_off(m, BIT64(40) - 1), GIB(1022) - 1);
+	fm_free(m);
+	m = fm_new(1, GIB(1024), false);
+	m->board = true;
+	assert_true(arch_board_init(&m->vm, &e) < 0);
+	assert_non_null(strstr(e.msg, "phys-bits"));
 	free(m->vm.conf->machine);
 	m->vm.conf->machine = xstrdup("q53");
 	assert_int_equal(arch_board_init(&m->vm, &e), -EINVAL);
