@@ -225,6 +225,17 @@ static void write_fcr(struct uart *u, uint8_t val)
 	u->fcr = val & FCR_ENABLE ? val & (FCR_ENABLE | FCR_DMA | FCR_TRIGGER) : 0;
 }
 
+static void write_mcr(struct uart *u, uint8_t val)
+{
+	bool was_loop = u->mcr & MCR_LOOP;
+
+	u->mcr = val & 0x1f;
+	set_modem_status(u);
+	/* The serial input is connected again: what waited there may come. */
+	if (was_loop && !(u->mcr & MCR_LOOP) && u->accept)
+		u->accept(u->opaque);
+}
+
 static void write_ier(struct uart *u, uint8_t val)
 {
 	uint8_t rise = val & (uint8_t)~u->ier;
@@ -304,8 +315,7 @@ void uart_write(struct uart *u, unsigned reg, uint8_t val)
 		u->lcr = val;
 		break;
 	case REG_MCR:
-		u->mcr = val & 0x1f;
-		set_modem_status(u);
+		write_mcr(u, val);
 		break;
 	case REG_SCR:
 		u->scr = val;

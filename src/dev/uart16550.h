@@ -11,6 +11,7 @@
 #include "mem/map.h"
 
 #define UART_FIFO 16u
+#define UART_FCR  2u
 #define UART_ANY  4u /* index: any free port */
 
 struct uart_fifo {

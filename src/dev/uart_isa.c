@@ -51,6 +51,10 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	struct uart_dev *s = opaque;
 
 	uart_write(&s->chip, (unsigned)off, (uint8_t)val);
+	/* A higher trigger level leaves bytes to the time-out that had been enough for an
+	 * interrupt. */
+	if (off == UART_FCR)
+		watch_idle(s);
 }
 
 static const struct io_ops reg_ops = { reg_read, reg_write, 1, 1 };

@@ -228,7 +228,9 @@ static void test_loopback(void **state)
 	assert_int_equal(uart_read(&r->u, DATA), 0x42);
 	assert_int_equal(uart_room(&r->u), 0);
 	uart_write(&r->u, IER, 8);
+	r->accepts = 0;
 	uart_write(&r->u, MCR, 0x0b);
+	assert_int_equal(r->accepts, 1);    /* the input is connected again */
 	assert_int_equal(r->line.level, 1); /* the deltas of leaving it */
 	assert_int_equal(uart_read(&r->u, IIR), 0);
 	uart_read(&r->u, MSR);
@@ -309,6 +311,18 @@ static void test_device(void **state)
 	container_of(d, struct uart_dev, d)
 		->front.receive(&container_of(d, struct uart_dev, d)->front, (const uint8_t *)"k",
 				1);
+	for (unsigned i = 0; i < 100 && !line.level; i++)
+		loop_once(m->vm.loop, 20);
+	assert_int_equal(line.level, 1);
+	/* A byte that was enough, and no longer is when the trigger level rises, times out too. */
+	fm_in(m, uart_com_port(1), 1);
+	fm_out(m, (uint16_t)(uart_com_port(1) + IIR), 0x01, 1);
+	container_of(d, struct uart_dev, d)
+		->front.receive(&container_of(d, struct uart_dev, d)->front, (const uint8_t *)"l",
+				1);
+	assert_int_equal(line.level, 1);
+	fm_out(m, (uint16_t)(uart_com_port(1) + IIR), 0x81, 1);
+	assert_int_equal(line.level, 0);
 	for (unsigned i = 0; i < 100 && !line.level; i++)
 		loop_once(m->vm.loop, 20);
 	assert_int_equal(line.level, 1);
