@@ -75,10 +75,14 @@ static void drain_wake(struct loop *l)
 {
 	uint64_t count;
 
-	/* Lower the flag first: a wake in between writes again, which costs one empty round. */
-	atomic_store(&l->woken, false);
 	while (read(l->wakefd, &count, sizeof(count)) < 0 && errno == EINTR)
 		;
+	/*
+	 * Behind the read, which would take a wake in between with it and leave the flag up for
+	 * ever. Who found it up before this line had changed heap or queue by then, and this round
+	 * has not looked at them yet.
+	 */
+	atomic_store(&l->woken, false);
 }
 
 /* ---- descriptors ---- */

@@ -5,6 +5,7 @@
 #include "loop/loop.h"
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -344,6 +345,71 @@ static void posts_wake_a_sleeping_loop(void **state)
 	loop_disarm(fx.l, &mt.t);
 }
 
+/* ---- many threads at once ---- */
+
+#define POSTERS	    3
+#define POSTS	    30000
+#define LONG_MS	    10000 /* the loop sleeps so long when it missed a post */
+#define PATIENCE_MS 5000
+
+struct poster {
+	struct loop_work w;
+	_Atomic uint64_t runs;
+	pthread_t t;
+};
+
+static atomic_bool posters_done;
+static atomic_uint missed;
+
+static void poster_work(struct loop_work *w)
+{
+	atomic_fetch_add(&container_of(w, struct poster, w)->runs, 1);
+}
+
+static void *poster_thread(void *arg)
+{
+	struct poster *p = arg;
+
+	for (uint64_t i = 1; i <= POSTS && !atomic_load(&missed); i++) {
+		uint64_t until = clock_now_ns() + PATIENCE_MS * NS_PER_MS;
+
+		loop_post(fx.l, &p->w);
+		while (atomic_load(&p->runs) < i && clock_now_ns() < until)
+			sched_yield();
+		if (atomic_load(&p->runs) < i)
+			atomic_fetch_add(&missed, 1);
+	}
+	return NULL;
+}
+
+static void *sleepy_loop(void *arg)
+{
+	while (!atomic_load(&posters_done))
+		loop_once(fx.l, LONG_MS);
+	return NULL;
+}
+
+/* A post that comes while the loop takes note of another is not forgotten. */
+static void no_post_is_missed(void **state)
+{
+	struct poster p[POSTERS] = { 0 };
+	pthread_t t;
+
+	atomic_store(&posters_done, false);
+	atomic_store(&missed, 0);
+	pthread_create(&t, NULL, sleepy_loop, NULL);
+	for (unsigned i = 0; i < POSTERS; i++) {
+		p[i].w.fn = poster_work;
+		pthread_create(&p[i].t, NULL, poster_thread, &p[i]);
+	}
+	for (unsigned i = 0; i < POSTERS; i++)
+		pthread_join(p[i].t, NULL);
+	atomic_store(&posters_done, true);
+	loop_stop(fx.l);
+	pthread_join(t, NULL);
+	assert_int_equal(atomic_load(&missed), 0);
+}
+
 struct idle {
 	struct loop_idle i;
 	int asleep, awake;
@@ -393,6 +459,7 @@ int main(void)
 		T(many_timers_keep_heap_order),
 		T(work_runs_once_in_order),
 		T(posts_wake_a_sleeping_loop),
+		T(no_post_is_missed),
 		T(idle_hook_brackets_the_sleep),
 		T(stops_before_it_runs),
 	};
