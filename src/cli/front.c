@@ -171,6 +171,14 @@ int front_parse_memory(struct vm_conf *conf, const char *text, struct err *e)
 	return 0;
 }
 
+void front_set_key(struct conf_node *node, const char *key, const char *val)
+{
+	if (node->kind == CONF_NETDEV && !strcmp(key, "hostfwd"))
+		conf_add_val(node, key, val);
+	else
+		conf_set(node, key, val);
+}
+
 struct conf_node *front_add_node(struct vm_conf *conf, enum conf_kind kind, const char *type,
 				 struct keyvals *kvs, const char *where)
 {
@@ -178,7 +186,7 @@ struct conf_node *front_add_node(struct vm_conf *conf, enum conf_kind kind, cons
 	struct conf_node *node = conf_add(conf, kind, type, id, where);
 
 	for (size_t i = 0; i < kvs->n; i++)
-		conf_set(node, kvs->kv[i].key, kvs->kv[i].val);
+		front_set_key(node, kvs->kv[i].key, kvs->kv[i].val);
 	return node;
 }
 

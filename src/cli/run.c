@@ -113,7 +113,7 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 		conf_set(node, "downscript", "no");
 	}
 	for (size_t i = 1; i < kvs.n; i++)
-		conf_set(node, kvs.kv[i].key, kvs.kv[i].val);
+		front_set_key(node, kvs.kv[i].key, kvs.kv[i].val);
 	keyvals_fini(&kvs);
 	front_add_nic(line->conf, "virtio-net-pci", id, mac, where);
 	return 0;

@@ -92,17 +92,22 @@ static struct conf_kv *find_kv(const struct conf_node *n, const char *key)
 
 void conf_set(struct conf_node *n, const char *key, const char *val)
 {
-	struct conf_kv *kv = find_kv(n, key), **p = &n->kv;
-	char *copy = xstrdup(val);
+	struct conf_kv *kv = find_kv(n, key);
 
 	if (kv) { /* the last one counts, as on QEMU's command line */
 		free(kv->val);
-		kv->val = copy;
-		return;
+		kv->val = xstrdup(val);
+	} else {
+		conf_add_val(n, key, val);
 	}
-	kv = xnew(struct conf_kv);
+}
+
+void conf_add_val(struct conf_node *n, const char *key, const char *val)
+{
+	struct conf_kv *kv = xnew(struct conf_kv), **p = &n->kv;
+
 	kv->key = xstrdup(key);
-	kv->val = copy;
+	kv->val = xstrdup(val);
 	while (*p)
 		p = &(*p)->next;
 	*p = kv;

@@ -53,6 +53,8 @@ struct conf_node *conf_add(struct vm_conf *, enum conf_kind, const char *type, c
 struct conf_node *conf_find(const struct vm_conf *, enum conf_kind, const char *id);
 
 void conf_set(struct conf_node *, const char *key, const char *val);
+/* Adds a value beside those that key has: for keys that are lists (hostfwd). */
+void conf_add_val(struct conf_node *, const char *key, const char *val);
 /* The value, marked used; NULL when absent. */
 const char *conf_get(struct conf_node *, const char *key);
 /* Typed reads: 0 and *out (kept when absent), or -EINVAL with e naming node, key and value. */

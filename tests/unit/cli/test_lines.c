@@ -237,6 +237,37 @@ static void run_bad(const char *text, const char *names)
 		fail_msg("'%s': the message does not name '%s': %s", text, names, e.msg);
 }
 
+/* Several forwards are several, not the last one. */
+static void expect_forwards(struct conf_node *node, const char *const *want)
+{
+	assert_non_null(node);
+	for (struct conf_kv *kv = node->kv; kv; kv = kv->next) {
+		if (strcmp(kv->key, "hostfwd"))
+			continue;
+		assert_non_null(*want);
+		assert_string_equal(kv->val, *want++);
+	}
+	assert_null(*want);
+}
+
+static void test_hostfwd(void **state)
+{
+	static const char *const want[] = { "tcp::1-:22", "udp::2-:53", NULL };
+	struct err e = { 0 };
+	int r;
+	struct vm_conf *conf = run_line(
+		"--kernel K --net user,hostfwd=tcp::1-:22,hostfwd=udp::2-:53", &e, &r);
+
+	assert_int_equal(r, 0);
+	expect_forwards(nth(conf, CONF_NETDEV, 0), want);
+	vm_conf_free(conf);
+	conf = qemu_ok("-nographic -nic user,hostfwd=tcp::1-:22,hostfwd=udp::2-:53 "
+		       "-netdev user,id=n,hostfwd=tcp::1-:22,hostfwd=udp::2-:53");
+	expect_forwards(nth(conf, CONF_NETDEV, 0), want);
+	expect_forwards(nth(conf, CONF_NETDEV, 1), want);
+	vm_conf_free(conf);
+}
+
 static void test_run_bad(void **state)
 {
 	run_bad("--disk D", "--kernel");
@@ -254,7 +285,7 @@ int main(void)
 		cmocka_unit_test(test_typed_line), cmocka_unit_test(test_serial),
 		cmocka_unit_test(test_defaults),   cmocka_unit_test(test_accel),
 		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_run),
-		cmocka_unit_test(test_run_bad),
+		cmocka_unit_test(test_run_bad),   cmocka_unit_test(test_hostfwd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
