@@ -3,8 +3,8 @@
  * Unix and TCP sockets as a character end, as server (one peer at a time) or client.
  *
  * Keys: path= or host=, port=; server=on|off, wait=on|off (a server waits for its first peer
- * before the machine starts), reconnect=seconds or reconnect-ms= (a client tries again),
- * nodelay=on. Loop's thread. State: none.
+ * before the machine starts), reconnect=seconds or reconnect-ms= (a client tries again; without
+ * it, one that cannot connect at the start is an error), nodelay=on. Loop's thread. State: none.
  */
 #include "base/base.h"
 #include "base/clock.h"
@@ -16,11 +16,11 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#define WAIT_MS 100 /* between looks for a signal that ends the wait for a peer */
 
 struct socket_kind {
 	struct char_end *c;
@@ -28,6 +28,7 @@ struct socket_kind {
 	char *where;		  /* for messages */
 	bool server, wait, nodelay, made_path;
 	uint64_t reconnect_ms;
+	unsigned attempt;	   /* a name may have several addresses: each gets its turn */
 	struct loop_fd listener;   /* server; fd -1 = none */
 	struct loop_fd connecting; /* client, while a connect is on its way */
 	struct loop_timer again;
@@ -65,6 +66,31 @@ static void retry_later(struct socket_kind *k)
 {
 	if (k->reconnect_ms)
 		loop_arm(k->c->loop, &k->again, clock_now_ns() + k->reconnect_ms * NS_PER_MS);
+}
+
+/*
+ * Before the loop runs: waits until fd is ready. The signals that end hanok are blocked by then
+ * and wait for the loop; one that is there already, or comes, ends the waiting (-EINTR).
+ */
+static int wait_ready(int fd, short events)
+{
+	autoclose int signals = -1;
+	struct pollfd p[2] = { { .fd = fd, .events = events }, { .events = POLLIN } };
+	sigset_t set;
+	int ret;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	p[1].fd = signals; /* -1 is ignored */
+	do
+		ret = poll(p, ARRAY_SIZE(p), -1);
+	while (ret < 0 && errno == EINTR);
+	if (ret < 0)
+		return -errno;
+	return p[0].revents ? 0 : -EINTR;
 }
 
 /* ---- addresses ---- */
@@ -154,29 +180,18 @@ static int listen_tcp(struct socket_kind *k, struct err *e)
 	return fd;
 }
 
-/* A signal that ends the machine, and is blocked because the control loop will take it. */
-static bool asked_to_end(void)
-{
-	sigset_t set;
-
-	return sigpending(&set) == 0 && (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) ||
-					 sigismember(&set, SIGHUP));
-}
-
 static int wait_for_peer(struct socket_kind *k, struct err *e)
 {
-	struct pollfd p = { .fd = k->listener.fd, .events = POLLIN };
-	int fd;
+	int fd, ret;
 
-	log_info("chardev %s: waiting for a connection", k->c->id);
+	fprintf(stderr, "chardev %s: waiting for a connection (wait=off starts without)\n",
+		k->c->id);
 	do {
-		if (asked_to_end())
-			return err_set(e, EINTR,
-				       "%s: ended by a signal while it waited for a connection",
-				       k->where);
-		(void)poll(&p, 1, WAIT_MS);
+		ret = wait_ready(k->listener.fd, POLLIN);
+		if (ret < 0)
+			return err_set_errno(e, -ret, "%s: nobody connected", k->where);
 		fd = accept4(k->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	} while (fd < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED));
+	} while (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED));
 	if (fd < 0)
 		return err_set_errno(e, errno, "%s: no connection", k->where);
 	use_peer_take(k, fd);
@@ -193,15 +208,23 @@ static int start_server(struct socket_kind *k, struct err *e)
 
 /* ---- client ---- */
 
+/* What became of a connect(): 0 or the errno. */
+static int connect_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? errno : error;
+}
+
 static void connect_ready(struct loop_fd *f, uint32_t ready)
 {
 	struct socket_kind *k = container_of(f, struct socket_kind, connecting);
-	int error = 0, fd;
-	socklen_t len = sizeof(error);
+	int fd;
 
 	loop_del(k->c->loop, f);
 	fd = take_fd(&f->fd);
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
+	if (connect_error(fd)) {
 		close(fd);
 		retry_later(k);
 		return;
@@ -209,28 +232,45 @@ static void connect_ready(struct loop_fd *f, uint32_t ready)
 	use_peer_take(k, fd);
 }
 
-/* 0 = connected or on the way. */
+/* 0 = connected or, for one that tries again, on the way. */
 static int connect_to(struct socket_kind *k, const struct sockaddr *sa, socklen_t len,
 		      struct err *e)
 {
-	int fd = new_socket(k, sa->sa_family, e), ret;
+	int fd = new_socket(k, sa->sa_family, e), error;
 
 	if (fd < 0)
 		return fd;
-	if (connect(fd, sa, len) == 0) {
-		use_peer_take(k, fd);
-		return 0;
-	}
-	if (errno == EINPROGRESS) {
+	error = connect(fd, sa, len) < 0 ? errno : 0;
+	if (error == EINPROGRESS && k->reconnect_ms) {
 		k->connecting.fd = fd;
 		return loop_add(k->c->loop, &k->connecting, e);
 	}
-	ret = err_set_errno(e, errno, "%s: cannot connect to '%s%s%s'", k->where,
-			    k->path   ? k->path
-			    : k->host ? k->host
-				      : "",
-			    k->path ? "" : ":", k->path ? "" : k->port);
+	if (error == EINPROGRESS)
+		error = -wait_ready(fd, POLLOUT) ?: connect_error(fd);
+	if (!error) {
+		use_peer_take(k, fd);
+		return 0;
+	}
 	close(fd);
+	return err_set_errno(e, error,
+			     "%s: cannot connect to '%s%s%s' (reconnect=1 tries again)", k->where,
+			     k->path ?: k->host ?: "", k->path ? "" : ":", k->path ? "" : k->port);
+}
+
+/* All addresses of a name in turn, or with reconnect= one a try. */
+static int connect_tcp(struct socket_kind *k, const struct addrinfo *list, struct err *e)
+{
+	const struct addrinfo *a = list;
+	int ret;
+
+	if (k->reconnect_ms) {
+		for (unsigned i = k->attempt++; i; i--)
+			a = a->ai_next ?: list;
+		return connect_to(k, a->ai_addr, a->ai_addrlen, e);
+	}
+	do
+		ret = connect_to(k, a->ai_addr, a->ai_addrlen, e);
+	while (ret < 0 && ret != -EINTR && (a = a->ai_next));
 	return ret;
 }
 
@@ -247,7 +287,7 @@ static int start_client(struct socket_kind *k, struct err *e)
 	ret = resolve(k, &list, e);
 	if (ret < 0)
 		return ret;
-	ret = connect_to(k, list->ai_addr, list->ai_addrlen, e);
+	ret = connect_tcp(k, list, e);
 	freeaddrinfo(list);
 	return ret;
 }

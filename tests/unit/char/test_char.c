@@ -8,8 +8,10 @@
 #include "base/clock.h"
 #include "char/char.h"
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <pty.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -425,6 +427,53 @@ static void server_waits(void **state)
 	close((int)(intptr_t)fd);
 }
 
+/* A signal that ends hanok waits for the loop, which does not run yet: it ends the waiting. */
+static void server_waits_until_signal(void **state)
+{
+	struct rig *r = *state;
+	autofree char *path = path_in(r, "sock");
+	struct err e = { 0 };
+	sigset_t set, old;
+	int got;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &set, &old);
+	assert_int_equal(kill(getpid(), SIGTERM), 0);
+	assert_null(char_open(r->loop, node_of(r, "socket", KV("path", path, "server", "on")), &e));
+	assert_non_null(strstr(e.msg, "nobody connected"));
+	assert_int_equal(sigwait(&set, &got), 0); /* still there for the loop */
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Nobody listens: an error at the start, unless told to try again. */
+static void tcp_refused(void **state)
+{
+	struct rig *r = *state;
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(in);
+	struct err e = { 0 };
+	char port[16];
+
+	/* bound, so that nobody else gets it, but not listening */
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+	snprintf(port, sizeof(port), "%u", ntohs(in.sin_port));
+	assert_null(char_open(
+		r->loop, node_of(r, "socket", KV("host", "127.0.0.1", "port", port)), &e));
+	assert_non_null(strstr(e.msg, port));
+	assert_non_null(strstr(e.msg, "refused"));
+	open_end(r, "socket", KV("host", "127.0.0.1", "port", port, "reconnect-ms", "20"));
+	assert_false(char_is_up(r->c));
+	assert_int_equal(listen(fd, 1), 0);
+	for (unsigned i = 0; i < 100 && !r->ups; i++)
+		loop_once(r->loop, 20);
+	assert_int_equal(r->ups, 1);
+	close(fd);
+}
+
 static void tcp_ends(void **state)
 {
 	struct rig *r = *state, *other;
@@ -744,6 +793,8 @@ int main(void)
 		T(leaves_full),
 		T(client_end),
 		T(server_waits),
+		T(server_waits_until_signal),
+		T(tcp_refused),
 		T(tcp_ends),
 		T(stale_socket),
 		T(many_writers),
