@@ -61,4 +61,11 @@ void char_set_escape(struct char_end *, struct char_escape *);
  */
 void char_restore_terminal(void);
 
+/*
+ * From now on a signal that ends the process by default puts the terminal back first. To be called
+ * before an engine installs handlers, which pass on what is not theirs. Handlers that are there
+ * already stay.
+ */
+void char_guard_terminal(void);
+
 #endif

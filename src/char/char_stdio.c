@@ -7,7 +7,8 @@
  * again through /proc where that works, for a file description of our own.
  *
  * Threads: the loop's; char_restore_terminal() any, also a signal handler, which is why the saved
- * settings are the one static object of this folder. State: none.
+ * settings are the one static object of this folder: a process has one standard input, too.
+ * State: none.
  */
 #include "base/base.h"
 #include "base/log.h"
@@ -27,6 +28,7 @@
 static struct {
 	struct termios before;
 	_Atomic bool changed;
+	_Atomic bool in_use; /* standard input and output, also when they are no terminal */
 } terminal;
 
 struct stdio_kind {
@@ -44,6 +46,26 @@ void char_restore_terminal(void)
 	if (atomic_exchange(&terminal.changed, false))
 		tcsetattr(STDIN_FILENO, TCSANOW, &terminal.before);
 	errno = saved;
+}
+
+/* Perhaps called by an engine's handler, so the default action is set here; raise() ends us. */
+static void on_fatal(int sig)
+{
+	char_restore_terminal();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+void char_guard_terminal(void)
+{
+	static const int fatal[] = { SIGQUIT, SIGABRT, SIGBUS,	SIGILL,	 SIGFPE, SIGSEGV, SIGSYS,
+				     SIGTRAP, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
+	struct sigaction guard = { .sa_handler = on_fatal }, now;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
+		if (sigaction(fatal[i], NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+		    now.sa_handler == SIG_DFL)
+			sigaction(fatal[i], &guard, NULL);
 }
 
 static void set_raw(struct stdio_kind *k)
@@ -88,11 +110,6 @@ static int private_copy(int fd, int flags)
 		copy = open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	}
 	return copy >= 0 ? copy : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-}
-
-static bool is_taken(void)
-{
-	return atomic_load(&terminal.changed);
 }
 
 /* ---- size, stopping and going on ---- */
@@ -161,8 +178,10 @@ static int stdio_open(struct char_end *c, struct conf_node *node, struct err *e)
 
 	if (ret < 0)
 		return ret;
-	if (is_taken())
-		return err_set(e, EBUSY, "%s: the terminal is in use by another stdio",
+	if (atomic_load(&terminal.in_use))
+		return err_set(e, EBUSY,
+			       "%s: standard input and output are in use by another stdio: give "
+			       "this one a file, socket or pty",
 			       node->where);
 	in_fd = private_copy(STDIN_FILENO, O_RDONLY);
 	out_fd = private_copy(STDOUT_FILENO, O_WRONLY);
@@ -173,6 +192,7 @@ static int stdio_open(struct char_end *c, struct conf_node *node, struct err *e)
 			       node->where);
 	}
 	c->kind = xnew(struct stdio_kind);
+	atomic_store(&terminal.in_use, true);
 	make_raw(c, signals);
 	watch_signals(c);
 	char_up_take(c, in_fd, out_fd);
@@ -189,6 +209,7 @@ static void stdio_close(struct char_end *c)
 		char_restore_terminal();
 	loop_del(c->loop, &k->signals);
 	close_fd_(&k->signals.fd);
+	atomic_store(&terminal.in_use, false);
 	free(take_ptr(c->kind));
 }
 

@@ -79,6 +79,7 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 {
 	int r = open_signals(f, e);
 
+	char_guard_terminal();
 	if (r < 0) {
 		vm_conf_free(conf);
 		return r;

@@ -735,6 +735,50 @@ static void terminal_restored(void **state)
 	close(master);
 }
 
+static void fail_at_start(struct rig *r)
+{
+	signal(SIGABRT, SIG_DFL); /* the test runner's handlers, which would stay */
+	signal(SIGSEGV, SIG_DFL);
+	char_guard_terminal();
+	open_end(r, "stdio", NULL);
+	(void)char_write(r->c, "ready", 5);
+	loop_once(r->loop, 100);
+	if (is_raw(0))
+		raise(r->room ? SIGSEGV : SIGABRT);
+	_exit(1);
+}
+
+/* A failed assertion or a stray pointer leaves no raw terminal behind. */
+static void terminal_after_crash(void **state)
+{
+	struct rig *r = *state;
+	int master, status;
+	pid_t pid;
+
+	for (r->room = 0; r->room < 2; r->room++) {
+		pid = on_terminal(r, &master, fail_at_start);
+		wait_for(master, "ready");
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), r->room ? SIGSEGV : SIGABRT);
+		assert_false(is_raw(master));
+		close(master);
+	}
+}
+
+/* There is one standard input, terminal or not. */
+static void stdio_once(void **state)
+{
+	struct rig *r = *state;
+	struct err e = { 0 };
+
+	open_end(r, "stdio", NULL);
+	assert_null(char_open(r->loop, node_of(r, "stdio", NULL), &e));
+	assert_non_null(strstr(e.msg, "in use"));
+	r->c = char_close(r->c);
+	open_end(r, "stdio", NULL);
+}
+
 /* On pipes: input ends, output goes on; Ctrl-A without an escape is a byte. */
 static void on_pipes(struct rig *r)
 {
@@ -802,6 +846,8 @@ int main(void)
 		T(terminal_keys),
 		T(terminal_restored),
 		T(terminal_job_control),
+		T(terminal_after_crash),
+		T(stdio_once),
 		T(stdio_pipes),
 	};
 
