@@ -143,9 +143,10 @@ static void free_props(struct dev *d)
 	}
 }
 
-static int check_unused(const struct dev *d, const struct conf_node *node, struct err *e)
+/* All keys that a device of this type may have; the caller's to free. */
+static const char **known_keys(const struct dev *d)
 {
-	autofree const char **known = NULL;
+	const char **known;
 	size_t n = 0;
 
 	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++)
@@ -156,6 +157,36 @@ static int check_unused(const struct dev *d, const struct conf_node *node, struc
 		known[n++] = p->name;
 	for (size_t i = 0; i < ARRAY_SIZE(bus_keys); i++)
 		known[n++] = bus_keys[i];
+	return known;
+}
+
+/* Before init: a misspelt key is the cause of what init would miss. */
+static int check_known(const struct dev *d, const struct conf_node *node, struct err *e)
+{
+	autofree const char **known = known_keys(d);
+
+	for (const struct conf_kv *kv = node->kv; kv; kv = kv->next) {
+		const char *near;
+		size_t i = 0;
+
+		while (known[i] && strcmp(known[i], kv->key))
+			i++;
+		if (known[i])
+			continue;
+		near = nearest_word(kv->key, known);
+		return err_set(e, EINVAL,
+			       "%s: unknown property '%s'%s%s%s; -device %s,help lists them",
+			       node->where, kv->key, near ? ", did you mean '" : "", near ?: "",
+			       near ? "'?" : "", d->type->name);
+	}
+	return 0;
+}
+
+/* After it: keys that are known, but not to this bus. */
+static int check_unused(const struct dev *d, const struct conf_node *node, struct err *e)
+{
+	autofree const char **known = known_keys(d);
+
 	return conf_check_unused(node, known, e);
 }
 
@@ -265,12 +296,16 @@ int dev_create(struct vm *vm, struct conf_node *node, struct dev **out, struct e
 		return err_set(e, EEXIST, "%s: the id '%s' is in use already", node->where,
 			       node->id);
 	d = dev_alloc(vm, type, node->id);
-	ret = set_props(d, node, e);
+	ret = check_known(d, node, e);
+	if (ret == 0)
+		ret = set_props(d, node, e);
 	if (ret < 0) {
 		dev_release(d);
 		return ret;
 	}
 	ret = dev_init(d, node, e);
+	if (ret < 0 && e && strncmp(e->msg, node->where, strlen(node->where)) != 0)
+		return err_prefix(e, "%s: ", node->where);
 	if (ret == 0 && out)
 		*out = d;
 	return ret;

@@ -29,7 +29,7 @@ static int file_open(struct fw_file *f, const char *what, const char *path, stru
 	struct stat st;
 
 	f->path = xstrdup(path);
-	f->fd = open(path, O_RDONLY | O_CLOEXEC);
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would wait for a writer */
 	if (f->fd < 0)
 		return err_set_errno(e, errno, "%s '%s' cannot be opened", what, path);
 	if (fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode))

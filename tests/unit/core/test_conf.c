@@ -301,8 +301,12 @@ static void bad_properties(void **state)
 	assert_non_null(strstr(e.msg, "did you mean 'str'"));
 	finis = 0;
 	assert_null(make(vm, (const char *const[]){ "u8", "13", NULL }, -EINVAL, &e));
-	assert_string_equal(e.msg, "thirteen");
+	assert_string_equal(e.msg, "-device gadget: thirteen");
 	assert_int_equal(finis, 1); /* fini accepts a half-done init */
+	/* A misspelt key is named before what init makes of its absence. */
+	assert_null(make(vm, (const char *const[]){ "u8", "13", "adr", "1", NULL }, -EINVAL, &e));
+	assert_non_null(strstr(e.msg, "unknown property 'adr', did you mean 'addr'?"));
+	assert_int_equal(finis, 1);
 	assert_null(vm->devs);
 	end_vm(vm);
 }

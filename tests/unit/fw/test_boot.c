@@ -371,6 +371,10 @@ static void refusals_name_their_reason(void **state)
 
 	expect_refusal("/nonexistent/vmlinuz", NULL, "", "/nonexistent/vmlinuz");
 	expect_refusal("/dev/null", NULL, "", "regular file");
+	unlink(fx.kernel);
+	assert_int_equal(mkfifo(fx.kernel, 0600), 0);
+	expect_refusal(fx.kernel, NULL, "", "regular file");
+	unlink(fx.kernel);
 	write_file(fx.kernel, (const uint8_t *)"", 0);
 	expect_refusal(fx.kernel, NULL, "", "empty");
 	write_file(fx.kernel, (const uint8_t *)"#!/bin/sh\n", 10);
