@@ -86,6 +86,17 @@ static int add_disk(struct run_line *line, const char *arg, struct err *e)
 	return 0;
 }
 
+/* "user" or "tap=NAME" in front; NULL when it is neither. */
+static const char *net_type(const struct keyvals *kvs)
+{
+	const char *key = kvs->n ? kvs->kv[0].key : "", *val = kvs->n ? kvs->kv[0].val : "";
+	bool alone = !strcmp(val, "on"); /* what a word without "=" is read as */
+
+	if (!strcmp(key, "user") && alone)
+		return "user";
+	return !strcmp(key, "tap") && !alone && *val ? "tap" : NULL;
+}
+
 static int add_net(struct run_line *line, const char *arg, struct err *e)
 {
 	autofree char *where = xasprintf("--net %s", arg);
@@ -98,9 +109,7 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 
 	if (r < 0)
 		return err_prefix(e, "%s: ", where);
-	type = kvs.n && (!strcmp(kvs.kv[0].key, "user") || !strcmp(kvs.kv[0].key, "tap"))
-		       ? kvs.kv[0].key
-		       : NULL;
+	type = net_type(&kvs);
 	if (!type) {
 		keyvals_fini(&kvs);
 		return err_set(e, EINVAL, "%s: say --net user or --net tap=NAME", where);
@@ -109,6 +118,7 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 	node = conf_add(line->conf, CONF_NETDEV, type, id, where);
 	if (!strcmp(type, "tap")) {
 		conf_set(node, "ifname", kvs.kv[0].val);
+		conf_set(node, "create", "off");
 		conf_set(node, "script", "no");
 		conf_set(node, "downscript", "no");
 	}

@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -309,24 +309,39 @@ static int refuse_unsupported(struct conf_node *c, struct err *e)
 	return ret;
 }
 
+/* TUNSETIFF makes an interface that is not there, when allowed to: a typing error would do. */
+static int check_exists(const char *name, struct err *e)
+{
+	if (name && if_nametoindex(name))
+		return 0;
+	return err_set(e, ENODEV,
+		       "there is no tap device '%s': make it as root first (ip tuntap add dev %s "
+		       "mode tap user $USER; ip link set %s up)",
+		       name ?: "", name ?: "tap0", name ?: "tap0");
+}
+
 static int tap_open(struct net_tap *t, struct conf_node *c, struct err *e)
 {
 	static const char *const known[] = { "ifname",	 "fd",	   "script", "downscript",
-					     "vnet_hdr", "queues", "vhost",  NULL };
+					     "vnet_hdr", "queues", "vhost",  "create", NULL };
 	const char *name = conf_get(c, "ifname"), *script = conf_get(c, "script");
 	const char *down = conf_get(c, "downscript");
-	bool vnet_hdr = true, by_fd = conf_get(c, "fd") != NULL;
+	bool vnet_hdr = true, create = true, by_fd = conf_get(c, "fd") != NULL;
 	uint64_t fd = 0;
 	int ret = conf_get_u64(c, "fd", 0, INT32_MAX, &fd, e);
 
 	if (!ret)
 		ret = conf_get_bool(c, "vnet_hdr", &vnet_hdr, e);
 	if (!ret)
+		ret = conf_get_bool(c, "create", &create, e);
+	if (!ret)
 		ret = refuse_unsupported(c, e);
 	if (!ret)
 		ret = conf_check_unused(c, known, e);
 	if (!ret && by_fd && (name || script || down))
 		ret = err_set(e, EINVAL, "ifname=, script= and downscript= do not go with fd=");
+	if (!ret && !create && !by_fd)
+		ret = check_exists(name, e);
 	if (!ret)
 		ret = by_fd ? use_fd(t, (int)fd, e) : open_by_name(t, name, vnet_hdr, e);
 	if (!ret)

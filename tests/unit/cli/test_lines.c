@@ -219,6 +219,7 @@ static void test_run(void **state)
 	expect(nth(conf, CONF_DRIVE, 1), "readonly", "on");
 	assert_string_equal(nth(conf, CONF_NETDEV, 0)->type, "user");
 	expect(nth(conf, CONF_NETDEV, 1), "ifname", "t0");
+	expect(nth(conf, CONF_NETDEV, 1), "create", "off");
 	expect(nth(conf, CONF_DEVICE, 3), "mac", "52:54:00:00:00:01");
 	assert_string_equal(conf->serial[0], "console");
 	vm_conf_free(conf);
@@ -275,6 +276,9 @@ static void test_run_bad(void **state)
 	run_bad("--kernel", "argument");
 	run_bad("--kernel K quiet", "--");
 	run_bad("--kernel K --net wifi", "--net user");
+	run_bad("--kernel K --net tap", "--net tap=NAME");
+	run_bad("--kernel K --net tap=", "--net tap=NAME");
+	run_bad("--kernel K --net user=me", "--net tap=NAME");
 	run_bad("--kernel K --cpus 0", "--cpus 0");
 	run_bad("--kernel K --memory lots", "--memory lots");
 }
