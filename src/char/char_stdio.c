@@ -58,8 +58,8 @@ static void on_fatal(int sig)
 
 void char_guard_terminal(void)
 {
-	static const int fatal[] = { SIGQUIT, SIGABRT, SIGBUS,	SIGILL,	 SIGFPE, SIGSEGV, SIGSYS,
-				     SIGTRAP, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
+	static const int fatal[] = { SIGQUIT, SIGABRT, SIGBUS,	SIGILL,	 SIGFPE,  SIGSEGV,
+				     SIGSYS,  SIGTRAP, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
 	struct sigaction guard = { .sa_handler = on_fatal }, now;
 
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)

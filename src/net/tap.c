@@ -322,8 +322,8 @@ static int check_exists(const char *name, struct err *e)
 
 static int tap_open(struct net_tap *t, struct conf_node *c, struct err *e)
 {
-	static const char *const known[] = { "ifname",	 "fd",	   "script", "downscript",
-					     "vnet_hdr", "queues", "vhost",  "create", NULL };
+	static const char *const known[] = { "ifname", "fd",	"script", "downscript", "vnet_hdr",
+					     "queues", "vhost", "create", NULL };
 	const char *name = conf_get(c, "ifname"), *script = conf_get(c, "script");
 	const char *down = conf_get(c, "downscript");
 	bool vnet_hdr = true, create = true, by_fd = conf_get(c, "fd") != NULL;

@@ -461,8 +461,8 @@ static void tcp_refused(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
 	snprintf(port, sizeof(port), "%u", ntohs(in.sin_port));
-	assert_null(char_open(
-		r->loop, node_of(r, "socket", KV("host", "127.0.0.1", "port", port)), &e));
+	assert_null(char_open(r->loop, node_of(r, "socket", KV("host", "127.0.0.1", "port", port)),
+			      &e));
 	assert_non_null(strstr(e.msg, port));
 	assert_non_null(strstr(e.msg, "refused"));
 	open_end(r, "socket", KV("host", "127.0.0.1", "port", port, "reconnect-ms", "20"));

@@ -256,8 +256,8 @@ static void test_hostfwd(void **state)
 	static const char *const want[] = { "tcp::1-:22", "udp::2-:53", NULL };
 	struct err e = { 0 };
 	int r;
-	struct vm_conf *conf = run_line(
-		"--kernel K --net user,hostfwd=tcp::1-:22,hostfwd=udp::2-:53", &e, &r);
+	struct vm_conf *conf =
+		run_line("--kernel K --net user,hostfwd=tcp::1-:22,hostfwd=udp::2-:53", &e, &r);
 
 	assert_int_equal(r, 0);
 	expect_forwards(nth(conf, CONF_NETDEV, 0), want);
@@ -289,7 +289,7 @@ int main(void)
 		cmocka_unit_test(test_typed_line), cmocka_unit_test(test_serial),
 		cmocka_unit_test(test_defaults),   cmocka_unit_test(test_accel),
 		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_run),
-		cmocka_unit_test(test_run_bad),   cmocka_unit_test(test_hostfwd),
+		cmocka_unit_test(test_run_bad),	   cmocka_unit_test(test_hostfwd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

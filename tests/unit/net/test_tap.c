@@ -271,7 +271,7 @@ static void test_refused(void **state)
 	assert_non_null(f->end);
 	assert_null(OPEN(f, "ifname", "hktap6")); /* busy */
 	assert_non_null(strstr(e.msg, "hktap6"));
-	assert_null(OPEN(f, "ifname", "lo")); /* no tap */
+	assert_null(OPEN(f, "ifname", "lo"));			   /* no tap */
 	assert_null(OPEN(f, "ifname", "hktap7", "create", "off")); /* a typing error makes none */
 	assert_non_null(strstr(e.msg, "there is no tap device 'hktap7'"));
 	assert_int_equal(if_nametoindex("hktap7"), 0);
