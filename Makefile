@@ -56,7 +56,9 @@ style:
 	@tools/need.sh build gates
 	@tools/style.py
 
+# The prefix may be another one than when the build directory was made.
 install: all
+	@meson setup --reconfigure --prefix $(PREFIX) $(BUILD) >/dev/null
 	@meson install -C $(BUILD) --no-rebuild --quiet
 	@mkdir -p $(DESTDIR)$(PREFIX)/lib/hanok
 	@ln -sf ../../bin/hanok $(DESTDIR)$(PREFIX)/lib/hanok/qemu-system-x86_64

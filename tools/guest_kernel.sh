@@ -78,6 +78,6 @@ for deb in "$out"/*.deb; do
 done
 cp "$(find "$out/root" -type f -name "vmlinuz*" | head -n 1)" "$out/vmlinuz"
 [ -d "$out/root/lib/modules" ] || { mkdir -p "$out/root/lib" && ln -s ../usr/lib/modules "$out/root/lib/modules"; }
-depmod -b "$out/root" "$version" 2>/dev/null
+PATH=$PATH:/sbin:/usr/sbin depmod -b "$out/root" "$version" 2>/dev/null
 rm -rf "$apt" "$out"/*.deb
 echo "$version" >"$out/version"
