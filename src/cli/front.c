@@ -70,14 +70,14 @@ struct smp {
 
 static int read_smp(struct smp *smp, const struct keyvals *kvs, struct err *e)
 {
-	static const char *const known[] = { "cpus",  "maxcpus",  "sockets", "dies",
-					     "cores", "clusters", "threads", NULL };
+	static const char *const known[] = { "cpus",	 "maxcpus", "sockets", "dies", "cores",
+					     "clusters", "modules", "threads", NULL };
 
 	for (size_t i = 0; i < kvs->n; i++) {
 		const char *key = kvs->kv[i].key, *val = kvs->kv[i].val;
-		unsigned clusters = 1;
+		unsigned one = 1; /* levels that this board does not have */
 		unsigned *slot[] = { &smp->cpus,  &smp->maxcpus, &smp->sockets, &smp->dies,
-				     &smp->cores, &clusters,	 &smp->threads };
+				     &smp->cores, &one,		 &one,		&smp->threads };
 		size_t k = 0;
 		int r;
 
@@ -89,8 +89,8 @@ static int read_smp(struct smp *smp, const struct keyvals *kvs, struct err *e)
 		r = parse_count(key, val, slot[k], e);
 		if (r < 0)
 			return r;
-		if (clusters != 1)
-			return err_set(e, EINVAL, "clusters=%u: only 1 is supported", clusters);
+		if (one != 1)
+			return err_set(e, EINVAL, "%s=%u: only 1 is supported", key, one);
 	}
 	return 0;
 }

@@ -20,8 +20,8 @@ int front_start_take(struct vm_conf *conf);
 int run_main(int argc, char **argv);
 int qemu_main(int argc, char **argv);
 
-/* Reads hanok run's words into conf; *help = the user asked for help instead. */
-int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help,
+/* Reads hanok run's words into conf; *help_shown = the user asked for help instead and got it. */
+int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help_shown,
 		  struct err *e) MUST_CHECK;
 
 /* Fills conf->uuid from its text form. */
@@ -30,6 +30,8 @@ int front_parse_uuid(struct vm_conf *, const char *text, struct err *e) MUST_CHE
 int front_parse_smp(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
 /* "512", "2G" or "size=2G": fills mem_size; plain numbers are MiB. */
 int front_parse_memory(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+/* Prints the CPU models and features. */
+void front_cpu_help(void);
 /* Sets *slot (an owned string) to a copy of val. */
 void front_set(char **slot, const char *val);
 

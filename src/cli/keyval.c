@@ -3,6 +3,7 @@
 #include "base/base.h"
 
 #include "cli/keyval.h"
+#include "core/conf.h"
 
 /* Copies one part up to an unescaped comma into a fresh string; *next is behind the comma. */
 static char *take_part(const char *text, const char **next)
@@ -126,4 +127,62 @@ int parse_onoff(const char *key, const char *val, bool *out, struct err *e)
 		}
 	}
 	return err_set(e, EINVAL, "%s=%s: say on or off", key, val);
+}
+
+const char *const keyval_onoff[] = { "on", "off", NULL };
+
+static bool is_one_of(const char *word, const char *const *words)
+{
+	while (*words && strcmp(*words, word))
+		words++;
+	return *words;
+}
+
+/* "a, b or c" */
+static char *join_words(const char *const *words)
+{
+	char *text = xstrdup(words[0]);
+
+	for (size_t i = 1; words[i]; i++) {
+		char *longer = xasprintf("%s%s%s", text, words[i + 1] ? ", " : " or ", words[i]);
+
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+static int unknown_key(const char *key, const struct keyval_rule *rules, struct err *e)
+{
+	const char *names[32];
+	autofree char *all = NULL;
+	const char *near;
+	size_t n = 0;
+
+	for (; rules[n].key && n < ARRAY_SIZE(names) - 1; n++)
+		names[n] = rules[n].key;
+	names[n] = NULL;
+	near = nearest_word(key, names);
+	if (near)
+		return err_set(e, EINVAL, "'%s' is not known; did you mean '%s'?", key, near);
+	all = join_words(names);
+	return err_set(e, EINVAL, "'%s' is not known; say %s", key, all);
+}
+
+int keyvals_check(const struct keyvals *kvs, const struct keyval_rule *rules, struct err *e)
+{
+	for (size_t i = 0; i < kvs->n; i++) {
+		const struct keyval_rule *rule = rules;
+
+		while (rule->key && strcmp(rule->key, kvs->kv[i].key))
+			rule++;
+		if (!rule->key)
+			return unknown_key(kvs->kv[i].key, rules, e);
+		if (rule->vals && !is_one_of(kvs->kv[i].val, rule->vals)) {
+			autofree char *all = join_words(rule->vals);
+
+			return err_set(e, EINVAL, "%s=%s: say %s", rule->key, kvs->kv[i].val, all);
+		}
+	}
+	return 0;
 }

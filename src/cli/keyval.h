@@ -32,4 +32,17 @@ char *keyvals_take(struct keyvals *, const char *key);
 /* on/off/yes/no/true/false; -EINVAL otherwise. */
 int parse_onoff(const char *key, const char *val, bool *out, struct err *e) MUST_CHECK;
 
+/* A key and the values it takes; vals NULL = any. */
+struct keyval_rule {
+	const char *key;
+	const char *const *vals; /* NULL-terminated */
+};
+extern const char *const keyval_onoff[];
+/*
+ * Each key has to be one of rules[] (ends with a NULL key) with one of its values. The message
+ * names the nearest key, or the values.
+ */
+int keyvals_check(const struct keyvals *, const struct keyval_rule *rules,
+		  struct err *e) MUST_CHECK;
+
 #endif

@@ -17,12 +17,72 @@ static const struct qemu_opt *find_opt(const char *name)
 	return NULL;
 }
 
+/* Options of QEMU that are not here, with what to say instead where there is something. */
+static const struct {
+	const char *name, *instead;
+} absent[] = {
+	{ "hda", "-drive file=F,if=virtio,format=raw" },
+	{ "hdb", "-drive file=F,if=virtio,format=raw" },
+	{ "hdc", "-drive file=F,if=virtio,format=raw" },
+	{ "hdd", "-drive file=F,if=virtio,format=raw" },
+	{ "cdrom", "-drive file=F,if=virtio,format=raw,readonly=on" },
+	{ "blockdev", "-drive file=F,if=none,id=ID,format=raw" },
+	{ "enable-kvm", "-accel tcg, which is hanok's own soft engine" },
+	{ "bios", "-kernel and -initrd: there is no firmware" },
+	{ "pflash", "-kernel and -initrd: there is no firmware" },
+	{ "vnc", "-nographic" },
+	{ "spice", "-nographic" },
+	{ "curses", "-nographic" },
+	{ "object", "-device alone: virtio-rng-pci needs no rng-random" },
+	{ "debugcon", "-chardev file,path=F,id=d0 -device isa-debugcon,chardev=d0" },
+	{ "qmp", NULL },
+	{ "mon", NULL },
+	{ "S", NULL },
+	{ "s", NULL },
+	{ "gdb", NULL },
+	{ "daemonize", NULL },
+	{ "pidfile", NULL },
+	{ "snapshot", NULL },
+	{ "loadvm", NULL },
+	{ "incoming", NULL },
+	{ "usb", NULL },
+	{ "usbdevice", NULL },
+	{ "fsdev", NULL },
+	{ "virtfs", NULL },
+	{ "smbios", NULL },
+	{ "acpitable", NULL },
+	{ "fw_cfg", NULL },
+	{ "global", NULL },
+	{ "readconfig", NULL },
+	{ "parallel", NULL },
+	{ "sandbox", NULL },
+	{ "run-with", NULL },
+	{ "overcommit", NULL },
+	{ "mem-path", NULL },
+	{ "numa", NULL },
+	{ "msg", NULL },
+	{ "trace", NULL },
+	{ "D", NULL },
+	{ "d", NULL },
+	{ "icount", NULL },
+	{ "tpmdev", NULL },
+	{ "audiodev", NULL },
+	{ "add-fd", NULL },
+	{ "action", NULL },
+	{ "watchdog-action", NULL },
+};
+
 static int unknown_opt(const char *word, struct err *e)
 {
 	const char *names[128];
 	size_t n = 0;
 	const char *near;
 
+	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
+		if (!strcmp(absent[i].name, word))
+			return err_set(e, ENOTSUP, "option -%s of QEMU is not here yet%s%s", word,
+				       absent[i].instead ? ": say " : "; -help lists what there is",
+				       absent[i].instead ?: "");
 	for (const struct qemu_opt *o = qemu_opts; o->name && n < ARRAY_SIZE(names) - 1; o++)
 		names[n++] = o->name;
 	names[n] = NULL;
@@ -73,11 +133,11 @@ static int default_serial(struct qemu_line *line, const char *type, struct err *
 /* What QEMU adds unasked: with -nographic, and here without any screen, COM1 on the terminal. */
 static int apply_defaults(struct qemu_line *line, struct err *e)
 {
-	if (line->serial_given)
+	if (line->serial_given || line->nodefaults)
 		return 0;
 	if (line->nographic)
 		return default_serial(line, "stdio", e);
-	if (line->nodefaults || line->display_none)
+	if (line->display_none)
 		return 0;
 	log_info("there is no screen in this version: COM1 is on the terminal, as with -nographic");
 	return default_serial(line, "stdio", e);

@@ -188,6 +188,12 @@ static int check_netdev_type(const char *type, struct err *e)
 		       near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");
 }
 
+static void list_netdevs(struct qemu_line *line)
+{
+	puts("Available netdev backend types:\nuser\ntap");
+	line->help_shown = true;
+}
+
 int qemu_opt_netdev(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	struct keyvals kvs;
@@ -195,8 +201,7 @@ int qemu_opt_netdev(struct qemu_line *line, const char *arg, const char *where, 
 	int r;
 
 	if (qemu_wants_help(arg)) {
-		puts("Available netdev backend types:\nuser\ntap");
-		line->help_shown = true;
+		list_netdevs(line);
 		return 0;
 	}
 	r = keyvals_parse(&kvs, arg, "type", e);
@@ -221,37 +226,53 @@ static const char *nic_model(const char *model, struct err *e)
 	return NULL;
 }
 
+/* A back end of type from the rest of kvs, and a NIC of model on it. */
+static int add_nic(struct qemu_line *line, const char *type, const char *model, const char *mac,
+		   struct keyvals *kvs, const char *where, struct err *e)
+{
+	autofree char *made = NULL;
+	const char *driver;
+	struct conf_node *end;
+	int r = check_netdev_type(type, e);
+
+	if (r < 0)
+		return r;
+	if (model && qemu_wants_help(model)) {
+		puts("Available NIC models:\nvirtio-net-pci");
+		line->help_shown = true;
+		return 0;
+	}
+	driver = nic_model(model, e);
+	if (!driver)
+		return -ENODEV;
+	made = xasprintf("nic%u", line->nr_nic++);
+	end = front_add_node(line->conf, CONF_NETDEV, type, kvs, where);
+	if (!end->id)
+		end->id = take_ptr(made);
+	front_add_nic(line->conf, driver, end->id, mac, where);
+	return 0;
+}
+
 int qemu_opt_nic(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	struct keyvals kvs;
 	autofree char *type = NULL, *model = NULL, *mac = NULL;
-	const char *driver;
-	int r = keyvals_parse(&kvs, arg, "type", e);
+	int r;
 
+	if (qemu_wants_help(arg)) {
+		list_netdevs(line);
+		return 0;
+	}
+	r = keyvals_parse(&kvs, arg, "type", e);
 	if (r < 0)
 		return r;
-	line->nic_given = true;
 	type = keyvals_take(&kvs, "type");
 	model = keyvals_take(&kvs, "model");
 	mac = keyvals_take(&kvs, "mac");
 	if (!type)
 		r = err_set(e, EINVAL, "say which: -nic user, -nic tap,ifname=... or -nic none");
-	else if (strcmp(type, "none")) {
-		r = check_netdev_type(type, e);
-		driver = r ? NULL : nic_model(model, e);
-		if (!r && !driver)
-			r = -ENODEV;
-		if (!r) {
-			autofree char *made = xasprintf("nic%u", line->nr_nic++);
-			bool has_id = keyvals_get(&kvs, "id") != NULL;
-			struct conf_node *end =
-				front_add_node(line->conf, CONF_NETDEV, type, &kvs, where);
-
-			if (!has_id)
-				end->id = take_ptr(made);
-			front_add_nic(line->conf, driver, end->id, mac, where);
-		}
-	}
+	else if (strcmp(type, "none"))
+		r = add_nic(line, type, model, mac, &kvs, where, e);
 	keyvals_fini(&kvs);
 	return r;
 }

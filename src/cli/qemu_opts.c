@@ -23,9 +23,13 @@ static const struct {
 	{ "vmport", "auto" },  { "smm", "auto" },
 };
 
+/* "q35", or one of its versions: "pc-q35-10.0" */
 static bool is_q35(const char *name)
 {
-	return !strcmp(name, "q35") || !strncmp(name, "pc-q35-", 7);
+	unsigned major, minor;
+	char rest;
+
+	return !strcmp(name, "q35") || sscanf(name, "pc-q35-%2u.%2u%c", &major, &minor, &rest) == 2;
 }
 
 static int set_machine(struct qemu_line *line, const char *name, struct err *e)
@@ -106,6 +110,13 @@ static int choose_accel(struct qemu_line *line, const char *list, struct err *e)
 
 static int on_accel(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
+	/* Of a translator and its threads; here each vCPU has a thread in any case. */
+	static const char *const threads[] = { "single", "multi", NULL };
+	static const struct keyval_rule rules[] = {
+		{ "accel", NULL },   { "thread", threads },
+		{ "tb-size", NULL }, { "split-wx", keyval_onoff },
+		{ NULL, NULL },
+	};
 	struct keyvals kvs;
 	int r;
 
@@ -114,23 +125,19 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 		line->help_shown = true;
 		return 0;
 	}
-	if (line->accel)
-		return 0; /* several -accel: the first that works is taken */
 	r = keyvals_parse(&kvs, arg, "accel", e);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; !r && i < kvs.n; i++) {
+	r = keyvals_check(&kvs, rules, e);
+	/* several -accel: the first that works is taken */
+	for (size_t i = 0; !r && !line->accel && i < kvs.n; i++)
 		if (!strcmp(kvs.kv[i].key, "accel"))
 			r = choose_accel(line, kvs.kv[i].val, e);
-		else if (strcmp(kvs.kv[i].key, "thread") && strcmp(kvs.kv[i].key, "tb-size") &&
-			 strcmp(kvs.kv[i].key, "split-wx"))
-			r = err_set(e, EINVAL, "'%s' is not known here", kvs.kv[i].key);
-	}
 	keyvals_fini(&kvs);
 	return r;
 }
 
-static void cpu_help(void)
+void front_cpu_help(void)
 {
 	const char *name, *what;
 	unsigned col = 80;
@@ -152,7 +159,7 @@ static void cpu_help(void)
 static int on_cpu(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	if (qemu_wants_help(arg)) {
-		cpu_help();
+		front_cpu_help();
 		line->help_shown = true;
 		return 0;
 	}
@@ -190,17 +197,18 @@ static int on_append(struct qemu_line *line, const char *arg, const char *where,
 
 static int on_name(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
+	static const struct keyval_rule rules[] = { { "guest", NULL },
+						    { "process", NULL },
+						    { "debug-threads", keyval_onoff },
+						    { NULL, NULL } };
 	struct keyvals kvs;
 	int r = keyvals_parse(&kvs, arg, "guest", e);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; !r && i < kvs.n; i++) {
-		if (!strcmp(kvs.kv[i].key, "guest"))
-			front_set(&line->conf->name, kvs.kv[i].val);
-		else if (strcmp(kvs.kv[i].key, "debug-threads") && strcmp(kvs.kv[i].key, "process"))
-			r = err_set(e, EINVAL, "'%s' is not known here", kvs.kv[i].key);
-	}
+	r = keyvals_check(&kvs, rules, e);
+	if (!r && keyvals_get(&kvs, "guest"))
+		front_set(&line->conf->name, keyvals_get(&kvs, "guest"));
 	keyvals_fini(&kvs);
 	return r;
 }
@@ -212,43 +220,59 @@ static int on_uuid(struct qemu_line *line, const char *arg, const char *where, s
 
 static int on_rtc(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
+	static const char *const clocks[] = { "host", "rt", NULL };
+	static const char *const drifts[] = { "none", "slew", NULL };
+	static const struct keyval_rule rules[] = {
+		{ "base", NULL }, { "clock", clocks }, { "driftfix", drifts }, { NULL, NULL }
+	};
 	struct keyvals kvs;
 	int r = keyvals_parse(&kvs, arg, NULL, e);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; !r && i < kvs.n; i++) {
-		const char *key = kvs.kv[i].key, *val = kvs.kv[i].val;
-
-		if (!strcmp(key, "base"))
-			front_set(&line->conf->rtc_base, val);
-		else if (!strcmp(key, "clock") && strcmp(val, "host") && strcmp(val, "rt"))
-			r = err_set(e, EINVAL, "clock=%s is not here: clock=host", val);
-		else if (strcmp(key, "clock") && strcmp(key, "driftfix"))
-			r = err_set(e, EINVAL, "'%s' is not known here", key);
-	}
+	r = keyvals_check(&kvs, rules, e);
+	if (!r && keyvals_get(&kvs, "base"))
+		front_set(&line->conf->rtc_base, keyvals_get(&kvs, "base"));
 	keyvals_fini(&kvs);
 	return r;
+}
+
+/* Drive letters: a, b floppies, c disk, d CD, n network and so on, each once. */
+static int check_boot_order(const char *key, const char *order, struct err *e)
+{
+	unsigned seen = 0;
+
+	for (const char *p = order; p && *p; p++) {
+		unsigned bit = *p >= 'a' && *p <= 'p' ? 1u << (*p - 'a') : 0;
+
+		if (!bit || (seen & bit))
+			return err_set(e, EINVAL,
+				       "%s=%s: letters from a to p, each once (c is the disk, n "
+				       "the network)",
+				       key, order);
+		seen |= bit;
+	}
+	return 0;
 }
 
 /* With a kernel given there is nothing to choose; the words are checked all the same. */
 static int on_boot(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
-	static const char *const known[] = { "order",	    "once",	      "menu",	"splash",
-					     "splash-time", "reboot-timeout", "strict", NULL };
+	static const struct keyval_rule rules[] = {
+		{ "order", NULL },	    { "once", NULL },	     { "menu", keyval_onoff },
+		{ "splash", NULL },	    { "splash-time", NULL }, { "reboot-timeout", NULL },
+		{ "strict", keyval_onoff }, { NULL, NULL },
+	};
 	struct keyvals kvs;
 	int r = keyvals_parse(&kvs, arg, "order", e);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; !r && i < kvs.n; i++) {
-		size_t k = 0;
-
-		while (known[k] && strcmp(known[k], kvs.kv[i].key))
-			k++;
-		if (!known[k])
-			r = err_set(e, EINVAL, "'%s' is not known here", kvs.kv[i].key);
-	}
+	r = keyvals_check(&kvs, rules, e);
+	if (!r)
+		r = check_boot_order("order", keyvals_get(&kvs, "order"), e);
+	if (!r)
+		r = check_boot_order("once", keyvals_get(&kvs, "once"), e);
 	keyvals_fini(&kvs);
 	return r;
 }
@@ -272,7 +296,16 @@ static int on_monitor(struct qemu_line *line, const char *arg, const char *where
 {
 	if (strcmp(arg, "none"))
 		return err_set(e, EINVAL, "there is no monitor yet: -monitor none");
-	line->monitor_given = true;
+	return 0;
+}
+
+/* The old way to say what -nic says. */
+static int on_net(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	if (strcmp(arg, "none"))
+		return err_set(e, EINVAL,
+			       "only -net none is here: say -nic user,model=virtio-net-pci, or "
+			       "-netdev user,id=n0 -device virtio-net-pci,netdev=n0");
 	return 0;
 }
 
@@ -347,7 +380,7 @@ const struct qemu_opt qemu_opts[] = {
 	{ "device", "TYPE[,prop=value]", qemu_opt_device, "a device ('help', 'TYPE,help' list)" },
 	{ "netdev", "user|tap,id=ID", qemu_opt_netdev, "a network back end" },
 	{ "nic", "user|tap|none[,mac=]", qemu_opt_nic, "a NIC and its back end in one" },
-	{ "net", "none", qemu_opt_nic, "only -net none" },
+	{ "net", "none", on_net, "only -net none" },
 	{ "chardev", "TYPE,id=ID", qemu_opt_chardev, "stdio, file, null, socket or pty" },
 	{ "serial", "stdio|file:F|null|none|...", qemu_opt_serial,
 	  "the next serial port (COM1 to COM4)" },

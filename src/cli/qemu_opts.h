@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The QEMU options that hanok takes, one row each: the parser, -help and the manual page's list
- * all read this table. Each handler translates into the configuration tree; nothing of QEMU's
+ * The QEMU options that hanok takes, one row each: the parser and -help read this table. Each
+ * handler translates into the configuration tree; nothing of QEMU's
  * spelling goes further down.
  */
 #ifndef CLI_QEMU_OPTS_H
@@ -12,7 +12,7 @@
 /* What a command line has said so far beyond the configuration itself. */
 struct qemu_line {
 	struct vm_conf *conf;
-	bool nodefaults, nographic, display_none, nic_given, serial_given, monitor_given;
+	bool nodefaults, nographic, display_none, serial_given;
 	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
 	bool help_shown;     /* an option printed what was asked: exit 0 */
 	const char *accel;   /* as chosen so far, NULL = none */

@@ -25,7 +25,7 @@ static const char usage[] =
 	"  --net tap=NAME       a network through an existing tap device\n"
 	"  --cpus N             virtual CPUs (default 1)\n"
 	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
-	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max\n"
+	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max, ... (--cpu help lists them)\n"
 	"  --name NAME          the guest's name\n"
 	"  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
 	"  --help               this text\n"
@@ -43,7 +43,7 @@ enum {
 	OPT_CPU,
 	OPT_NAME,
 	OPT_QUIET,
-	OPT_HELP
+	OPT_HELP,
 };
 
 static const struct option options[] = {
@@ -63,7 +63,8 @@ static const struct option options[] = {
 struct run_line {
 	struct vm_conf *conf;
 	unsigned nr_disk, nr_net;
-	bool quiet, help;
+	bool quiet;
+	bool help_shown; /* an option printed what was asked: exit 0 */
 };
 
 static int add_disk(struct run_line *line, const char *arg, struct err *e)
@@ -141,6 +142,11 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 		front_set(&conf->initrd, arg);
 		return 0;
 	case OPT_CPU:
+		if (!strcmp(arg, "help")) {
+			front_cpu_help();
+			line->help_shown = true;
+			return 0;
+		}
 		front_set(&conf->cpu, arg);
 		return 0;
 	case OPT_NAME:
@@ -159,7 +165,9 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 		line->quiet = true;
 		return 0;
 	case OPT_HELP:
-		line->help = true;
+	case 'h':
+		fputs(usage, stdout);
+		line->help_shown = true;
 		return 0;
 	default:
 		return err_set(e, EINVAL, "see hanok run --help");
@@ -172,11 +180,12 @@ static int bad_option(int opt, const char *word, struct err *e)
 	static const char *const names[] = { "--kernel", "--initrd", "--disk", "--net",
 					     "--cpus",	 "--memory", "--cpu",  "--name",
 					     "--quiet",	 "--help",   NULL };
-	const char *near = nearest_word(word, names);
+	autofree char *name = xasprintf("%.*s", (int)strcspn(word, "="), word);
+	const char *near = nearest_word(name, names);
 
 	if (opt == ':')
 		return err_set(e, EINVAL, "%s needs an argument; see hanok run --help", word);
-	return err_set(e, EINVAL, "option %s is not known%s%s%s; see hanok run --help", word,
+	return err_set(e, EINVAL, "option %s is not known%s%s%s; see hanok run --help", name,
 		       near ? " (did you mean " : "", near ?: "", near ? "?)" : "");
 }
 
@@ -203,19 +212,20 @@ static int check_rest(int argc, char **argv, struct err *e)
 	return err_set(e, EINVAL, "'%s' is no option; kernel arguments go behind --", argv[optind]);
 }
 
-int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help, struct err *e)
+int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help_shown, struct err *e)
 {
 	struct run_line line = { .conf = conf };
 	struct conf_node *console;
-	int opt, r;
+	int opt, r, at = 1;
 
 	optind = 0; /* GNU getopt: start anew, also behind a line that ended early */
-	while ((opt = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
 		if (opt == '?' || opt == ':')
-			return bad_option(opt, argv[optind - 1], e);
+			return bad_option(opt, argv[at], e);
 		r = one_option(&line, opt, optarg, e);
-		*help = line.help;
-		if (r < 0 || line.help)
+		at = optind;
+		*help_shown = line.help_shown;
+		if (r < 0 || line.help_shown)
 			return r;
 	}
 	r = check_rest(argc, argv, e);
@@ -235,15 +245,13 @@ int run_main(int argc, char **argv)
 {
 	struct vm_conf *conf = vm_conf_new();
 	struct err e = { 0 };
-	bool help = false;
-	int r = run_read_line(conf, argc, argv, &help, &e);
+	bool help_shown = false;
+	int r = run_read_line(conf, argc, argv, &help_shown, &e);
 
-	if (r < 0 || help) {
+	if (r < 0)
+		log_error("%s", e.msg);
+	if (r < 0 || help_shown) {
 		vm_conf_free(conf);
-		if (r < 0)
-			log_error("%s", e.msg);
-		else
-			fputs(usage, stdout);
 		return r < 0;
 	}
 	return front_start_take(conf);

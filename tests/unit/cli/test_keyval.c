@@ -48,6 +48,32 @@ static void test_parse_bad(void **state)
 	assert_int_equal(keyvals_parse(&kvs, "", NULL, &e), -EINVAL);
 }
 
+static void test_check(void **state)
+{
+	static const char *const few[] = { "one", "two", "three", NULL };
+	static const struct keyval_rule rules[] = {
+		{ "any", NULL }, { "few", few }, { "flag", keyval_onoff }, { NULL, NULL }
+	};
+	static const char *const bad[][2] = {
+		{ "few=four", "few=four: say one, two or three" },
+		{ "any=1,flag=maybe", "flag=maybe: say on or off" },
+		{ "flg=on", "'flg' is not known; did you mean 'flag'?" },
+		{ "another=1", "'another' is not known; say any, few or flag" },
+	};
+	struct keyvals kvs;
+	struct err e;
+
+	assert_int_equal(keyvals_parse(&kvs, "any=x,few=two,flag", NULL, &e), 0);
+	assert_int_equal(keyvals_check(&kvs, rules, &e), 0);
+	keyvals_fini(&kvs);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(keyvals_parse(&kvs, bad[i][0], NULL, &e), 0);
+		assert_int_equal(keyvals_check(&kvs, rules, &e), -EINVAL);
+		assert_string_equal(e.msg, bad[i][1]);
+		keyvals_fini(&kvs);
+	}
+}
+
 static void test_take(void **state)
 {
 	struct keyvals kvs;
@@ -166,10 +192,11 @@ static void test_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),	cmocka_unit_test(test_parse_bad),
-		cmocka_unit_test(test_take),	cmocka_unit_test(test_onoff),
-		cmocka_unit_test(test_uuid),	cmocka_unit_test(test_smp),
-		cmocka_unit_test(test_smp_bad), cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_parse),  cmocka_unit_test(test_parse_bad),
+		cmocka_unit_test(test_check),  cmocka_unit_test(test_take),
+		cmocka_unit_test(test_onoff),  cmocka_unit_test(test_uuid),
+		cmocka_unit_test(test_smp),    cmocka_unit_test(test_smp_bad),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

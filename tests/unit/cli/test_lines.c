@@ -186,7 +186,61 @@ static void test_refused(void **state)
 	qemu_bad("-display sdl", "sdl");
 	qemu_bad("-monitor stdio", "monitor");
 	qemu_bad("-smp 0", "smp");
-	qemu_bad("-boot ordr=c", "ordr");
+	qemu_bad("-boot ordr=c", "'order'");
+	qemu_bad("-boot order=q", "order=q");
+	qemu_bad("-boot cc", "each once");
+	qemu_bad("-boot menu=perhaps", "on or off");
+	qemu_bad("-name guest=g,debug-threads=maybe", "debug-threads=maybe");
+	qemu_bad("-name gest=g", "'guest'");
+	qemu_bad("-rtc driftfix=bar", "none or slew");
+	qemu_bad("-rtc clock=vm", "clock=vm");
+	qemu_bad("-rtc bas=utc", "'base'");
+	qemu_bad("-rtc whatever=1", "base, clock or driftfix");
+	qemu_bad("-accel tcg,thread=many", "single or multi");
+	qemu_bad("-accel tcg -accel tcg,tb-sise=1", "tb-size");
+	qemu_bad("-M pc-q35-abc", "pc-q35-abc");
+	qemu_bad("-M pc-q35-9.0x", "pc-q35-9.0x");
+	qemu_bad("-net user", "-nic user");
+	qemu_bad("-smp 4,modules=2", "modules=2");
+}
+
+/* What QEMU has and hanok has not: named as that, with what to say instead. */
+static void test_absent(void **state)
+{
+	qemu_bad("-hda x", "-drive file=");
+	qemu_bad("-blockdev driver=file", "-drive file=");
+	qemu_bad("-enable-kvm", "-accel tcg");
+	qemu_bad("-bios x", "-kernel");
+	qemu_bad("-S", "not here yet");
+	qemu_bad("-global a.b=c", "not here yet");
+	qemu_bad("-frobnicate", "not known");
+}
+
+/* Nothing is made that was not asked for. */
+static void test_nodefaults(void **state)
+{
+	struct vm_conf *conf = qemu_ok("-nodefaults -nographic");
+
+	assert_null(conf->serial[0]);
+	assert_null(conf->nodes);
+	vm_conf_free(conf);
+	conf = qemu_ok("-nodefaults -nographic -serial mon:stdio");
+	assert_non_null(conf->serial[0]);
+	vm_conf_free(conf);
+}
+
+static void test_help_words(void **state)
+{
+	static const char *const words[] = { "-M help",	     "-cpu help",	    "-accel help",
+					     "-device help", "-chardev help",	    "-netdev help",
+					     "-nic help",    "-nic user,model=help" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		struct vm_conf *conf = qemu_ok(words[i]);
+
+		assert_null(conf->nodes);
+		vm_conf_free(conf);
+	}
 }
 
 static struct vm_conf *run_line(const char *text, struct err *e, int *result)
@@ -195,9 +249,9 @@ static struct vm_conf *run_line(const char *text, struct err *e, int *result)
 	autofree char *copy = xstrdup(text);
 	char *argv[MAX_WORDS + 1];
 	int argc = split(copy, argv);
-	bool help = false;
+	bool help_shown = false;
 
-	*result = run_read_line(conf, argc, argv, &help, e);
+	*result = run_read_line(conf, argc, argv, &help_shown, e);
 	return conf;
 }
 
@@ -275,6 +329,9 @@ static void test_run_bad(void **state)
 	run_bad("--kernal K", "--kernel");
 	run_bad("--kernel", "argument");
 	run_bad("--kernel K quiet", "--");
+	run_bad("-kernel K", "option -kernel");
+	run_bad("--kernel K -x", "-x");
+	run_bad("--kernal=K", "did you mean --kernel?");
 	run_bad("--kernel K --net wifi", "--net user");
 	run_bad("--kernel K --net tap", "--net tap=NAME");
 	run_bad("--kernel K --net tap=", "--net tap=NAME");
@@ -290,6 +347,8 @@ int main(void)
 		cmocka_unit_test(test_defaults),   cmocka_unit_test(test_accel),
 		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_run),
 		cmocka_unit_test(test_run_bad),	   cmocka_unit_test(test_hostfwd),
+		cmocka_unit_test(test_absent),	   cmocka_unit_test(test_nodefaults),
+		cmocka_unit_test(test_help_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
