@@ -6,8 +6,10 @@
 
 #include "base/log.h"
 #include "cli/front.h"
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static const char help[] =
 	"hanok " HANOK_VERSION " - runs virtual machines where there is no /dev/kvm\n"
@@ -60,8 +62,24 @@ static void set_up_heap(void)
 	mallopt(M_ARENA_MAX, 1);
 }
 
+/*
+ * A caller may have closed 0, 1 or 2. The next file opened would get that number, and a message
+ * meant for a person would land in a disk image: /dev/null takes the places that are free.
+ */
+static void fill_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
+	fill_standard_fds();
 	set_up_heap();
 	if (argc > 0 && called_as_qemu(argv[0])) {
 		log_set_name("qemu-system-x86_64");
