@@ -118,6 +118,9 @@ void soft_code(const struct truth_case *c)
 {
 	struct insn *in = &blk->in[0];
 
+	/* The block is ours and not of the cache, so making room is too. */
+	if (!thunks_have_room(cpu->fpu->thunks, 1))
+		thunks_flush(cpu->fpu->thunks);
 	*in = c->in;
 	in->next = in->len;
 	if (in->flags & INSN_RIPREL)
