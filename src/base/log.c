@@ -14,7 +14,7 @@
 #define LOG_PER_WINDOW	  10
 #define LOG_WINDOW_LENGTH (5 * NS_PER_SEC)
 
-static _Atomic int log_level_now = LOG_LEVEL_WARN;
+static _Atomic int log_level_now = LOG_LEVEL_INFO;
 static const char *_Atomic log_name = "hanok";
 
 void log_set_level(enum log_level level)

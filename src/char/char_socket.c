@@ -189,7 +189,12 @@ static int wait_for_peer(struct socket_kind *k, struct err *e)
 	do {
 		ret = wait_ready(k->listener.fd, POLLIN);
 		if (ret < 0)
-			return err_set_errno(e, -ret, "%s: nobody connected", k->where);
+			return ret == -EINTR
+				       ? err_set(e, EINTR,
+						 "%s: ended by a signal while it waited "
+						 "for a connection",
+						 k->where)
+				       : err_set_errno(e, -ret, "%s: nobody connected", k->where);
 		fd = accept4(k->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	} while (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED));
 	if (fd < 0)

@@ -355,7 +355,7 @@ static void carry_out_reset(struct vm *vm, enum vm_cause cause, bool was_running
 		carry_out_shutdown(vm, cause);
 		return;
 	}
-	log_info("machine reset: %s", cause_text[cause]);
+	log_debug("machine reset: %s", cause_text[cause]);
 	if (vm_reset_machine(vm, &e) < 0) {
 		log_error("the machine cannot start again after a reset: %s", e.msg);
 		end(vm, VM_CAUSE_ENGINE_FAILURE, 1);

@@ -208,6 +208,7 @@ const struct dev_type debug_exit_dev_type = {
 struct pvpanic {
 	struct dev d;
 	struct map_region region;
+	struct log_limit log; /* the guest may report as often as it likes */
 	uint32_t ioport;
 	uint8_t events;
 };
@@ -226,9 +227,9 @@ static void pvpanic_write(void *opaque, uint64_t off, uint64_t val, unsigned siz
 	val &= s->events;
 	if (val & PANICKED)
 		vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_PANIC);
-	else if (val & CRASH_LOADED)
+	else if ((val & CRASH_LOADED) && log_allow(&s->log))
 		log_info("the guest panicked and starts its crash kernel");
-	else if (val & SHUTDOWN)
+	if (val & SHUTDOWN)
 		vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_SHUTDOWN);
 }
 
@@ -265,7 +266,7 @@ static const struct state_desc pvpanic_state = {
 	.name = "pvpanic",
 	.struct_name = "pvpanic",
 	.version = 1,
-	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_HOST(S, region),
+	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_HOST(S, region), ST_HOST(S, log),
 						ST_HOST(S, ioport), ST_HOST(S, events), ST_END },
 };
 #undef S
