@@ -126,6 +126,7 @@ static void say(void *arg)
 {
 	log_warn("w%s", (const char *)arg);
 	log_info("i");
+	log_debug("d");
 }
 
 static void log_lines(void **state)
@@ -133,12 +134,12 @@ static void log_lines(void **state)
 	char buf[8192], big[5000];
 
 	logged(buf, sizeof(buf), say, (void *)(uintptr_t) "1");
-	assert_string_equal(buf, "hanok: warning: w1\n");
-	log_set_level(LOG_LEVEL_INFO);
+	assert_string_equal(buf, "hanok: warning: w1\nhanok: info: i\n");
+	log_set_level(LOG_LEVEL_DEBUG);
 	log_set_name("x");
 	logged(buf, sizeof(buf), say, (void *)(uintptr_t) "2");
-	assert_string_equal(buf, "x: warning: w2\nx: info: i\n");
-	log_set_level(LOG_LEVEL_WARN);
+	assert_string_equal(buf, "x: warning: w2\nx: info: i\nx: debug: d\n");
+	log_set_level(LOG_LEVEL_INFO);
 	log_set_name("hanok");
 	memset(big, 'y', sizeof(big));
 	big[sizeof(big) - 1] = 0;
