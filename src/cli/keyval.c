@@ -159,7 +159,7 @@ static int unknown_key(const char *key, const struct keyval_rule *rules, struct 
 	const char *near;
 	size_t n = 0;
 
-	for (; rules[n].key && n < ARRAY_SIZE(names) - 1; n++)
+	for (; n < ARRAY_SIZE(names) - 1 && rules[n].key; n++)
 		names[n] = rules[n].key;
 	names[n] = NULL;
 	near = nearest_word(key, names);
