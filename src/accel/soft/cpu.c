@@ -2,11 +2,12 @@
 /*
  * A vCPU's state between its two forms - cpu_state for the world, the hot fields for the
  * interpreter - and what is derived from it: mode, privilege, TLB in use. Also RESET and INIT.
- * Intel SDM vol. 3 chapter 11 (reset), AMD APM vol. 2 chapter 14. vCPU thread, or at rest.
+ * AMD APM vol. 2 chapter 14. vCPU thread, or at rest.
  */
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/mmu.h"
+#include "isa/x86/reset.h"
 
 /* mode_key: what decoding and binding depend on. */
 #define KEY_CODE_SHIFT	0 /* 2 bits: 16, 32, 64 */
@@ -185,86 +186,17 @@ void cpu_sync_in(struct soft_cpu *c)
 		mmu_load_pdptes(c, c->s.cr3);
 }
 
-static struct x86_seg real_segment(unsigned type)
-{
-	return (struct x86_seg){ .limit = 0xffff, .attr = (uint16_t)(SEG_P | SEG_S | type) };
-}
-
-static void reset_segments(struct cpu_state *s)
-{
-	for (unsigned i = 0; i < SEG_NR; i++)
-		s->seg[i] = real_segment(3);
-	s->seg[SEG_CS] = real_segment(0xb);
-	s->seg[SEG_CS].sel = 0xf000;
-	s->seg[SEG_CS].base = 0xffff0000;
-	s->ldtr = (struct x86_seg){ .limit = 0xffff, .attr = SEG_P | 2 };
-	s->tr = (struct x86_seg){ .limit = 0xffff, .attr = SEG_P | 0xb };
-	s->gdtr = s->idtr = (struct x86_dtable){ .limit = 0xffff };
-}
-
-/* What INIT leaves alone. Intel SDM vol. 3 table 11-1. */
-static void keep_over_init(struct cpu_state *to, const struct cpu_state *old)
-{
-	struct cpu_state now = *to;
-
-	*to = *old;
-	memcpy(to->gpr, now.gpr, sizeof(to->gpr));
-	memcpy(to->seg, now.seg, sizeof(to->seg));
-	memcpy(to->dr, now.dr, sizeof(to->dr));
-	to->rip = now.rip;
-	to->rflags = now.rflags;
-	to->ldtr = now.ldtr;
-	to->tr = now.tr;
-	to->gdtr = now.gdtr;
-	to->idtr = now.idtr;
-	to->cr0 = now.cr0 | (old->cr0 & (CR0_CD | CR0_NW));
-	to->cr2 = to->cr3 = to->cr4 = to->cr8 = 0;
-	to->dr6 = now.dr6;
-	to->dr7 = now.dr7;
-	to->efer = 0;
-	to->sti_shadow = to->mov_ss_shadow = to->nmi_masked = false;
-	to->nmi_pending = to->smi_pending = to->event_injected = false;
-}
-
-static void power_on(struct soft_cpu *c, struct cpu_state *s)
+void cpu_reset(struct soft_cpu *c, bool init)
 {
 	uint32_t id[4];
 
-	memset(s, 0, sizeof(*s));
-	cpu_cpuid(c, 1, 0, id);
-	s->gpr[RDX] = id[0];
-	s->rip = 0xfff0;
-	s->rflags = FLAG_R1;
-	reset_segments(s);
-	s->cr0 = CR0_CD | CR0_NW | CR0_ET;
-	s->dr6 = 0xffff0ff0;
-	s->dr7 = 0x400;
-	s->xcr0 = 1;
-	s->fcw = 0x40;
-	s->ftw = 0xff; /* all +0.0, valid */
-	s->mxcsr = 0x1f80;
-	s->pat = 0x0007040600070406ull;
-	s->apic_base = 0xfee00000 | BIT32(11);
-	s->smbase = 0x30000;
-	s->misc_enable = 1;
-}
-
-void cpu_reset(struct soft_cpu *c, bool init)
-{
-	bool bsp = c->vcpu->index == 0;
-	struct cpu_state old;
-
-	if (init) {
-		cpu_sync_out(c);
-		old = c->s;
-		bsp = old.apic_base & BIT32(8);
-	}
-	power_on(c, &c->s);
-	if (bsp)
-		c->s.apic_base |= BIT32(8);
 	if (init)
-		keep_over_init(&c->s, &old);
-	c->s.mp_state = bsp ? MP_RUNNABLE : MP_WAIT_SIPI;
+		cpu_sync_out(c);
+	cpu_cpuid(c, 1, 0, id);
+	if (init)
+		x86_init(&c->s, id[0]);
+	else
+		x86_power_on(&c->s, id[0], c->vcpu->index == 0);
 	c->dr6_pending = 0;
 	c->slow = false;
 	cpu_sync_in(c);

@@ -13,6 +13,7 @@
 #include "accel/soft/fpu.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
+#include "isa/x86/reset.h"
 
 /* Blocks between two looks at the clock: some tens of microseconds. */
 #define POLL_BLOCKS 2048
@@ -149,15 +150,13 @@ static uint32_t wanted_events(const struct soft_cpu *c)
 
 static void take_sipi(struct soft_cpu *c)
 {
-	unsigned vector = atomic_load(&c->vcpu->sipi_vector) & 0xff;
+	uint32_t vector = atomic_load(&c->vcpu->sipi_vector);
 
 	vcpu_clear(c->vcpu, VCPU_EV_SIPI);
 	if (c->s.mp_state != MP_WAIT_SIPI)
 		return;
-	c->s.seg[SEG_CS].sel = (uint16_t)(vector << 8);
-	c->s.seg[SEG_CS].base = (uint64_t)vector << 12;
-	c->rip = 0;
-	c->s.mp_state = MP_RUNNABLE;
+	x86_sipi(&c->s, (uint8_t)vector);
+	c->rip = c->s.rip;
 	cpu_mode_changed(c);
 }
 
