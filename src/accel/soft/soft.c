@@ -42,7 +42,7 @@ static int soft_vm_init(struct vm *vm, const char *model, struct err *e)
 	int ret;
 
 	sv->model = xnew(struct x86_cpu_model);
-	ret = x86_model_parse(sv->model, model ? model : "default", e);
+	ret = x86_model_parse(sv->model, model ? model : "default", NULL, e);
 	if (ret) {
 		free(sv->model);
 		free(sv);

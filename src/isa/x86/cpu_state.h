@@ -37,6 +37,14 @@ struct x86_dtable {
 
 enum x86_mp_state { MP_RUNNABLE, MP_HALTED, MP_WAIT_SIPI, MP_SHUTDOWN };
 
+/* What kind of event is being delivered; numbered as in VMX and SVM. */
+enum x86_event_type {
+	X86_EVENT_INTR = 0,
+	X86_EVENT_NMI = 2,
+	X86_EVENT_EXCEPTION = 3,
+	X86_EVENT_SOFT = 4, /* INT n */
+};
+
 #define X86_NR_MTRR_VAR 8
 
 struct cpu_state {

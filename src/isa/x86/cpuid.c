@@ -58,12 +58,15 @@ static const uint8_t feature_deps[][2] = {
 	{ X86F_FSGSBASE, X86F_LM },	 { X86F_LAHF_LM, X86F_LM },
 };
 
-#define FEATS_BASE                                                                                \
-	X86F_FPU, X86F_VME, X86F_DE, X86F_PSE, X86F_TSC, X86F_MSR, X86F_PAE, X86F_MCE, X86F_CX8,  \
-		X86F_APIC, X86F_SEP, X86F_MTRR, X86F_PGE, X86F_MCA, X86F_CMOV, X86F_PAT,          \
-		X86F_PSE36, X86F_CLFLUSH, X86F_MMX, X86F_FXSR, X86F_SSE, X86F_SSE2, X86F_SYSCALL, \
-		X86F_NX, X86F_LM, X86F_HYPERVISOR, X86F_X2APIC, X86F_TSC_DEADLINE, X86F_ARAT,     \
-		X86F_TSC_ADJUST, X86F_RDTSCP
+/* Without these no 64-bit system starts. */
+#define FEATS_BASE                                                                        \
+	X86F_FPU, X86F_PSE, X86F_TSC, X86F_MSR, X86F_PAE, X86F_CX8, X86F_APIC, X86F_PGE,  \
+		X86F_CMOV, X86F_MMX, X86F_FXSR, X86F_SSE, X86F_SSE2, X86F_SYSCALL, X86F_NX, \
+		X86F_LM, X86F_HYPERVISOR, X86F_X2APIC, X86F_TSC_DEADLINE, X86F_ARAT
+/* In every model, where the host has them: hosts that are guests themselves may lack some. */
+#define FEATS_COMMON                                                                       \
+	X86F_VME, X86F_DE, X86F_MCE, X86F_SEP, X86F_MTRR, X86F_MCA, X86F_PAT, X86F_PSE36,  \
+		X86F_CLFLUSH, X86F_TSC_ADJUST, X86F_RDTSCP
 #define FEATS_V2                                                                              \
 	X86F_SSE3, X86F_SSSE3, X86F_CX16, X86F_SSE41, X86F_SSE42, X86F_POPCNT, X86F_LAHF_LM
 #define FEATS_V3                                                                           \
@@ -78,13 +81,15 @@ static const uint8_t feature_deps[][2] = {
 static const uint8_t req_qemu64[] = { FEATS_BASE, X86F_SSE3, X86F_CX16, X86F_LAHF_LM, 0 };
 static const uint8_t req_v2[] = { FEATS_BASE, FEATS_V2, 0 };
 static const uint8_t req_v3[] = { FEATS_BASE, FEATS_V2, FEATS_V3, 0 };
-static const uint8_t req_default[] = { FEATS_BASE, FEATS_V2, FEATS_ENGINE, 0 };
-static const uint8_t opt_none[] = { 0 };
-static const uint8_t opt_default[] = { FEATS_V3, FEATS_XTRA, 0 };
+static const uint8_t req_default[] = { FEATS_BASE, 0 };
+static const uint8_t opt_common[] = { FEATS_COMMON, 0 };
+static const uint8_t opt_default[] = { FEATS_COMMON, FEATS_ENGINE, FEATS_V2, FEATS_V3,
+				       FEATS_XTRA, 0 };
 /* All that the engine knows how to run; AVX-512 waits for the translator. */
-static const uint8_t opt_max[] = { FEATS_V3, FEATS_XTRA, X86F_LA57, X86F_INVTSC, X86F_GFNI,
-				   X86F_VAES, X86F_VPCLMULQDQ, X86F_AVX_VNNI, X86F_MMXEXT,
-				   X86F_SSE4A, 0 };
+static const uint8_t opt_max[] = { FEATS_COMMON, FEATS_ENGINE, FEATS_V2, FEATS_V3, FEATS_XTRA,
+				   X86F_LA57, X86F_INVTSC,
+				   X86F_GFNI, X86F_VAES, X86F_VPCLMULQDQ, X86F_AVX_VNNI,
+				   X86F_MMXEXT, X86F_SSE4A, 0 };
 
 static const struct model_desc {
 	const char *name, *what;
@@ -93,11 +98,11 @@ static const struct model_desc {
 } model_descs[] = {
 	{ "default", "x86-64-v3 and crypto, random numbers, XSAVE family, as the host has them",
 	  req_default, opt_default, false },
-	{ "x86-64-v2", "psABI level 2 (SSE4.2, POPCNT)", req_v2, opt_none, false },
-	{ "x86-64-v3", "psABI level 3 (AVX2, BMI, FMA)", req_v3, opt_none, false },
+	{ "x86-64-v2", "psABI level 2 (SSE4.2, POPCNT)", req_v2, opt_common, false },
+	{ "x86-64-v3", "psABI level 3 (AVX2, BMI, FMA)", req_v3, opt_common, false },
 	{ "max", "everything that both the host and the engine have", req_default, opt_max, true },
 	{ "host", "the same as max", req_default, opt_max, true },
-	{ "qemu64", "the old minimum of QEMU", req_qemu64, opt_none, false },
+	{ "qemu64", "the old minimum of QEMU", req_qemu64, opt_common, false },
 };
 
 /* Signatures for the models that are not the host's: recent, and known to kernels. */
@@ -163,6 +168,7 @@ static bool needs_avx_state(unsigned f)
  * itself, and a model asks for a hundred bits of a handful of leaves.
  */
 struct host_leaves {
+	const struct x86_cpu_source *src; /* NULL: the soft engine */
 	struct {
 		uint32_t leaf, sub, r[4];
 	} known[12];
@@ -187,9 +193,9 @@ static bool host_has(struct host_leaves *h, unsigned f)
 	const struct feature_desc *d = &feature_descs[f];
 	uint32_t r[4] = { 0 };
 
-	if (is_engine_feature(f))
+	if (!h->src && is_engine_feature(f))
 		return true;
-	if (needs_avx_state(f)) {
+	if (!h->src && needs_avx_state(f)) {
 		if (!h->xcr0)
 			h->xcr0 = host_xcr0() | BIT64(63); /* known now */
 		if ((h->xcr0 & 6) != 6)
@@ -199,7 +205,9 @@ static bool host_has(struct host_leaves *h, unsigned f)
 		if (h->known[i].leaf == d->leaf && h->known[i].sub == d->sub)
 			return h->known[i].r[d->reg] >> d->bit & 1;
 	}
-	if (has_leaf(h, d->leaf))
+	if (h->src)
+		h->src->leaf(h->src, d->leaf, d->sub, r);
+	else if (has_leaf(h, d->leaf))
 		host_cpuid(d->leaf, d->sub, r);
 	if (h->n < ARRAY_SIZE(h->known)) {
 		h->known[h->n].leaf = d->leaf;
@@ -333,39 +341,50 @@ static void host_identity(struct x86_cpu_model *m, bool all)
 }
 
 /*
- * What tells the guest that a speculation defence is not for it to build: its branches are the
- * engine's branches, so retpolines, PTI and buffer clearing cost time and protect nothing.
+ * On the soft engine, what tells the guest that a speculation defence is not for it to build: its
+ * branches are the engine's branches, so retpolines, PTI and buffer clearing cost time and protect
+ * nothing. On the processor itself, the defences that it has.
  */
-static void vendor_features(struct x86_cpu_model *m)
+static void vendor_features(struct x86_cpu_model *m, struct host_leaves *host)
 {
-	static const uint8_t intel[] = { X86F_SPEC_CTRL, X86F_ARCH_CAP, 0 };
+	static const uint8_t intel[] = { X86F_SPEC_CTRL, X86F_ARCH_CAP, X86F_MD_CLEAR, X86F_STIBP,
+					 X86F_SSBD, 0 };
 	static const uint8_t amd[] = { X86F_AMD_SSB_NO, X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE,
-				       X86F_AUTO_IBRS, X86F_TOPOEXT, 0 };
+				       X86F_AUTO_IBRS, X86F_TOPOEXT, X86F_AMD_IBPB, X86F_AMD_IBRS,
+				       X86F_AMD_STIBP, X86F_AMD_SSBD, 0 };
 
 	for (const uint8_t *f = m->vendor == X86_VENDOR_AMD ? amd : intel; *f; f++)
-		feat_set(m, *f, true);
+		if (m->hardware ? host_has(host, *f) : is_engine_feature(*f))
+			feat_set(m, *f, true);
 }
 
-static int apply_model(struct x86_cpu_model *m, const struct model_desc *d, struct err *e)
+static const char *whose(const struct host_leaves *h)
 {
-	struct host_leaves host = { 0 };
+	return h->src ? h->src->name : "this host's CPU";
+}
+
+static int apply_model(struct x86_cpu_model *m, const struct model_desc *d,
+		       const struct x86_cpu_source *src, struct err *e)
+{
+	struct host_leaves host = { .src = src };
 
 	memset(m, 0, sizeof(*m));
 	m->name = d->name;
 	m->phys_bits = 46;
 	m->show_kvm = true;
+	m->hardware = src && src->hardware;
 	host_identity(m, d->host_id);
 	for (const uint8_t *f = d->required; *f; f++) {
 		if (!host_has(&host, *f))
-			return err_set(e, EINVAL, "CPU model '%s' needs '%s', which this host's CPU "
-				       "does not have; use -cpu default", d->name,
-				       feature_descs[*f].name);
+			return err_set(e, EINVAL, "CPU model '%s' needs '%s', which %s does not have; "
+				       "use -cpu default", d->name, feature_descs[*f].name,
+				       whose(&host));
 		feat_set(m, *f, true);
 	}
 	for (const uint8_t *f = d->optional; *f; f++)
 		if (host_has(&host, *f))
 			feat_set(m, *f, true);
-	vendor_features(m);
+	vendor_features(m, &host);
 	return 0;
 }
 
@@ -395,17 +414,25 @@ static int parse_bool(const char *key, const char *val, bool *out, struct err *e
 	return 0;
 }
 
-static int set_feature(struct x86_cpu_model *m, const char *name, bool on, uint64_t *asked,
-		       struct err *e)
+/* What the words behind the model's name are read with. */
+struct model_parse {
+	struct x86_cpu_model *m;
+	const struct x86_cpu_source *src;
+	uint64_t asked[(X86F_NR + 63) / 64]; /* features named by the user */
+};
+
+static int set_feature(struct model_parse *p, const char *name, bool on, struct err *e)
 {
-	struct host_leaves host = { 0 };
+	struct host_leaves host = { .src = p->src };
+	struct x86_cpu_model *m = p->m;
+	uint64_t *asked = p->asked;
 	unsigned f = find_feature(name);
 
 	if (!f)
 		return unknown_word("feature", name, false, e);
 	if (on && !host_has(&host, f))
-		return err_set(e, EINVAL, "CPU feature '%s': this host's CPU does not have it",
-			       feature_descs[f].name);
+		return err_set(e, EINVAL, "CPU feature '%s': %s does not have it",
+			       feature_descs[f].name, whose(&host));
 	feat_set(m, f, on);
 	if (on)
 		asked[f / 64] |= BIT64(f % 64);
@@ -447,27 +474,27 @@ static int set_property(struct x86_cpu_model *m, const char *key, const char *va
 	return 1;
 }
 
-static int parse_item(struct x86_cpu_model *m, char *item, uint64_t *asked, struct err *e)
+static int parse_item(struct model_parse *p, char *item, struct err *e)
 {
 	char *eq = strchr(item, '=');
 	bool on;
 	int r;
 
 	if (*item == '+' || *item == '-')
-		return set_feature(m, item + 1, *item == '+', asked, e);
+		return set_feature(p, item + 1, *item == '+', e);
 	if (!eq) {
 		if (same_word(item, "check") || same_word(item, "enforce"))
 			return 0;
-		return set_feature(m, item, true, asked, e);
+		return set_feature(p, item, true, e);
 	}
 	*eq = '\0';
-	r = set_property(m, item, eq + 1, e);
+	r = set_property(p->m, item, eq + 1, e);
 	if (r <= 0)
 		return r;
 	if (!find_feature(item))
 		return unknown_word("property", item, false, e);
 	r = parse_bool(item, eq + 1, &on, e);
-	return r ? r : set_feature(m, item, on, asked, e);
+	return r ? r : set_feature(p, item, on, e);
 }
 
 /* Drops what lost its foundation; refuses it where it was asked for by name. */
@@ -494,9 +521,10 @@ static int settle_deps(struct x86_cpu_model *m, const uint64_t *asked, struct er
 	return 0;
 }
 
-int x86_model_parse(struct x86_cpu_model *m, const char *text, struct err *e)
+int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_cpu_source *src,
+		    struct err *e)
 {
-	uint64_t asked[ARRAY_SIZE(m->feat)] = { 0 };
+	struct model_parse p = { .m = m, .src = src };
 	char buf[1024], *save = NULL, *word;
 	int r = -EINVAL;
 
@@ -509,7 +537,7 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, struct err *e)
 		return err_set(e, EINVAL, "CPU model: no name given; try 'default'");
 	for (size_t i = 0; i < ARRAY_SIZE(model_descs); i++)
 		if (same_word(model_descs[i].name, word)) {
-			r = apply_model(m, &model_descs[i], e);
+			r = apply_model(m, &model_descs[i], src, e);
 			if (r)
 				return r;
 			break;
@@ -517,11 +545,11 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, struct err *e)
 	if (r)
 		return unknown_word("model", word, true, e);
 	while ((word = strtok_r(NULL, ",", &save))) {
-		r = parse_item(m, word, asked, e);
+		r = parse_item(&p, word, e);
 		if (r)
 			return r;
 	}
-	r = settle_deps(m, asked, e);
+	r = settle_deps(m, p.asked, e);
 	if (r)
 		return r;
 	if (!x86_model_has(m, X86F_LM) || !x86_model_has(m, X86F_FPU) ||

@@ -76,6 +76,9 @@
 	X(MOVDIRI, "movdiri", 7, 0, 2, 27)           \
 	X(MOVDIR64B, "movdir64b", 7, 0, 2, 28)       \
 	X(FSRM, "fsrm", 7, 0, 3, 4)                  \
+	X(MD_CLEAR, "md-clear", 7, 0, 3, 10)         \
+	X(STIBP, "stibp", 7, 0, 3, 27)               \
+	X(SSBD, "ssbd", 7, 0, 3, 31)                 \
 	X(SPEC_CTRL, "spec-ctrl", 7, 0, 3, 26)       \
 	X(ARCH_CAP, "arch-capabilities", 7, 0, 3, 29) \
 	X(AVX_VNNI, "avx-vnni", 7, 1, 0, 4)          \
@@ -100,6 +103,10 @@
 	X(CLZERO, "clzero", 0x80000008, 0, 1, 0)     \
 	X(XSAVEERPTR, "xsaveerptr", 0x80000008, 0, 1, 2) \
 	X(AMD_SSB_NO, "amd-no-ssb", 0x80000008, 0, 1, 26) \
+	X(AMD_IBPB, "ibpb", 0x80000008, 0, 1, 12) \
+	X(AMD_IBRS, "amd-ibrs", 0x80000008, 0, 1, 14) \
+	X(AMD_STIBP, "amd-stibp", 0x80000008, 0, 1, 15) \
+	X(AMD_SSBD, "amd-ssbd", 0x80000008, 0, 1, 24) \
 	X(LFENCE_RDTSC, "lfence-always-serializing", 0x80000021, 0, 0, 2) \
 	X(NULL_SEL_CLR_BASE, "null-sel-clr-base", 0x80000021, 0, 0, 6) \
 	X(AUTO_IBRS, "auto-ibrs", 0x80000021, 0, 0, 8)
@@ -127,6 +134,7 @@ struct x86_cpu_model {
 	uint32_t family, model, stepping;
 	uint32_t phys_bits, lin_bits; /* width of physical and linear addresses */
 	bool show_kvm; /* hypervisor leaves say KVM */
+	bool hardware; /* the guest runs on the processor itself: see x86_cpu_source */
 	uint64_t xcr0; /* XCR0 bits that the guest may set */
 	uint64_t feat[(X86F_NR + 63) / 64];
 };
@@ -137,12 +145,24 @@ static inline bool x86_model_has(const struct x86_cpu_model *m, unsigned feature
 }
 
 /*
- * Fills *m from "model[,+feat][,-feat][,feat=on|off][,property=value]". The models: default,
- * x86-64-v2, x86-64-v3, max (host), qemu64. Features the engine does itself are always to be had,
- * the rest only when the host has them. -EINVAL with e naming the word, its nearest relative,
- * or what the host lacks.
+ * What an engine can give its guests on this host, as the most that CPUID may say. hardware: guest
+ * code runs on the processor, so that its speculation and the defences against it are real; an
+ * engine that interprets has none to defend.
  */
-int x86_model_parse(struct x86_cpu_model *m, const char *text, struct err *e) MUST_CHECK;
+struct x86_cpu_source {
+	void (*leaf)(const struct x86_cpu_source *, uint32_t leaf, uint32_t sub, uint32_t r[4]);
+	bool hardware;
+	const char *name; /* for messages: "KVM on this host" */
+};
+
+/*
+ * Fills *m from "model[,+feat][,-feat][,feat=on|off][,property=value]". The models: default,
+ * x86-64-v2, x86-64-v3, max (host), qemu64. src says what there is; NULL is the soft engine, where
+ * features that the engine does itself are always to be had, the rest only when the host has them.
+ * -EINVAL with e naming the word, its nearest relative, or what the host lacks.
+ */
+int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_cpu_source *src,
+		    struct err *e) MUST_CHECK;
 /* Models, then features: names for help texts, NULL behind the last. */
 const char *x86_model_name(unsigned i, const char **what);
 const char *x86_feature_name(unsigned feature);

@@ -357,6 +357,8 @@ static void leaf_extended(const struct x86_cpuid_env *v, uint32_t leaf, uint32_t
 	case 0x80000021:
 		if (amd) {
 			or_features(m, leaf, 0, r);
+			if (m->hardware)
+				break;
 			r[0] |= BIT32(29); /* SRSO_NO */
 			r[2] |= 6; /* TSA_SQ_NO, TSA_L1_NO */
 		}

@@ -12,7 +12,7 @@ static void parse_ok(struct x86_cpu_model *m, const char *text)
 {
 	struct err e = { 0 };
 
-	if (x86_model_parse(m, text, &e))
+	if (x86_model_parse(m, text, NULL, &e))
 		fail_msg("%s: %s", text, e.msg);
 }
 
@@ -21,7 +21,7 @@ static void parse_bad(const char *text, const char *needle)
 	struct x86_cpu_model m;
 	struct err e = { 0 };
 
-	assert_int_equal(x86_model_parse(&m, text, &e), -EINVAL);
+	assert_int_equal(x86_model_parse(&m, text, NULL, &e), -EINVAL);
 	if (!strstr(e.msg, needle))
 		fail_msg("%s: '%s' lacks '%s'", text, e.msg, needle);
 }
