@@ -133,6 +133,39 @@ static int settle_smp(struct vm_conf *conf, struct smp *s, struct err *e)
 	return 0;
 }
 
+/* Engines that QEMU has somewhere: in a list they are passed over, as QEMU itself does. */
+static const char *const elsewhere[] = { "hvf", "mshv", "nvmm", "qtest", "whpx", "xen", NULL };
+
+static bool in_list(const char *name, const char *const *list)
+{
+	while (*list && strcmp(*list, name))
+		list++;
+	return *list;
+}
+
+int front_parse_accel(struct vm_conf *conf, const char *list, struct err *e)
+{
+	static const char *const known[] = { "kvm", "tcg", "soft", NULL };
+	autofree char *copy = xstrdup(list);
+	char *save = NULL;
+
+	for (char *name = strtok_r(copy, ":", &save); name; name = strtok_r(NULL, ":", &save)) {
+		const char *near = nearest_word(name, known);
+		autofree char *all = NULL;
+
+		if (in_list(name, elsewhere))
+			continue;
+		if (!in_list(name, known))
+			return err_set(e, EINVAL, "accelerator '%s' is not known; %s '%s'", name,
+				       near ? "did you mean" : "there are kvm and",
+				       near ? near : "tcg");
+		all = xasprintf("%s%s%s", conf->accel ? conf->accel : "", conf->accel ? ":" : "",
+				strcmp(name, "tcg") ? name : "soft");
+		front_set(&conf->accel, all);
+	}
+	return 0;
+}
+
 int front_parse_smp(struct vm_conf *conf, const char *text, struct err *e)
 {
 	struct keyvals kvs;

@@ -30,6 +30,11 @@ int front_parse_uuid(struct vm_conf *, const char *text, struct err *e) MUST_CHE
 int front_parse_smp(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
 /* "512", "2G" or "size=2G": fills mem_size; plain numbers are MiB. */
 int front_parse_memory(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+/*
+ * Adds the engines of "kvm:tcg" to conf->accel; those that only QEMU has are passed over, so that
+ * conf->accel may still be NULL afterwards.
+ */
+int front_parse_accel(struct vm_conf *, const char *list, struct err *e) MUST_CHECK;
 /* Prints the CPU models and features. */
 void front_cpu_help(void);
 /* Sets *slot (an owned string) to a copy of val. */

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static const char help[] =
-	"hanok " HANOK_VERSION " - runs virtual machines where there is no /dev/kvm\n"
+	"hanok " HANOK_VERSION " - runs virtual machines, with or without /dev/kvm\n"
 	"\n"
 	"  hanok run --kernel FILE [options] [-- kernel arguments]\n"
 	"      Boots a Linux kernel with its console on this terminal.\n"

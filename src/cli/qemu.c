@@ -27,7 +27,6 @@ static const struct {
 	{ "hdd", "-drive file=F,if=virtio,format=raw" },
 	{ "cdrom", "-drive file=F,if=virtio,format=raw,readonly=on" },
 	{ "blockdev", "-drive file=F,if=none,id=ID,format=raw" },
-	{ "enable-kvm", "-accel tcg, which is hanok's own soft engine" },
 	{ "bios", "-kernel and -initrd: there is no firmware" },
 	{ "pflash", "-kernel and -initrd: there is no firmware" },
 	{ "vnc", "-nographic" },
@@ -153,11 +152,12 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 	}
 	if (line->help_shown)
 		return 0;
-	if (line->accel_refused && !line->accel)
-		return err_set(e, EINVAL,
-			       "accelerator '%s' does not work here: use -accel tcg (hanok's own "
-			       "soft engine)",
-			       line->accel_refused);
+	if (line->accel_refused && !line->conf->accel)
+		return err_set(
+			e, EINVAL,
+			"accelerator '%s' is not one of hanok's: use -accel kvm, or -accel tcg "
+			"(its own soft engine)",
+			line->accel_refused);
 	return apply_defaults(line, e);
 }
 

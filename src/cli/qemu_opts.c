@@ -89,23 +89,16 @@ static int on_machine(struct qemu_line *line, const char *arg, const char *where
 	return r;
 }
 
-/* "kvm:tcg": in the order given, the first that works here. */
 static int choose_accel(struct qemu_line *line, const char *list, struct err *e)
 {
-	autofree char *copy = xstrdup(list);
-	char *save = NULL;
+	int r = front_parse_accel(line->conf, list, e);
 
-	for (char *name = strtok_r(copy, ":", &save); name; name = strtok_r(NULL, ":", &save)) {
-		if (!strcmp(name, "tcg") || !strcmp(name, "soft")) {
-			front_set(&line->conf->accel, "soft");
-			line->accel = "soft";
-			return 0;
-		}
+	/* A later -accel may still name one that works; qemu_read_line() has the last word. */
+	if (!r && !line->conf->accel) {
+		free(line->accel_refused);
+		line->accel_refused = xstrdup(list);
 	}
-	/* A later -accel may still name one that works; qemu_main() has the last word. */
-	free(line->accel_refused);
-	line->accel_refused = xstrdup(list);
-	return 0;
+	return r;
 }
 
 static int on_accel(struct qemu_line *line, const char *arg, const char *where, struct err *e)
@@ -121,7 +114,7 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	int r;
 
 	if (qemu_wants_help(arg)) {
-		puts("Accelerators supported:\ntcg\nsoft");
+		puts("Accelerators supported:\nkvm\ntcg\nsoft");
 		line->help_shown = true;
 		return 0;
 	}
@@ -129,12 +122,16 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	if (r < 0)
 		return r;
 	r = keyvals_check(&kvs, rules, e);
-	/* several -accel: the first that works is taken */
-	for (size_t i = 0; !r && !line->accel && i < kvs.n; i++)
+	for (size_t i = 0; !r && i < kvs.n; i++)
 		if (!strcmp(kvs.kv[i].key, "accel"))
 			r = choose_accel(line, kvs.kv[i].val, e);
 	keyvals_fini(&kvs);
 	return r;
+}
+
+static int on_enable_kvm(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	return choose_accel(line, "kvm", e);
 }
 
 void front_cpu_help(void)
@@ -368,7 +365,7 @@ const struct qemu_opt qemu_opts[] = {
 	{ "version", NULL, on_version, "the version" },
 	{ "machine", "q35[,accel=tcg]", on_machine, "the board ('help' lists them)" },
 	{ "M", "q35", on_machine, "the same as -machine" },
-	{ "accel", "tcg", on_accel, "the CPU engine; tcg means hanok's own soft engine" },
+	{ "accel", "kvm|tcg", on_accel, "the CPU engine; tcg means hanok's own soft engine" },
 	{ "cpu", "MODEL[,+F,-F]", on_cpu, "the CPU model ('help' lists them)" },
 	{ "smp", "N|cpus=,sockets=,...", on_smp, "virtual CPUs and their topology" },
 	{ "m", "SIZE[M|G]", on_m, "guest memory; plain numbers are MiB" },
@@ -390,6 +387,7 @@ const struct qemu_opt qemu_opts[] = {
 	{ "nographic", NULL, on_nographic, "COM1 on the terminal; Ctrl-A x ends, Ctrl-A h helps" },
 	{ "nodefaults", NULL, on_nodefaults, "no device that was not asked for" },
 	{ "no-user-config", NULL, on_nothing, "accepted: hanok reads no configuration files" },
+	{ "enable-kvm", NULL, on_enable_kvm, "the same as -accel kvm" },
 	{ "no-reboot", NULL, on_no_reboot, "end instead of rebooting" },
 	{ "no-shutdown", NULL, on_no_shutdown, "stop, but stay, when the guest powers off" },
 	{ "name", "NAME", on_name, "the guest's name" },

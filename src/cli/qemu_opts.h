@@ -15,7 +15,6 @@ struct qemu_line {
 	bool nodefaults, nographic, display_none, serial_given;
 	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
 	bool help_shown;     /* an option printed what was asked: exit 0 */
-	const char *accel;   /* as chosen so far, NULL = none */
 	char *accel_refused; /* the last list in which nothing works here */
 };
 

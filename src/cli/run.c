@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --cpus N             virtual CPUs (default 1)\n"
 	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
 	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max, ... (--cpu help lists them)\n"
+	"  --accel kvm|soft     the CPU engine (default: kvm where it works, else hanok's own)\n"
 	"  --name NAME          the guest's name\n"
 	"  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
 	"  --help               this text\n"
@@ -41,6 +42,7 @@ enum {
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_CPU,
+	OPT_ACCEL,
 	OPT_NAME,
 	OPT_QUIET,
 	OPT_HELP,
@@ -54,6 +56,7 @@ static const struct option options[] = {
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "accel", required_argument, NULL, OPT_ACCEL },
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -161,6 +164,8 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 	case OPT_MEMORY:
 		return front_parse_memory(conf, arg, e) < 0 ? err_prefix(e, "--memory %s: ", arg)
 							    : 0;
+	case OPT_ACCEL:
+		return front_parse_accel(conf, arg, e) < 0 ? err_prefix(e, "--accel %s: ", arg) : 0;
 	case OPT_QUIET:
 		line->quiet = true;
 		return 0;

@@ -10,7 +10,6 @@ struct vm_conf *vm_conf_new(void)
 	struct vm_conf *c = xnew(struct vm_conf);
 
 	c->machine = xstrdup("q35");
-	c->accel = xstrdup("soft");
 	c->cpu = xstrdup("default");
 	c->cpus = c->sockets = c->dies = c->cores = c->threads = 1;
 	c->mem_size = MIB(512);

@@ -32,9 +32,9 @@ struct vm_conf {
 	uint8_t uuid[16];
 	bool has_uuid;
 	char *machine; /* "q35" */
-	char *accel;   /* "soft" */
-	char *cpu;     /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
-	unsigned cpus; /* >= 1 */
+	char *accel; /* "kvm:soft": the first that works here; NULL: any, in accel_engines' order */
+	char *cpu;   /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
+	unsigned cpus;				/* >= 1 */
 	unsigned sockets, dies, cores, threads; /* product == cpus */
 	uint64_t mem_size;			/* bytes */
 	char *kernel, *initrd, *append;
@@ -44,7 +44,7 @@ struct vm_conf {
 	struct conf_node *nodes;
 };
 
-struct vm_conf *vm_conf_new(void); /* defaults: q35, soft, default CPU, 1 CPU, 512 MiB */
+struct vm_conf *vm_conf_new(void); /* defaults: q35, default CPU, 1 CPU, 512 MiB */
 struct vm_conf *vm_conf_free(struct vm_conf *);
 
 /* Appends a node (type and id are copied, may be NULL). */

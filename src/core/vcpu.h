@@ -71,7 +71,7 @@ struct vcpu {
 	const struct vcpu_ops *ops;
 	void *ops_opaque;
 	void *engine; /* the engine's own struct */
-	char fail[128];
+	char fail[512];
 	/* core's */
 	pthread_t thread;
 	bool has_thread;

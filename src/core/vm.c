@@ -55,21 +55,53 @@ static const struct accel_ops *find_engine(const char *name, struct err *e)
 	return NULL;
 }
 
+static int try_engine(struct vm *vm, const struct accel_ops *accel, struct err *e)
+{
+	int ret = accel->probe ? accel->probe(e) : 0;
+
+	if (ret == 0)
+		ret = accel->vm_init(vm, vm->conf->cpu, e);
+	if (ret == 0)
+		vm->accel = accel;
+	return ret;
+}
+
+/* Every engine of this build, in order of preference. */
+static char *all_engines(void)
+{
+	char *list = xstrdup(accel_engines[0]->name);
+
+	for (const struct accel_ops *const *a = accel_engines + 1; *a; a++) {
+		char *longer = xasprintf("%s:%s", list, (*a)->name);
+
+		free(list);
+		list = longer;
+	}
+	return list;
+}
+
+/* The first of the list that this host can run: -ENODEV is an engine's word for "not here". */
 static int make_engine(struct vm *vm, struct err *e)
 {
-	const struct accel_ops *accel = find_engine(vm->conf->accel, e);
-	int ret;
+	autofree char *list = vm->conf->accel ? xstrdup(vm->conf->accel) : all_engines();
+	struct err why = { 0 };
+	char *save = NULL, *name = strtok_r(list, ":", &save);
 
-	if (!accel)
-		return -ENOENT;
-	ret = accel->probe ? accel->probe(e) : 0;
-	if (ret < 0)
-		return ret;
-	ret = accel->vm_init(vm, vm->conf->cpu, e);
-	if (ret < 0)
-		return ret;
-	vm->accel = accel;
-	return 0;
+	while (name) {
+		const struct accel_ops *accel = find_engine(name, e);
+		int ret;
+
+		if (!accel)
+			return -ENOENT;
+		ret = try_engine(vm, accel, e);
+		if (ret == 0 && why.code)
+			log_info("CPU engine %s: %s", accel->name, why.msg);
+		name = strtok_r(NULL, ":", &save);
+		if (ret != -ENODEV || !name)
+			return ret;
+		why = *e;
+	}
+	return err_set(e, EINVAL, "no CPU engine is named");
 }
 
 static int make_vcpus(struct vm *vm, struct err *e)
@@ -80,9 +112,10 @@ static int make_vcpus(struct vm *vm, struct err *e)
 		int ret;
 
 		vm->vcpus[vm->nr_vcpus++] = v;
-		ret = vm->accel->vcpu_init(v, e);
+		/* An engine may ask the board about the vCPU, so the board comes first. */
+		ret = arch_vcpu_init(v, e);
 		if (ret == 0)
-			ret = arch_vcpu_init(v, e);
+			ret = vm->accel->vcpu_init(v, e);
 		if (ret < 0)
 			return ret;
 	}
@@ -176,8 +209,8 @@ static void free_vcpus(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
 		vcpu_end_thread(vm->vcpus[i]);
-		arch_vcpu_fini(vm->vcpus[i]);
 		vm->accel->vcpu_fini(vm->vcpus[i]);
+		arch_vcpu_fini(vm->vcpus[i]);
 		vcpu_free(vm->vcpus[i]);
 	}
 	free(vm->vcpus);

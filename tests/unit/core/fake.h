@@ -80,7 +80,15 @@ static const struct accel_ops accel_fake = {
 	.reset = fake_reset,
 };
 
-const struct accel_ops *const accel_engines[] = { &accel_fake, NULL };
+/* One that this host cannot run: passed over unless it is the only one named. */
+static int absent_probe(struct err *e)
+{
+	return err_set(e, ENODEV, "no absent hardware");
+}
+
+static const struct accel_ops accel_absent = { .name = "absent", .probe = absent_probe };
+
+const struct accel_ops *const accel_engines[] = { &accel_absent, &accel_fake, NULL };
 
 int arch_vcpu_init(struct vcpu *v, struct err *e)
 {

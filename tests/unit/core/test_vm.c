@@ -111,13 +111,13 @@ static void built_in_order(void **state)
 	struct vm *vm = full_vm(&e);
 
 	assert_non_null(vm);
-	assert_string_equal(fake_log, "engine vcpu lapic vcpu lapic chardev backend board toy "
+	assert_string_equal(fake_log, "engine lapic vcpu lapic vcpu chardev backend board toy "
 				      "finish reset reset toyreset boot ");
 	assert_int_equal(vm->state, VM_PRELAUNCH);
 	assert_true(vm->tsc_khz > 100000);
 	fake_log[0] = 0;
 	vm_free(vm);
-	assert_string_equal(fake_log, "~toy ~board ~lapic ~vcpu ~lapic ~vcpu ~engine ~backend "
+	assert_string_equal(fake_log, "~toy ~board ~vcpu ~lapic ~vcpu ~lapic ~engine ~backend "
 				      "~backend ");
 	assert_null(vm_free(NULL));
 }
@@ -153,6 +153,34 @@ static void bad_names_are_explained(void **state)
 	c->mem_size = 5000;
 	assert_null(vm_new_take(c, &e));
 	assert_non_null(strstr(e.msg, "5000"));
+}
+
+static const struct accel_ops *engine_of(const char *list, struct err *e)
+{
+	struct vm_conf *c = conf(1);
+	const struct accel_ops *accel;
+	struct vm *vm;
+
+	c->accel = list ? xstrdup(list) : NULL;
+	vm = vm_new_take(c, e);
+	accel = vm ? vm->accel : NULL;
+	vm_free(vm);
+	return accel;
+}
+
+static void first_engine_that_works(void **state)
+{
+	struct err e = { 0 };
+
+	assert_ptr_equal(engine_of(NULL, &e), &accel_fake);
+	assert_ptr_equal(engine_of("soft", &e), &accel_fake);
+	assert_ptr_equal(engine_of("absent:soft", &e), &accel_fake);
+	assert_null(engine_of("absent", &e));
+	assert_string_equal(e.msg, "no absent hardware");
+	fake_failure =
+		"engine"; /* another reason than absence is no reason to take another engine */
+	assert_null(engine_of("soft:absent", &e));
+	assert_non_null(strstr(e.msg, "engine"));
 }
 
 static void backends_are_claimed_once(void **state)
@@ -542,6 +570,7 @@ int main(void)
 		T(built_in_order),
 		T(every_failure_unwinds),
 		T(bad_names_are_explained),
+		T(first_engine_that_works),
 		T(backends_are_claimed_once),
 		T(pause_stands_still),
 		T(devices_hear_of_pause),
