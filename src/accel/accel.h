@@ -5,6 +5,6 @@
 
 #include "core/accel.h"
 
-extern const struct accel_ops accel_soft;
+extern const struct accel_ops accel_kvm, accel_soft;
 
 #endif

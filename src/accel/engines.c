@@ -3,4 +3,4 @@
 #include "base/base.h"
 #include "accel/accel.h"
 
-const struct accel_ops *const accel_engines[] = { &accel_soft, NULL };
+const struct accel_ops *const accel_engines[] = { &accel_kvm, &accel_soft, NULL };

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The KVM engine as core sees it (core/accel.h): opening /dev/kvm, the life cycle of its VM and
+ * vCPUs, power-on states. Control thread. Source: Linux Documentation/virt/kvm/api.rst.
+ */
+#include "base/base.h"
+#include "accel/kvm/kvm_int.h"
+#include "isa/x86/reset.h"
+#include <cpuid.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define KVM_API 12
+
+int kvm_ioctl(int fd, unsigned long request, const void *arg)
+{
+	int r;
+
+	do
+		r = ioctl(fd, request, arg);
+	while (r < 0 && errno == EINTR && request != KVM_RUN);
+	return r < 0 ? -errno : r;
+}
+
+int kvm_cap(const struct kvm_vm *kv, unsigned cap)
+{
+	int r = kvm_ioctl(kv->fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
+
+	return r < 0 ? 0 : r;
+}
+
+/*
+ * Whether the processor has VMX or SVM. There is KVM without: then it runs guests that know of it
+ * only, and emulates most of the others' kernel code, slowly and not completely.
+ */
+static bool has_hardware(void)
+{
+	uint32_t a, b, c, d;
+
+	if (__get_cpuid(1, &a, &b, &c, &d) && (c & BIT32(5)))
+		return true;
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & BIT32(2));
+}
+
+static int open_kvm(struct err *e)
+{
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), version;
+
+	if (fd < 0 && errno == ENOENT)
+		return err_set(e, ENODEV,
+			       "there is no /dev/kvm: this host offers no KVM (no hardware "
+			       "support, or the module kvm_amd or kvm_intel is not loaded)");
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return err_set(e, ENODEV,
+			       "/dev/kvm may not be opened by this user: become a member "
+			       "of its group (usermod -aG kvm NAME) and log in again");
+	if (fd < 0)
+		return err_set_errno(e, errno, "/dev/kvm cannot be opened");
+	if (!has_hardware()) {
+		close(fd);
+		return err_set(e, ENODEV,
+			       "/dev/kvm has no hardware behind it: this host's processor shows "
+			       "neither VMX nor SVM");
+	}
+	version = kvm_ioctl(fd, KVM_GET_API_VERSION, NULL);
+	if (version != KVM_API) {
+		close(fd);
+		return err_set(e, ENODEV, "/dev/kvm speaks version %d of its interface, not %d",
+			       version, KVM_API);
+	}
+	return fd;
+}
+
+static int kvm_probe(struct err *e)
+{
+	int fd = open_kvm(e);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+/* What there is no way around, and the Linux that brought it. */
+static const struct {
+	unsigned cap;
+	const char *name, *since;
+} needed[] = {
+	{ KVM_CAP_USER_MEMORY, "user memory", "2.6.25" },
+	{ KVM_CAP_EXT_CPUID, "extended CPUID", "2.6.26" },
+	{ KVM_CAP_VCPU_EVENTS, "vCPU events", "2.6.33" },
+	{ KVM_CAP_DEBUGREGS, "debug registers", "2.6.34" },
+	{ KVM_CAP_XSAVE, "XSAVE state", "2.6.36" },
+	{ KVM_CAP_XCRS, "XCR0", "2.6.36" },
+	{ KVM_CAP_READONLY_MEM, "read-only memory", "3.7" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "immediate exit", "4.13" },
+	{ KVM_CAP_X86_USER_SPACE_MSR, "MSRs in user space", "5.10" },
+	{ KVM_CAP_X86_MSR_FILTER, "MSR filters", "5.10" },
+};
+
+static int check_caps(const struct kvm_vm *kv, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		if (kvm_cap(kv, needed[i].cap) <= 0)
+			return err_set(
+				e, ENODEV,
+				"this host's KVM lacks %s (capability %u), which Linux has since "
+				"%s: use a newer kernel",
+				needed[i].name, needed[i].cap, needed[i].since);
+	return 0;
+}
+
+static int create_vm(struct kvm_vm *kv, struct err *e)
+{
+	int size;
+
+	kv->fd = kvm_ioctl(kv->sys_fd, KVM_CREATE_VM, NULL);
+	if (kv->fd < 0)
+		return err_set(e, ENODEV,
+			       "KVM does not make a virtual machine (KVM_CREATE_VM: %s): "
+			       "virtualisation may be off in the firmware, in use by another "
+			       "hypervisor, or out of reach in this container",
+			       strerror(-kv->fd));
+	size = kvm_ioctl(kv->sys_fd, KVM_GET_VCPU_MMAP_SIZE, NULL);
+	if (size < (int)sizeof(struct kvm_run))
+		return err_set(e, ENODEV,
+			       "KVM's page of a vCPU has %d bytes, less than the %zu that are "
+			       "documented",
+			       size, sizeof(struct kvm_run));
+	kv->run_size = (size_t)size;
+	return check_caps(kv, e);
+}
+
+static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
+{
+	int r = kvm_cap(kv, KVM_CAP_XSAVE2);
+
+	kv->xsave_size = r > (int)sizeof(struct kvm_xsave) ? (size_t)r : sizeof(struct kvm_xsave);
+	kv->has_sregs2 = kvm_cap(kv, KVM_CAP_SREGS2) > 0;
+	/* Where Intel's processors keep a task state segment for real mode; others ignore it. */
+	r = kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul);
+	if (r < 0)
+		return err_set_errno(e, -r, "KVM_SET_TSS_ADDR");
+	r = kvm_cpuid_init(kv, model, e);
+	if (!r)
+		r = kvm_msr_filter(kv, e);
+	return r ? r : kvm_mem_init(kv, e);
+}
+
+static void kvm_vm_fini(struct vm *vm)
+{
+	struct kvm_vm *kv = vm->accel_state;
+
+	if (!kv)
+		return;
+	kvm_mem_fini(kv);
+	free(kv->supported);
+	if (kv->fd >= 0)
+		close(kv->fd);
+	if (kv->sys_fd >= 0)
+		close(kv->sys_fd);
+	free(kv);
+	vm->accel_state = NULL;
+}
+
+static int kvm_vm_init(struct vm *vm, const char *model, struct err *e)
+{
+	struct kvm_vm *kv = xnew(struct kvm_vm);
+	int r;
+
+	kv->vm = vm;
+	kv->fd = -1;
+	vm->accel_state = kv;
+	kv->sys_fd = r = open_kvm(e);
+	if (r >= 0)
+		r = kvm_kick_init(e);
+	if (!r)
+		r = create_vm(kv, e);
+	if (!r)
+		r = prepare_vm(kv, model ? model : "default", e);
+	if (r < 0)
+		kvm_vm_fini(vm);
+	return r;
+}
+
+static void kvm_vcpu_fini(struct vcpu *v)
+{
+	struct kvm_vcpu *c = v->engine;
+
+	if (!c)
+		return;
+	kvm_run_fini(c);
+	if (c->run)
+		munmap(c->run, c->kv->run_size);
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c->xsave);
+	free(c);
+	v->engine = NULL;
+}
+
+static int open_vcpu(struct kvm_vcpu *c, struct err *e)
+{
+	struct vcpu *v = c->vcpu;
+	struct kvm_device_attr tsc = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET };
+	void *run;
+
+	/* The number is the APIC id: KVM's own APICs, where they are used, take it for theirs. */
+	c->fd = kvm_ioctl(c->kv->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)v->apic_id);
+	if (c->fd < 0)
+		return err_set_errno(e, -c->fd,
+				     "KVM makes no vCPU %u (it may be beyond the %d that this "
+				     "host's KVM allows)",
+				     v->index, kvm_cap(c->kv, KVM_CAP_MAX_VCPUS));
+	run = mmap(NULL, c->kv->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+	if (run == MAP_FAILED)
+		return err_set_errno(e, errno, "the page that KVM shares for vCPU %u", v->index);
+	c->run = run;
+	c->kv->has_tsc_offset = kvm_ioctl(c->fd, KVM_HAS_DEVICE_ATTR, &tsc) == 0;
+	return 0;
+}
+
+static int kvm_vcpu_init(struct vcpu *v, struct err *e)
+{
+	struct kvm_vcpu *c = xnew(struct kvm_vcpu);
+	int r;
+
+	c->vcpu = v;
+	c->kv = v->vm->accel_state;
+	c->fd = -1;
+	c->timer_ns = UINT64_MAX;
+	v->engine = c;
+	c->xsave = xcalloc(1, c->kv->xsave_size);
+	r = open_vcpu(c, e);
+	if (!r)
+		r = kvm_cpuid_vcpu(c, e);
+	if (r < 0)
+		kvm_vcpu_fini(v);
+	return r;
+}
+
+static void kvm_reset(struct vcpu *v, bool init)
+{
+	struct err e = { 0 };
+	struct cpu_state s;
+	uint32_t id[4];
+
+	kvm_cpuid_leaf(v, 1, 0, id);
+	if (init && kvm_get_state(v, &s)) {
+		snprintf(v->fail, sizeof(v->fail), "KVM does not tell its state at an INIT");
+		return;
+	}
+	if (init)
+		x86_init(&s, id[0]);
+	else
+		x86_power_on(&s, id[0], v->index == 0);
+	if (kvm_set_state(v, &s, &e))
+		snprintf(v->fail, sizeof(v->fail), "%s", e.msg);
+}
+
+const struct accel_ops accel_kvm = {
+	.name = "kvm",
+	.probe = kvm_probe,
+	.vm_init = kvm_vm_init,
+	.vm_fini = kvm_vm_fini,
+	.vcpu_init = kvm_vcpu_init,
+	.vcpu_fini = kvm_vcpu_fini,
+	.run = kvm_run_guest,
+	.kick = kvm_kick,
+	.get_state = kvm_get_state,
+	.set_state = kvm_set_state,
+	.reset = kvm_reset,
+	.cpuid = kvm_cpuid_leaf,
+};

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The KVM engine's own structures. One file a job: kvm.c (life cycle), kvm_mem.c (memory slots),
+ * kvm_cpuid.c (what guests are told), kvm_run.c (the loop around KVM_RUN and its exits),
+ * kvm_state.c and kvm_msr.c (state in and out).
+ * Source of every interface: Linux Documentation/virt/kvm/api.rst.
+ */
+#ifndef KVM_INT_H
+#define KVM_INT_H
+
+#include "accel/accel.h"
+#include "core/vm.h"
+#include "isa/x86/cpu_state.h"
+#include "isa/x86/cpuid.h"
+#include "mem/map.h"
+#include <linux/kvm.h>
+
+#define KVM_MAX_CPUID 256
+
+/* A memory slot as KVM knows it; free when size is 0. */
+struct kvm_slot {
+	uint64_t gpa, size;
+	const uint8_t *host;
+	bool read_only;
+};
+
+struct kvm_vm {
+	struct vm *vm;
+	int sys_fd, fd;
+	size_t run_size; /* bytes of a vCPU's shared page */
+	struct x86_cpu_model model;
+	struct kvm_cpuid2 *supported; /* the most that CPUID may say */
+	size_t xsave_size;
+	bool has_tsc_offset, has_sregs2;
+	/* memory slots, changed by the thread that commits a view */
+	struct map_listener listener;
+	struct kvm_slot *slots;
+	unsigned nr_slots, max_slots;
+};
+
+struct kvm_vcpu {
+	struct vcpu *vcpu;
+	struct kvm_vm *kv;
+	int fd;
+	struct kvm_run *run;
+	enum x86_mp_state mp_state; /* with the board's interrupt controllers, halting is ours */
+	pthread_t thread;	    /* that runs it; set before in_guest */
+	_Atomic uint32_t in_guest;  /* somebody who kicks has to interrupt KVM_RUN */
+	bool completing; /* an access that left the guest is finished by the next entry */
+	/* the timer that ends KVM_RUN when the board's is due; made on the vCPU's thread */
+	int timer_id;
+	bool has_timer;
+	uint64_t timer_ns; /* what it is set to; UINT64_MAX = off */
+	void *xsave;	   /* kv->xsave_size bytes */
+};
+
+static inline struct kvm_vcpu *kvm_vcpu(struct vcpu *v)
+{
+	return v->engine;
+}
+
+/* ioctl(2) with a pointer, a number or nothing; 0 or more, or -errno. */
+int kvm_ioctl(int fd, unsigned long request, const void *arg);
+/* Whether the VM has a capability, and how much of it; 0 = no. */
+int kvm_cap(const struct kvm_vm *, unsigned cap);
+
+/* kvm_mem.c */
+int kvm_mem_init(struct kvm_vm *, struct err *e) MUST_CHECK;
+void kvm_mem_fini(struct kvm_vm *);
+
+/* kvm_cpuid.c */
+int kvm_cpuid_init(struct kvm_vm *, const char *model, struct err *e) MUST_CHECK;
+int kvm_cpuid_vcpu(struct kvm_vcpu *, struct err *e) MUST_CHECK;
+void kvm_cpuid_leaf(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+
+/* kvm_run.c */
+enum vcpu_exit kvm_run_guest(struct vcpu *);
+void kvm_kick(struct vcpu *);
+/* Once a process: the signal that ends KVM_RUN does nothing else. */
+int kvm_kick_init(struct err *e) MUST_CHECK;
+void kvm_run_fini(struct kvm_vcpu *);
+
+/* kvm_state.c */
+int kvm_get_state(struct vcpu *, struct cpu_state *);
+int kvm_set_state(struct vcpu *, const struct cpu_state *, struct err *e);
+
+/* kvm_msr.c */
+int kvm_msr_filter(struct kvm_vm *, struct err *e) MUST_CHECK;
+int kvm_msrs_get(struct kvm_vcpu *, struct cpu_state *);
+int kvm_msrs_set(struct kvm_vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;
+
+#endif

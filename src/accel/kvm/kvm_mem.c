@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * KVM's memory slots follow the address map: after each commit the RAM and ROM of the new view,
+ * neighbours joined, are compared with the slots there are; what is equal stays untouched, so that
+ * a moved BAR costs no slot. On the thread that commits (map.h). Source: api.rst 4.35.
+ */
+#include "base/base.h"
+#include "accel/kvm/kvm_int.h"
+#include "base/log.h"
+
+/* One piece of RAM or ROM at a time out of a view; false at its end. */
+static bool next_piece(const struct map_view *view, size_t *i, struct kvm_slot *out)
+{
+	for (out->size = 0; *i < view->n[MAP_MEM]; (*i)++) {
+		const struct map_range *r = &view->range[MAP_MEM][*i];
+		const struct map_region *g = r->region;
+		const uint8_t *host;
+
+		if (g->kind == MAP_IO) {
+			if (out->size)
+				return true;
+			continue;
+		}
+		host = g->rb->host + g->rb_off + (r->first - r->addr);
+		if (out->size &&
+		    (out->gpa + out->size != r->first || out->host + out->size != host ||
+		     out->read_only != (g->kind == MAP_ROM)))
+			return true;
+		if (!out->size)
+			*out = (struct kvm_slot){ r->first, 0, host, g->kind == MAP_ROM };
+		out->size += r->last - r->first + 1;
+	}
+	return out->size;
+}
+
+static bool same_slot(const struct kvm_slot *a, const struct kvm_slot *b)
+{
+	return a->gpa == b->gpa && a->size == b->size && a->host == b->host &&
+	       a->read_only == b->read_only;
+}
+
+/* size 0 removes the slot. */
+static int tell(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = n,
+		.flags = s->size && s->read_only ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = s->gpa,
+		.memory_size = s->size,
+		.userspace_addr = (uintptr_t)s->host,
+	};
+
+	return kvm_ioctl(kv->fd, KVM_SET_USER_MEMORY_REGION, &r);
+}
+
+static bool wanted(const struct map_view *now, const struct kvm_slot *slot)
+{
+	struct kvm_slot piece;
+
+	for (size_t i = 0; next_piece(now, &i, &piece);)
+		if (same_slot(&piece, slot))
+			return true;
+	return false;
+}
+
+static void remove_stale(struct kvm_vm *kv, const struct map_view *now)
+{
+	static const struct kvm_slot none;
+
+	for (unsigned n = 0; n < kv->nr_slots; n++) {
+		if (!kv->slots[n].size || wanted(now, &kv->slots[n]))
+			continue;
+		tell(kv, n, &(struct kvm_slot){ .gpa = kv->slots[n].gpa });
+		kv->slots[n] = none;
+	}
+}
+
+static bool have(const struct kvm_vm *kv, const struct kvm_slot *piece)
+{
+	for (unsigned n = 0; n < kv->nr_slots; n++)
+		if (kv->slots[n].size && same_slot(&kv->slots[n], piece))
+			return true;
+	return false;
+}
+
+static int free_slot(struct kvm_vm *kv)
+{
+	unsigned n = 0;
+
+	while (n < kv->nr_slots && kv->slots[n].size)
+		n++;
+	if (n >= kv->max_slots)
+		return -ENOSPC;
+	if (n == kv->nr_slots) {
+		kv->slots = xrealloc(kv->slots, n + 1, sizeof(*kv->slots));
+		kv->nr_slots++;
+	}
+	return (int)n;
+}
+
+static int add_piece(struct kvm_vm *kv, const struct kvm_slot *piece, struct err *e)
+{
+	int n = free_slot(kv), r;
+
+	if (n < 0)
+		return err_set(e, ENOSPC, "KVM has %u memory slots, and all are taken",
+			       kv->max_slots);
+	r = tell(kv, (unsigned)n, piece);
+	kv->slots[n] = r < 0 ? (struct kvm_slot){ .size = 0 } : *piece;
+	if (r < 0)
+		return err_set_errno(e, -r,
+				     "KVM refuses memory slot %d (guest address %#" PRIx64
+				     ", %" PRIu64 " MiB)",
+				     n, piece->gpa, piece->size >> 20);
+	return 0;
+}
+
+static int follow(struct kvm_vm *kv, const struct map_view *now, struct err *e)
+{
+	struct kvm_slot piece;
+	int r = 0;
+
+	/* Slots may not overlap at any moment, so the old go first. */
+	remove_stale(kv, now);
+	for (size_t i = 0; !r && next_piece(now, &i, &piece);)
+		if (!have(kv, &piece))
+			r = add_piece(kv, &piece, e);
+	return r;
+}
+
+static void map_changed(struct map_listener *l, const struct map_view *old,
+			const struct map_view *now)
+{
+	struct kvm_vm *kv = container_of(l, struct kvm_vm, listener);
+	struct err e = { 0 };
+
+	if (follow(kv, now, &e)) {
+		log_error("%s", e.msg);
+		vm_request_shutdown(kv->vm, VM_CAUSE_ENGINE_FAILURE);
+	}
+}
+
+int kvm_mem_init(struct kvm_vm *kv, struct err *e)
+{
+	int slots = kvm_cap(kv, KVM_CAP_NR_MEMSLOTS);
+
+	kv->max_slots = slots > 0 ? (unsigned)slots : 32;
+	kv->listener.commit = map_changed;
+	map_add_listener(kv->vm->map, &kv->listener);
+	return follow(kv, map_view(kv->vm->map), e);
+}
+
+void kvm_mem_fini(struct kvm_vm *kv)
+{
+	if (kv->listener.commit)
+		map_del_listener(kv->vm->map, &kv->listener);
+	kv->listener.commit = NULL;
+	free(kv->slots);
+	kv->slots = NULL;
+	kv->nr_slots = 0;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MSRs of a KVM guest: those that are members of cpu_state, in and out, and the filter that brings
+ * the board's to us. Control thread, or the vCPU's own. Source: api.rst 4.18, 4.97; Intel SDM
+ * vol. 4, AMD APM vol. 2 appendix A.
+ */
+#include "base/base.h"
+#include "accel/kvm/kvm_int.h"
+#include "isa/x86/x86.h"
+
+#define MSR_HWCR   0xc0010015u
+#define MSR_DE_CFG 0xc0011029u
+
+struct msr_row {
+	uint32_t msr;
+	uint16_t offset;
+	uint64_t initial; /* what it is where the host lacks it */
+};
+#define ROW(msr, member, initial)                                \
+	{                                                        \
+		msr, offsetof(struct cpu_state, member), initial \
+	}
+#define VAR(i)                                          \
+	ROW(MSR_MTRR_BASE0 + 2 * (i), mtrr_base[i], 0), \
+		ROW(MSR_MTRR_BASE0 + 2 * (i) + 1, mtrr_mask[i], 0)
+#define BANK(i)                                                                                    \
+	ROW(MSR_MC0_CTL + 4 * (i), mc_ctl[i], 0), ROW(MSR_MC0_CTL + 4 * (i) + 1, mc_status[i], 0), \
+		ROW(MSR_MC0_CTL + 4 * (i) + 2, mc_addr[i], 0),                                     \
+		ROW(MSR_MC0_CTL + 4 * (i) + 3, mc_misc[i], 0)
+
+static const struct msr_row rows[] = {
+	ROW(MSR_SYSENTER_CS, sysenter_cs, 0),
+	ROW(MSR_SYSENTER_ESP, sysenter_esp, 0),
+	ROW(MSR_SYSENTER_EIP, sysenter_eip, 0),
+	ROW(MSR_STAR, star, 0),
+	ROW(MSR_LSTAR, lstar, 0),
+	ROW(MSR_CSTAR, cstar, 0),
+	ROW(MSR_SFMASK, sfmask, 0),
+	ROW(MSR_KERNEL_GS_BASE, kernel_gs_base, 0),
+	ROW(MSR_TSC_AUX, tsc_aux, 0),
+	ROW(MSR_TSC_ADJUST, tsc_adjust, 0),
+	ROW(MSR_PAT, pat, 0x0007040600070406ull),
+	ROW(MSR_MISC_ENABLE, misc_enable, 1),
+	ROW(MSR_SPEC_CTRL, spec_ctrl, 0),
+	ROW(MSR_DEBUGCTL, debugctl, 0),
+	ROW(MSR_XSS, xss, 0),
+	ROW(MSR_FEATURE_CONTROL, feature_control, 0),
+	ROW(MSR_MTRR_DEF_TYPE, mtrr_def_type, 0),
+	ROW(MSR_MTRR_FIX64K, mtrr_fixed[0], 0),
+	ROW(MSR_MTRR_FIX16K_80000, mtrr_fixed[1], 0),
+	ROW(MSR_MTRR_FIX16K_A0000, mtrr_fixed[2], 0),
+	ROW(MSR_MTRR_FIX4K_C0000, mtrr_fixed[3], 0),
+	ROW(MSR_MTRR_FIX4K_C0000 + 1, mtrr_fixed[4], 0),
+	ROW(MSR_MTRR_FIX4K_C0000 + 2, mtrr_fixed[5], 0),
+	ROW(MSR_MTRR_FIX4K_C0000 + 3, mtrr_fixed[6], 0),
+	ROW(MSR_MTRR_FIX4K_C0000 + 4, mtrr_fixed[7], 0),
+	ROW(MSR_MTRR_FIX4K_C0000 + 5, mtrr_fixed[8], 0),
+	ROW(MSR_MTRR_FIX4K_C0000 + 6, mtrr_fixed[9], 0),
+	ROW(MSR_MTRR_FIX4K_C0000 + 7, mtrr_fixed[10], 0),
+	VAR(0),
+	VAR(1),
+	VAR(2),
+	VAR(3),
+	VAR(4),
+	VAR(5),
+	VAR(6),
+	VAR(7),
+	ROW(MSR_MCG_STATUS, mcg_status, 0),
+	ROW(MSR_MCG_CTL, mcg_ctl, 0),
+	BANK(0),
+	BANK(1),
+	BANK(2),
+	BANK(3),
+	ROW(MSR_HWCR, amd_hwcr, 0),
+	ROW(MSR_DE_CFG, amd_de_cfg, 0),
+};
+
+static uint64_t *member(const struct cpu_state *s, const struct msr_row *row)
+{
+	return (uint64_t *)((uintptr_t)s + row->offset);
+}
+
+/*
+ * KVM_GET_MSRS stops at the first MSR that this host or this CPU model does not have; the rest goes
+ * on behind it, and what is not there reads as if it had never been written.
+ */
+int kvm_msrs_get(struct kvm_vcpu *c, struct cpu_state *s)
+{
+	autofree struct kvm_msrs *m =
+		xcalloc(1, sizeof(*m) + ARRAY_SIZE(rows) * sizeof(m->entries[0]));
+
+	for (unsigned first = 0; first < ARRAY_SIZE(rows); first++) {
+		int n;
+
+		m->nmsrs = 0;
+		for (unsigned i = first; i < ARRAY_SIZE(rows); i++)
+			m->entries[m->nmsrs++].index = rows[i].msr;
+		n = kvm_ioctl(c->fd, KVM_GET_MSRS, m);
+		if (n < 0)
+			return n;
+		for (int i = 0; i < n; i++)
+			*member(s, &rows[first + (unsigned)i]) = m->entries[i].data;
+		first += (unsigned)n;
+		if (first < ARRAY_SIZE(rows))
+			*member(s, &rows[first]) = rows[first].initial;
+	}
+	return 0;
+}
+
+static int set_one(struct kvm_vcpu *c, const struct msr_row *row, uint64_t val, struct err *e)
+{
+	autofree struct kvm_msrs *m = xcalloc(1, sizeof(*m) + sizeof(m->entries[0]));
+
+	m->nmsrs = 1;
+	m->entries[0] = (struct kvm_msr_entry){ .index = row->msr, .data = val };
+	if (kvm_ioctl(c->fd, KVM_SET_MSRS, m) == 1)
+		return 0;
+	return err_set(e, EINVAL,
+		       "vCPU state: MSR %#x = %#" PRIx64 " is not to be had under this host's "
+		       "KVM with CPU model '%s'",
+		       row->msr, val, c->kv->model.name);
+}
+
+/* Only what differs is written: the host's log gets a line for each write that KVM ignores. */
+int kvm_msrs_set(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e)
+{
+	struct cpu_state now;
+	int r;
+
+	r = kvm_msrs_get(c, &now);
+	if (r < 0)
+		return err_set_errno(e, -r, "KVM_GET_MSRS");
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t val = *member(s, &rows[i]);
+
+		if (val == *member(&now, &rows[i]))
+			continue;
+		r = set_one(c, &rows[i], val, e);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * The local APIC is the board's, so its base and its deadline are too; without the filter KVM
+ * would swallow them. Those from 800h on come to us as unknown.
+ */
+int kvm_msr_filter(struct kvm_vm *kv, struct err *e)
+{
+	static uint8_t denied[1];
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X86_USER_SPACE_MSR,
+		.args = { KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+			  KVM_MSR_EXIT_REASON_FILTER },
+	};
+	struct kvm_msr_filter f = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges = {
+			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 1,
+			  .base = MSR_APIC_BASE, .bitmap = denied },
+			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 1,
+			  .base = MSR_TSC_DEADLINE, .bitmap = denied },
+		},
+	};
+	int r = kvm_ioctl(kv->fd, KVM_ENABLE_CAP, &cap);
+
+	if (r < 0)
+		return err_set_errno(e, -r, "KVM does not give MSR accesses to user space");
+	r = kvm_ioctl(kv->fd, KVM_X86_SET_MSR_FILTER, &f);
+	if (r < 0)
+		return err_set_errno(e, -r, "KVM refuses the MSR filter");
+	return 0;
+}

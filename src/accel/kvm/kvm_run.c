@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop around KVM_RUN: events and interrupts in, exits out. The local APICs are the board's, so
+ * KVM hands over HLT, the APIC's page and MSRs, and asks for interrupts one by one.
+ *
+ * Kicks. A kicker sets events, then looks at in_guest; the vCPU's thread sets in_guest, then looks
+ * at events. Whoever comes second sees the other, so the signal is sent only when it is needed. It
+ * may still come before KVM_RUN: its handler sets immediate_exit, which KVM_RUN looks at.
+ *
+ * vCPU thread; kvm_kick() any. Source: api.rst 4.10 and 5.
+ */
+#include "base/base.h"
+#include "accel/kvm/kvm_int.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "isa/x86/reset.h"
+#include "isa/x86/x86.h"
+#include <pthread.h>
+#include <stdarg.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- kicks and the timer ---- */
+
+static _Thread_local struct kvm_run *volatile run_of_me;
+
+static void on_kick(int sig)
+{
+	struct kvm_run *run = run_of_me;
+
+	if (run)
+		run->immediate_exit = 1;
+}
+
+int kvm_kick_init(struct err *e)
+{
+	struct sigaction sa = { .sa_handler = on_kick };
+
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(SIGRTMIN, &sa, NULL))
+		return err_set_errno(e, errno, "signal %d for the vCPUs", SIGRTMIN);
+	return 0;
+}
+
+void kvm_kick(struct vcpu *v)
+{
+	struct kvm_vcpu *c = kvm_vcpu(v);
+
+	if (atomic_load(&c->in_guest))
+		pthread_kill(c->thread, SIGRTMIN);
+}
+
+static bool make_timer(struct kvm_vcpu *c)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN };
+
+	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+	/* The kernel's own call: its ids are plain numbers, and 0 is one. */
+	c->has_timer = !syscall(SYS_timer_create, CLOCK_MONOTONIC, &ev, &c->timer_id);
+	return c->has_timer;
+}
+
+static void set_timer(struct kvm_vcpu *c)
+{
+	uint64_t when = atomic_load(&c->vcpu->deadline_ns);
+	struct itimerspec ts = { .it_value = { .tv_nsec = 0 } };
+
+	if (when == c->timer_ns || (!c->has_timer && !make_timer(c)))
+		return;
+	if (when != UINT64_MAX) {
+		ts.it_value.tv_sec = (time_t)(when / NS_PER_SEC);
+		ts.it_value.tv_nsec = (long)(when % NS_PER_SEC);
+		if (!when)
+			ts.it_value.tv_nsec = 1;
+	}
+	syscall(SYS_timer_settime, c->timer_id, TIMER_ABSTIME, &ts, NULL);
+	c->timer_ns = when;
+}
+
+void kvm_run_fini(struct kvm_vcpu *c)
+{
+	if (c->has_timer)
+		syscall(SYS_timer_delete, c->timer_id);
+	c->has_timer = false;
+}
+
+/* ---- events ---- */
+
+static bool finish_access(struct kvm_vcpu *c, enum vcpu_exit *why);
+
+static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->vcpu->fail, sizeof(c->vcpu->fail), fmt, ap);
+	va_end(ap);
+	return VCPU_EXIT_FAIL;
+}
+
+static void take_init(struct kvm_vcpu *c)
+{
+	enum vcpu_exit why;
+
+	if (!finish_access(c, &why))
+		return;
+	vcpu_clear(c->vcpu, VCPU_EV_INIT);
+	c->vcpu->vm->accel->reset(c->vcpu, true);
+}
+
+static void take_sipi(struct kvm_vcpu *c)
+{
+	struct vcpu *v = c->vcpu;
+	struct err e = { 0 };
+	struct cpu_state s;
+
+	vcpu_clear(v, VCPU_EV_SIPI);
+	if (c->mp_state != MP_WAIT_SIPI || kvm_get_state(v, &s))
+		return;
+	x86_sipi(&s, (uint8_t)atomic_load(&v->sipi_vector));
+	if (kvm_set_state(v, &s, &e))
+		snprintf(v->fail, sizeof(v->fail), "%s", e.msg);
+}
+
+static void take_nmi(struct kvm_vcpu *c)
+{
+	vcpu_clear(c->vcpu, VCPU_EV_NMI);
+	kvm_ioctl(c->fd, KVM_NMI, NULL);
+	c->mp_state = MP_RUNNABLE;
+}
+
+static void take_smi(struct kvm_vcpu *c)
+{
+	vcpu_clear(c->vcpu, VCPU_EV_SMI);
+	kvm_ioctl(c->fd, KVM_SMI, NULL);
+	c->mp_state = MP_RUNNABLE;
+}
+
+/* An interrupt goes in when KVM says that the guest takes one; else KVM tells us when. */
+static void take_interrupt(struct kvm_vcpu *c)
+{
+	struct vcpu *v = c->vcpu;
+	struct kvm_interrupt irq;
+	int vector;
+
+	c->run->request_interrupt_window = 0;
+	if (!v->ops->has_intr(v)) {
+		vcpu_clear(v, VCPU_EV_INTR);
+		if (!v->ops->has_intr(v))
+			return;
+	}
+	if (!c->run->ready_for_interrupt_injection || !c->run->if_flag) {
+		c->run->request_interrupt_window = 1;
+		return;
+	}
+	vcpu_clear(v, VCPU_EV_INTR);
+	vector = v->ops->get_intr(v);
+	if (vector < 0)
+		return;
+	irq.irq = (uint32_t)vector;
+	if (kvm_ioctl(c->fd, KVM_INTERRUPT, &irq) < 0)
+		log_warn("vCPU %u: KVM did not take interrupt %d", v->index, vector);
+	c->mp_state = MP_RUNNABLE;
+	/* KVM has one in its hands: the next has to wait for the window. */
+	c->run->request_interrupt_window = v->ops->has_intr(v);
+}
+
+/* What ends a halt. An interrupt that the guest has masked does not. */
+static uint32_t wakers(const struct kvm_vcpu *c)
+{
+	uint32_t always = VCPU_EV_REQ | VCPU_EV_INIT | VCPU_EV_SMI;
+
+	if (c->mp_state == MP_WAIT_SIPI)
+		return VCPU_EV_REQ | VCPU_EV_INIT | VCPU_EV_SIPI;
+	if (c->run->if_flag)
+		always |= VCPU_EV_INTR;
+	return always | VCPU_EV_NMI | VCPU_EV_WAKE;
+}
+
+static void take_events(struct kvm_vcpu *c, uint32_t ev)
+{
+	if (ev & (VCPU_EV_TLB | VCPU_EV_ENGINE))
+		vcpu_clear(c->vcpu, VCPU_EV_TLB | VCPU_EV_ENGINE);
+	/* A SIPI that came behind an INIT is taken behind it. */
+	if (ev & VCPU_EV_INIT)
+		take_init(c);
+	if (ev & VCPU_EV_SIPI)
+		take_sipi(c);
+	if (c->mp_state == MP_WAIT_SIPI)
+		return;
+	if (ev & VCPU_EV_SMI)
+		take_smi(c);
+	if (ev & VCPU_EV_NMI)
+		take_nmi(c);
+	if (ev & VCPU_EV_WAKE) {
+		vcpu_clear(c->vcpu, VCPU_EV_WAKE);
+		c->mp_state = MP_RUNNABLE;
+	}
+	if (ev & VCPU_EV_INTR)
+		take_interrupt(c);
+}
+
+/* ---- exits ---- */
+
+static void do_port(struct kvm_vcpu *c)
+{
+	struct kvm_run *run = c->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	unsigned size = run->io.size;
+
+	for (uint32_t i = 0; i < run->io.count; i++)
+		map_access(c->kv->vm->map, MAP_PIO, run->io.port, data + i * size, size,
+			   run->io.direction == KVM_EXIT_IO_OUT);
+}
+
+static void do_mmio(struct kvm_vcpu *c)
+{
+	struct kvm_run *run = c->run;
+
+	map_access(c->kv->vm->map, MAP_MEM, run->mmio.phys_addr, run->mmio.data,
+		   MIN(run->mmio.len, 8u), run->mmio.is_write);
+}
+
+/* The board's clocks run on the guest's TSC, which KVM moves when the guest writes it. */
+static void learn_tsc_offset(struct kvm_vcpu *c)
+{
+	uint64_t offset;
+	struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,
+					.attr = KVM_VCPU_TSC_OFFSET,
+					.addr = (uintptr_t)&offset };
+
+	if (c->kv->has_tsc_offset && !kvm_ioctl(c->fd, KVM_GET_DEVICE_ATTR, &attr))
+		atomic_store(&c->vcpu->tsc_offset, offset);
+}
+
+static void do_msr(struct kvm_vcpu *c, bool write)
+{
+	const struct vcpu_ops *ops = c->vcpu->ops;
+	struct kvm_run *run = c->run;
+	uint64_t val = run->msr.data;
+	int r;
+
+	if (run->msr.index == MSR_TSC_DEADLINE)
+		learn_tsc_offset(c);
+	if (!ops->write_msr || !ops->read_msr)
+		r = -ENOENT;
+	else
+		r = write ? ops->write_msr(c->vcpu, run->msr.index, val)
+			  : ops->read_msr(c->vcpu, run->msr.index, &val);
+	run->msr.data = val;
+	run->msr.error = r != 0;
+}
+
+static enum vcpu_exit internal_error(struct kvm_vcpu *c)
+{
+	struct kvm_regs regs = { 0 };
+	const char *what = "an error inside KVM";
+
+	kvm_ioctl(c->fd, KVM_GET_REGS, &regs);
+	if (c->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+		what = "KVM cannot emulate the instruction";
+	return fail(c, "%s (suberror %u) at guest address %#llx", what, c->run->internal.suberror,
+		    regs.rip);
+}
+
+/* True: goes on. False: *why says how run() ends. */
+static bool handle_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
+{
+	struct kvm_run *run = c->run;
+
+	c->completing = false;
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		c->completing = true;
+		do_port(c);
+		return true;
+	case KVM_EXIT_MMIO:
+		c->completing = true;
+		do_mmio(c);
+		return true;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		c->completing = true;
+		do_msr(c, run->exit_reason == KVM_EXIT_X86_WRMSR);
+		return true;
+	case KVM_EXIT_HLT:
+		c->mp_state = MP_HALTED;
+		return true;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+	case KVM_EXIT_SET_TPR:
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		*why = VCPU_EXIT_SHUTDOWN;
+		return false;
+	case KVM_EXIT_DEBUG:
+		*why = VCPU_EXIT_DEBUG;
+		return false;
+	case KVM_EXIT_INTERNAL_ERROR:
+		*why = internal_error(c);
+		return false;
+	case KVM_EXIT_FAIL_ENTRY:
+		*why = fail(c, "the processor refuses to enter the guest (reason %#llx)",
+			    run->fail_entry.hardware_entry_failure_reason);
+		return false;
+	default:
+		*why = fail(c, "KVM came back for a reason that is not known here (%u)",
+			    run->exit_reason);
+		return false;
+	}
+}
+
+/* ---- the loop ---- */
+
+/* One KVM_RUN. immediately: only finish the access that is under way. */
+static int enter(struct kvm_vcpu *c, bool immediately)
+{
+	struct vcpu *v = c->vcpu;
+	int r;
+
+	if (v->ops->get_tpr)
+		c->run->cr8 = v->ops->get_tpr(v);
+	atomic_store(&c->in_guest, 1);
+	if (immediately || vcpu_events(v) & ~(c->run->request_interrupt_window ? VCPU_EV_INTR : 0u))
+		c->run->immediate_exit = 1;
+	qsbr_offline(&v->reader);
+	r = kvm_ioctl(c->fd, KVM_RUN, NULL);
+	qsbr_online(&v->reader);
+	atomic_store(&c->in_guest, 0);
+	c->run->immediate_exit = 0;
+	if (v->ops->get_tpr && c->run->cr8 != v->ops->get_tpr(v))
+		v->ops->set_tpr(v, c->run->cr8);
+	if (r == -EINTR || r == -EAGAIN) {
+		c->timer_ns = UINT64_MAX; /* it may have been the timer: to be set anew */
+		c->completing = false;
+		c->run->exit_reason = KVM_EXIT_INTR;
+		return 0;
+	}
+	return r;
+}
+
+/* HLT or waiting for a SIPI. */
+static void sleep_halted(struct kvm_vcpu *c)
+{
+	struct vcpu *v = c->vcpu;
+
+	if (v->ops->halt)
+		v->ops->halt(v, true);
+	vcpu_wait(v, wakers(c));
+	if (v->ops->halt)
+		v->ops->halt(v, false);
+}
+
+/* The state that others look at is complete only when no access is half done. */
+static bool finish_access(struct kvm_vcpu *c, enum vcpu_exit *why)
+{
+	while (c->completing) {
+		int r = enter(c, true);
+
+		if (r < 0) {
+			*why = fail(c, "KVM_RUN: %s", strerror(-r));
+			return false;
+		}
+		if (!handle_exit(c, why))
+			return false;
+	}
+	*why = VCPU_EXIT_INTR;
+	return true;
+}
+
+enum vcpu_exit kvm_run_guest(struct vcpu *v)
+{
+	struct kvm_vcpu *c = kvm_vcpu(v);
+	enum vcpu_exit why = VCPU_EXIT_INTR;
+
+	run_of_me = c->run;
+	c->thread = pthread_self();
+	for (;;) {
+		uint32_t ev;
+		int r;
+
+		vcpu_poll(v);
+		ev = vcpu_events(v);
+		if (v->fail[0]) {
+			why = VCPU_EXIT_FAIL;
+			break;
+		}
+		if (ev & VCPU_EV_REQ) {
+			finish_access(c, &why);
+			break;
+		}
+		if (ev)
+			take_events(c, ev);
+		if (c->mp_state != MP_RUNNABLE && !(vcpu_events(v) & wakers(c))) {
+			sleep_halted(c);
+			continue;
+		}
+		if (c->mp_state != MP_RUNNABLE)
+			continue;
+		set_timer(c);
+		r = enter(c, false);
+		if (r < 0) {
+			why = fail(c, "KVM_RUN: %s", strerror(-r));
+			break;
+		}
+		if (!handle_exit(c, &why))
+			break;
+	}
+	run_of_me = NULL;
+	return why;
+}
