@@ -102,7 +102,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as work:
             kernel = os.path.join(work, "tiny")
             tiny_kernel(kernel)
-            line = [self.hanok, "qemu", "-m", "512M", "-nodefaults", "-display", "none", "-kernel", kernel,
+            line = [self.hanok, "qemu", "-accel", "tcg", "-m", "512M", "-nodefaults", "-display", "none", "-kernel", kernel,
                     "-chardev", "stdio,id=c", "-device", "isa-debugcon,chardev=c"]
             values = []
             for _ in range(RUNS * 4):

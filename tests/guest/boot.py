@@ -75,7 +75,7 @@ class Boot:
                     "-append", "console=ttyS0 " + self.append(do), "-nographic",
                     *self.qemu_disk(), "-nic", "user,model=virtio-net-pci",
                     *[o for o in self.options if not o.startswith(("disk=", "blk="))]]
-        line = [self.hanok, "run", "--kernel", kernel, "--initrd", initrd, "--disk", self.disk,
+        line = [self.hanok, "run", "--accel", "soft", "--kernel", kernel, "--initrd", initrd, "--disk", self.disk,
                 "--cpus", str(self.cpus), "--memory", "512M"]
         if self.what == "check":
             line += ["--net", "user"]

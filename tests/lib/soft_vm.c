@@ -62,11 +62,16 @@ static void make_cpu(struct tvm *t, unsigned i)
 	v->ops = &t->ops;
 	v->ops_opaque = t;
 	t->v[i] = v;
-	if (accel_soft.vcpu_init(v, &e))
+	if (t->vm.accel->vcpu_init(v, &e))
 		die("vcpu_init", &e);
 }
 
 struct tvm *tvm_new(unsigned cpus, const char *model)
+{
+	return tvm_new_on(&accel_soft, cpus, model);
+}
+
+struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char *model)
 {
 	struct tvm *t = xnew(struct tvm);
 	struct err e = { 0 };
@@ -83,10 +88,10 @@ struct tvm *tvm_new(unsigned cpus, const char *model)
 	t->vm.ram = t->ram;
 	t->vm.nr_vcpus = cpus;
 	t->vm.vcpus = t->v;
-	t->vm.accel = &accel_soft;
+	t->vm.accel = accel;
 	t->ops = (struct vcpu_ops){ .halt = on_halt, .get_intr = on_get_intr,
 				    .has_intr = on_has_intr };
-	if (accel_soft.vm_init(&t->vm, model ? model : "max", &e))
+	if (accel->vm_init(&t->vm, model ? model : "max", &e))
 		die("vm_init", &e);
 	for (unsigned i = 0; i < cpus; i++)
 		make_cpu(t, i);
@@ -96,10 +101,10 @@ struct tvm *tvm_new(unsigned cpus, const char *model)
 struct tvm *tvm_free(struct tvm *t)
 {
 	for (unsigned i = 0; i < t->n; i++) {
-		accel_soft.vcpu_fini(t->v[i]);
+		t->vm.accel->vcpu_fini(t->v[i]);
 		free(t->v[i]);
 	}
-	accel_soft.vm_fini(&t->vm);
+	t->vm.accel->vm_fini(&t->vm);
 	map_del(t->vm.map, &t->ram_region);
 	map_free(t->vm.map);
 	ram_free(t->ram);
@@ -227,7 +232,7 @@ static void setup(struct tvm *t, unsigned i, unsigned bits, uint64_t rip, bool u
 	uint64_t sp = TVM_STACK - i * 0x1000ull;
 	struct cpu_state s;
 
-	accel_soft.reset(t->v[i], false);
+	t->vm.accel->reset(t->v[i], false);
 	tvm_get(t, i, &s);
 	write_idt(t, bits);
 	if (bits == 16) {
@@ -264,14 +269,14 @@ void tvm_setup_user(struct tvm *t, unsigned i, unsigned bits, uint64_t rip)
 
 void tvm_get(struct tvm *t, unsigned i, struct cpu_state *s)
 {
-	accel_soft.get_state(t->v[i], s);
+	t->vm.accel->get_state(t->v[i], s);
 }
 
 void tvm_set(struct tvm *t, unsigned i, const struct cpu_state *s)
 {
 	struct err e = { 0 };
 
-	if (accel_soft.set_state(t->v[i], s, &e))
+	if (t->vm.accel->set_state(t->v[i], s, &e))
 		die("set_state", &e);
 }
 
@@ -282,7 +287,7 @@ enum vcpu_exit tvm_run(struct tvm *t, unsigned i)
 	vcpu_clear(v, VCPU_EV_REQ);
 	qsbr_register(map_qsbr(t->vm.map), &v->reader);
 	qsbr_online(&v->reader);
-	t->exit[i] = accel_soft.run(v);
+	t->exit[i] = t->vm.accel->run(v);
 	qsbr_offline(&v->reader);
 	qsbr_unregister(&v->reader);
 	return t->exit[i];
@@ -319,9 +324,11 @@ enum vcpu_exit tvm_exec(struct tvm *t, unsigned bits, const void *code, size_t l
 
 int tvm_vector(struct tvm *t, unsigned i)
 {
-	const struct soft_cpu *c = tvm_cpu(t, i);
-	uint64_t lin = c->rip - 1 + c->segbase[SEG_CS];
+	struct cpu_state s;
+	uint64_t lin;
 
+	tvm_get(t, i, &s);
+	lin = s.rip - 1 + s.seg[SEG_CS].base;
 	return lin >= TVM_HANDLERS && lin < TVM_HANDLERS + 256 ? (int)(lin - TVM_HANDLERS) : -1;
 }
 

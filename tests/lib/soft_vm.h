@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A machine without a board for tests of the soft engine: RAM at 0, 1..8 vCPUs, tables for flat
+ * A machine without a board for tests of the CPU engines: RAM at 0, 1..8 vCPUs, tables for flat
  * code in 16, 32 and 64 bits, and an end: HLT stops the run. Exceptions end in a handler that
  * halts, one per vector, so that a test sees which came (tvm_vector()).
  */
@@ -46,6 +46,8 @@ struct tvm {
 
 /* Ends the test process when it cannot be made. model: NULL is "max". */
 struct tvm *tvm_new(unsigned cpus, const char *model);
+/* The same on another engine than soft, which must work here; tvm_cpu() is not for it. */
+struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char *model);
 struct tvm *tvm_free(struct tvm *); /* returns NULL */
 
 static inline struct soft_cpu *tvm_cpu(struct tvm *t, unsigned i)

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What core/accel.h promises, on a machine without a board:
+ *
+ *	t-accel ENGINE
+ *
+ * Exit code 77 (skipped) when the host cannot run the engine.
+ */
+#include "cmocka_all.h"
+#include "soft_vm.h"
+#include "base/clock.h"
+#include "isa/x86/x86.h"
+#include <stdio.h>
+
+static const struct accel_ops *accel;
+static struct tvm *t;
+
+static int setup(void **state)
+{
+	t = tvm_new_on(accel, 2, "qemu64");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	t = tvm_free(t);
+	return 0;
+}
+
+#define EXEC(bits, ...)                                                     \
+	({                                                                  \
+		static const uint8_t code_[] = { __VA_ARGS__ };             \
+		tvm_exec(t, bits, code_, sizeof(code_));                    \
+	})
+
+static struct cpu_state now(unsigned i)
+{
+	struct cpu_state s;
+
+	tvm_get(t, i, &s);
+	return s;
+}
+
+/* ---- registers of a device ---- */
+
+static struct {
+	uint64_t off, val;
+	unsigned size, reads, writes;
+} seen;
+
+static uint64_t dev_read(void *opaque, uint64_t off, unsigned size)
+{
+	seen.off = off;
+	seen.size = size;
+	seen.reads++;
+	return 0x1122334455667788ull;
+}
+
+static void dev_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+	seen.off = off;
+	seen.val = val;
+	seen.size = size;
+	seen.writes++;
+}
+
+static const struct io_ops dev_ops = { dev_read, dev_write, 1, 8 };
+
+static void map_dev(struct map_region *r, enum map_space space, uint64_t addr, uint64_t size)
+{
+	struct err e = { 0 };
+
+	*r = (struct map_region){ .name = "dev", .space = space, .addr = addr, .size = size,
+				  .ops = &dev_ops };
+	assert_int_equal(map_add(t->vm.map, r, &e), 0);
+	memset(&seen, 0, sizeof(seen));
+}
+
+static void ports(void **state)
+{
+	struct map_region r;
+
+	map_dev(&r, MAP_PIO, 0xe0, 16);
+	/* mov $0x41,%al; out %al,$0xe9; in $0xe4,%eax; hlt */
+	assert_int_equal(EXEC(32, 0xb0, 0x41, 0xe6, 0xe9, 0xe5, 0xe4, 0xf4), VCPU_EXIT_INTR);
+	assert_int_equal(seen.writes, 1);
+	assert_int_equal(seen.val, 0x41);
+	assert_int_equal(seen.reads, 1);
+	assert_int_equal(seen.off, 4);
+	assert_int_equal(seen.size, 4);
+	assert_int_equal(now(0).gpr[RAX], 0x55667788);
+	map_del(t->vm.map, &r);
+}
+
+/* mov $data,%esi; mov $4,%ecx; mov $0xe9,%edx; cld; rep outsb; hlt */
+static void string_to_port(void **state)
+{
+	struct map_region r;
+
+	map_dev(&r, MAP_PIO, 0xe9, 1);
+	tvm_put(t, TVM_DATA, "abcd", 4);
+	EXEC(32, 0xbe, 0, 0, 0x10, 0, 0xb9, 4, 0, 0, 0, 0xba, 0xe9, 0, 0, 0, 0xfc, 0xf3, 0x6e, 0xf4);
+	assert_int_equal(seen.writes, 4);
+	assert_int_equal(seen.val, 'd');
+	assert_int_equal(now(0).gpr[RSI], TVM_DATA + 4);
+	assert_int_equal(now(0).gpr[RCX], 0);
+	map_del(t->vm.map, &r);
+}
+
+static void registers(void **state)
+{
+	struct map_region r;
+
+	map_dev(&r, MAP_MEM, 0xf0000000, 0x1000);
+	/* mov $0xf0000010,%ebx; mov %rbx,(%rbx); mov (%rbx),%rcx; movzwl 2(%rbx),%edx; hlt */
+	EXEC(64, 0xbb, 0x10, 0, 0, 0xf0, 0x48, 0x89, 0x1b, 0x48, 0x8b, 0x0b, 0x0f, 0xb7, 0x53, 2, 0xf4);
+	assert_int_equal(seen.writes, 1);
+	assert_int_equal(seen.val, 0xf0000010);
+	assert_int_equal(seen.reads, 2);
+	assert_int_equal(seen.off, 0x12);
+	assert_int_equal(seen.size, 2);
+	assert_int_equal(now(0).gpr[RCX], 0x1122334455667788ull);
+	assert_int_equal(now(0).gpr[RDX], 0x7788);
+	map_del(t->vm.map, &r);
+}
+
+/* ---- memory follows the map ---- */
+
+static void memory(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("more", MIB(1), &e);
+	struct map_region r = { .name = "more", .space = MAP_MEM, .kind = MAP_RAM, .addr = MIB(32),
+				.size = MIB(1), .rb = rb };
+	/* mov $0x2000000,%ebx; mov (%rbx),%ecx; movl $7,(%rbx); hlt */
+	static const uint8_t code[] = { 0xbb, 0, 0, 0, 2, 0x8b, 0x0b, 0xc7, 3, 7, 0, 0, 0, 0xf4 };
+
+	tvm_exec(t, 64, code, sizeof(code));
+	assert_int_equal(now(0).gpr[RCX], 0xffffffff); /* nothing there */
+	assert_int_equal(map_add(t->vm.map, &r, &e), 0);
+	memcpy(rb->host, "\x78\x56\x34\x12", 4);
+	tvm_exec(t, 64, code, sizeof(code));
+	assert_int_equal(now(0).gpr[RCX], 0x12345678);
+	assert_int_equal(rb->host[0], 7);
+	assert_int_equal(map_move(t->vm.map, &r, MIB(64), &e), 0);
+	tvm_exec(t, 64, code, sizeof(code));
+	assert_int_equal(now(0).gpr[RCX], 0xffffffff);
+	map_del(t->vm.map, &r);
+
+	memcpy(rb->host, "\x78\x56\x34\x12", 4);
+	r.kind = MAP_ROM;
+	r.addr = MIB(32);
+	assert_int_equal(map_add(t->vm.map, &r, &e), 0);
+	tvm_exec(t, 64, code, sizeof(code));
+	tvm_exec(t, 64, code, sizeof(code));
+	assert_int_equal(now(0).gpr[RCX], 0x12345678); /* read, not written */
+	map_del(t->vm.map, &r);
+	map_synchronize(t->vm.map);
+	ram_free(rb);
+}
+
+/* ---- exceptions and interrupts ---- */
+
+static void exceptions(void **state)
+{
+	assert_int_equal(EXEC(64, 0x0f, 0x0b), VCPU_EXIT_INTR); /* ud2 */
+	assert_int_equal(tvm_vector(t, 0), X86_UD);
+	EXEC(64, 0x48, 0xb8, 0, 0, 0, 0, 1, 0, 0, 0, 0x8b, 0); /* mov $0x100000000,%rax; mov (%rax),%eax */
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	assert_int_equal(now(0).cr2, 0x100000000);
+	EXEC(16, 0xcd, 0x21); /* int $0x21 */
+	assert_int_equal(tvm_vector(t, 0), 0x21);
+}
+
+static void triple_fault(void **state)
+{
+	/* lidt of an empty table (at TVM_DATA), ud2 */
+	tvm_put(t, TVM_DATA, "\0\0\0\0\0\0\0\0\0\0", 10);
+	assert_int_equal(EXEC(64, 0x0f, 0x01, 0x1c, 0x25, 0, 0, 0x10, 0, 0x0f, 0x0b),
+			 VCPU_EXIT_SHUTDOWN);
+}
+
+static void interrupts(void **state)
+{
+	/* sti; nop; 1: jmp 1b */
+	atomic_store(&t->intr[0], 0x51 + 1);
+	vcpu_kick(t->v[0], VCPU_EV_INTR);
+	assert_int_equal(EXEC(64, 0xfb, 0x90, 0xeb, 0xfe), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), 0x51);
+	/* masked: stays, until the guest takes it behind the loop. mov $1000,%ecx; 1: loop 1b; sti; nop; hlt */
+	atomic_store(&t->intr[0], 0x52 + 1);
+	vcpu_kick(t->v[0], VCPU_EV_INTR);
+	EXEC(64, 0xb9, 0xe8, 3, 0, 0, 0xe2, 0xfe, 0xfb, 0x90, 0xf4);
+	assert_int_equal(tvm_vector(t, 0), 0x52);
+	assert_int_equal(now(0).gpr[RCX], 0);
+	vcpu_kick(t->v[0], VCPU_EV_NMI);
+	EXEC(64, 0xeb, 0xfe);
+	assert_int_equal(tvm_vector(t, 0), X86_NMI);
+}
+
+/* cli; 1: hlt; jmp 1b, with an interrupt that is masked: sleeps, and stops when told. */
+static void masked_halt(void **state)
+{
+	atomic_store(&t->intr[0], 0x51 + 1);
+	vcpu_kick(t->v[0], VCPU_EV_INTR);
+	assert_int_equal(EXEC(64, 0xfa, 0xf4, 0xeb, 0xfd), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	atomic_store(&t->intr[0], 0);
+}
+
+/* ---- model-specific registers ---- */
+
+static uint64_t msr_written;
+
+static int on_read_msr(struct vcpu *v, uint32_t msr, uint64_t *val)
+{
+	if (msr == 0x802) {
+		*val = 0x123456789ull;
+		return 0;
+	}
+	return msr == 0x80b ? -EINVAL : -ENOENT;
+}
+
+static int on_write_msr(struct vcpu *v, uint32_t msr, uint64_t val)
+{
+	if (msr != 0x808)
+		return -ENOENT;
+	msr_written = val;
+	return 0;
+}
+
+static void msrs(void **state)
+{
+	t->ops.read_msr = on_read_msr;
+	t->ops.write_msr = on_write_msr;
+	/* mov $0x808,%ecx; mov $5,%eax; mov $6,%edx; wrmsr; mov $0x802,%ecx; rdmsr; hlt */
+	EXEC(64, 0xb9, 8, 8, 0, 0, 0xb8, 5, 0, 0, 0, 0xba, 6, 0, 0, 0, 0x0f, 0x30, 0xb9, 2, 8, 0, 0, 0x0f,
+	     0x32, 0xf4);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(msr_written, 0x600000005ull);
+	assert_int_equal(now(0).gpr[RAX], 0x23456789);
+	assert_int_equal(now(0).gpr[RDX], 1);
+	EXEC(64, 0xb9, 0xb, 8, 0, 0, 0x0f, 0x32, 0xf4); /* refused by the board */
+	assert_int_equal(tvm_vector(t, 0), X86_GP);
+	EXEC(64, 0xb9, 0x99, 0x99, 0, 0, 0x0f, 0x32, 0xf4); /* nobody's */
+	assert_int_equal(tvm_vector(t, 0), X86_GP);
+}
+
+/* ---- being told to stop, and time ---- */
+
+static void *kick_later(void *arg)
+{
+	struct timespec ts = { .tv_nsec = 20000000 };
+
+	nanosleep(&ts, NULL);
+	vcpu_kick(t->v[0], VCPU_EV_REQ);
+	return NULL;
+}
+
+static void kick(void **state)
+{
+	pthread_t th;
+
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(pthread_create(&th, NULL, kick_later, NULL), 0);
+		assert_int_equal(EXEC(64, 0xeb, 0xfe), VCPU_EXIT_INTR);
+		pthread_join(th, NULL);
+		assert_int_equal(now(0).rip, TVM_CODE);
+	}
+}
+
+static void on_timer(struct vcpu *v)
+{
+	vcpu_kick(v, VCPU_EV_REQ);
+}
+
+static void deadline(void **state)
+{
+	uint64_t start = clock_now_ns();
+
+	t->ops.timer = on_timer;
+	atomic_store(&t->v[0]->deadline_ns, start + 10 * NS_PER_MS);
+	EXEC(64, 0xeb, 0xfe);
+	assert_true(clock_now_ns() - start >= 10 * NS_PER_MS);
+	t->keep_halted = true;
+	start = clock_now_ns();
+	atomic_store(&t->v[0]->deadline_ns, start + 10 * NS_PER_MS);
+	EXEC(64, 0xfb, 0xf4); /* sti; hlt */
+	assert_true(clock_now_ns() - start >= 10 * NS_PER_MS);
+	assert_int_equal(atomic_load(&t->v[0]->deadline_ns), UINT64_MAX);
+	t->keep_halted = false;
+}
+
+/* ---- starting processors ---- */
+
+static void start_up(void **state)
+{
+	struct cpu_state s;
+
+	accel->reset(t->v[1], false);
+	s = now(1);
+	assert_int_equal(s.mp_state, MP_WAIT_SIPI);
+	assert_int_equal(s.rip, 0xfff0);
+	assert_int_equal(s.seg[SEG_CS].base, 0xffff0000);
+	/* at 8000:0: mov $0x77,%al; hlt */
+	tvm_put(t, 0x8000, "\xb0\x77\xf4", 3);
+	vcpu_kick(t->v[1], VCPU_EV_INIT);
+	atomic_store(&t->v[1]->sipi_vector, 8);
+	vcpu_kick(t->v[1], VCPU_EV_SIPI);
+	assert_int_equal(tvm_run(t, 1), VCPU_EXIT_INTR);
+	s = now(1);
+	assert_int_equal(s.gpr[RAX] & 0xff, 0x77);
+	assert_int_equal(s.seg[SEG_CS].sel, 0x800);
+	assert_int_equal(s.seg[SEG_CS].base, 0x8000);
+}
+
+/* ---- state ---- */
+
+static void fill(struct cpu_state *s)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		s->gpr[i] = 0x0101010101010101ull * (i + 1);
+		memset(s->vec[i], (int)i + 1, 16);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		memset(s->st[i], (int)i + 0x40, 10);
+	for (unsigned i = 0; i < 4; i++)
+		s->dr[i] = 0x1000 * (i + 1);
+	s->fcw = 0x37f;
+	s->fsw = 0x3800;
+	s->ftw = 0xff;
+	s->mxcsr = 0x1fa0;
+	s->dr6 = 0xffff0ff1;
+	s->dr7 = 0x500;
+	s->rflags = FLAG_R1 | FLAG_CF | FLAG_DF | FLAG_IF | FLAG_ID;
+	s->rip = 0xffffffff81234567ull;
+	s->cr2 = 0x123456789000ull;
+	s->star = 0x0023001000000000ull;
+	s->lstar = 0xffffffff81000000ull;
+	s->sfmask = 0x47700;
+	s->kernel_gs_base = 0xffff888000000000ull;
+	s->seg[SEG_FS].base = 0x7f0011223344ull;
+	s->seg[SEG_GS].base = 0xffff888012345678ull;
+	s->sysenter_cs = 0x10;
+	/* 32 bits: more there are on Intel's processors only */
+	s->sysenter_esp = 0xc0001000;
+	s->sysenter_eip = 0xc1800000;
+	s->pat = 0x0407050600070106ull;
+	s->nmi_masked = true;
+	s->mtrr_def_type = 0xc06;
+	s->mtrr_base[0] = 0xb0000000;
+	s->mtrr_mask[0] = 0xfff0000800ull;
+	s->mtrr_fixed[3] = 0x0606060606060606ull;
+}
+
+#define SAME(m) assert_memory_equal(&a.m, &b.m, sizeof(a.m))
+
+static void state_survives(void **state)
+{
+	struct cpu_state a, b;
+
+	tvm_setup(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &a);
+	fill(&a);
+	tvm_set(t, 0, &a);
+	tvm_get(t, 0, &b);
+	SAME(gpr);
+	SAME(rip);
+	SAME(rflags);
+	for (unsigned i = 0; i < SEG_NR; i++) {
+		SAME(seg[i].base);
+		SAME(seg[i].limit);
+		SAME(seg[i].sel);
+		SAME(seg[i].attr);
+	}
+	SAME(gdtr.base);
+	SAME(gdtr.limit);
+	SAME(idtr.base);
+	SAME(tr.base);
+	SAME(tr.sel);
+	SAME(cr0);
+	SAME(cr2);
+	SAME(cr3);
+	SAME(cr4);
+	SAME(efer);
+	SAME(dr);
+	SAME(dr6);
+	SAME(dr7);
+	SAME(fcw);
+	SAME(fsw);
+	SAME(ftw);
+	SAME(mxcsr);
+	for (unsigned i = 0; i < 8; i++)
+		assert_memory_equal(a.st[i], b.st[i], 10);
+	for (unsigned i = 0; i < 16; i++)
+		assert_memory_equal(a.vec[i], b.vec[i], 16);
+	SAME(star);
+	SAME(lstar);
+	SAME(sfmask);
+	SAME(kernel_gs_base);
+	SAME(sysenter_cs);
+	SAME(sysenter_esp);
+	SAME(sysenter_eip);
+	SAME(pat);
+	SAME(mtrr_def_type);
+	SAME(mtrr_base);
+	SAME(mtrr_mask);
+	SAME(mtrr_fixed);
+	SAME(nmi_masked);
+	SAME(mp_state);
+}
+
+static void bad_state_is_refused(void **state)
+{
+	struct err e = { 0 };
+	struct cpu_state s;
+
+	tvm_setup(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.mp_state = 99;
+	assert_true(accel->set_state(t->v[0], &s, &e) < 0);
+	assert_non_null(strstr(e.msg, "99"));
+	tvm_get(t, 0, &s);
+	s.cr0 = CR0_PG;
+	assert_true(accel->set_state(t->v[0], &s, &e) < 0);
+}
+
+/* The guest's CPUID is what the engine tells the board. */
+static void cpuid(void **state)
+{
+	static const uint32_t leaves[] = { 0, 1, 7, 0x80000000, 0x80000001, 0x80000008 };
+	/* cpuid; hlt */
+	static const uint8_t code[] = { 0x0f, 0xa2, 0xf4 };
+	uint32_t r[4];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++) {
+		struct cpu_state s;
+
+		tvm_put(t, TVM_CODE, code, sizeof(code));
+		tvm_setup(t, 0, 64, TVM_CODE);
+		tvm_get(t, 0, &s);
+		s.gpr[RAX] = leaves[i];
+		s.gpr[RCX] = 0;
+		tvm_set(t, 0, &s);
+		tvm_run(t, 0);
+		accel->cpuid(t->v[0], leaves[i], 0, r);
+		s = now(0);
+		assert_int_equal(s.gpr[RAX], r[0]);
+		assert_int_equal(s.gpr[RBX], r[1]);
+		assert_int_equal(s.gpr[RCX], r[2]);
+		assert_int_equal(s.gpr[RDX], r[3]);
+	}
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		T(ports),	 T(string_to_port), T(registers),   T(memory),
+		T(exceptions),	 T(triple_fault),   T(interrupts),  T(masked_halt),
+		T(msrs),	 T(kick),	    T(deadline),    T(start_up),
+		T(state_survives), T(bad_state_is_refused), T(cpuid),
+	};
+	struct err e = { 0 };
+
+	for (const struct accel_ops *const *a = accel_engines; argc == 2 && *a; a++)
+		if (!strcmp((*a)->name, argv[1]))
+			accel = *a;
+	if (!accel) {
+		fprintf(stderr, "usage: t-accel ENGINE\n");
+		return 2;
+	}
+	if (accel->probe(&e) < 0) {
+		printf("skipped: %s\n", e.msg);
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Runs a shell script in a machine with a real /dev/kvm: Debian's kernel under QEMU's TCG, which
+# emulates AMD's virtualisation. Needs no /dev/kvm here.
+#
+#	tools/kvm/l1.sh KERNELDIR JOB [FILE...]
+#
+# KERNELDIR is what tools/guest_kernel.sh made. JOB runs as root under busybox; each FILE lies
+# beside it in /, with the libraries that it needs. The exit code is JOB's.
+# L1_CPUS, L1_MEMORY (MiB) and L1_TIMEOUT (s) change the defaults. Of more than one CPU know that
+# QEMU 7.2 sometimes runs stale code where one CPU changes that of another: L1 then dies of an int3.
+set -eu
+kernel=$1 job=$2
+shift 2
+here=$(cd "$(dirname "$0")" && pwd)
+version=$(cat "$kernel/version")
+work=$(mktemp -d "${TMPDIR:-/tmp}/hanok-l1.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/tmp" "$root/modules"
+cp "$(command -v busybox)" "$root/bin/busybox"
+cp "$here/l1_init" "$root/init"
+cp "$job" "$root/job"
+chmod 755 "$root/init"
+for file in "$@"; do
+	cp -L "$file" "$root/"
+	# The loader and the libraries, where the program looks for them.
+	ldd "$file" 2>/dev/null | grep -o '/[^ ]*' | sort -u | while read -r lib; do
+		mkdir -p "$root$(dirname "$lib")"
+		cp -L "$lib" "$root$lib"
+	done
+done
+: >"$root/modules.order"
+PATH=$PATH:/sbin:/usr/sbin modprobe -d "$kernel/root" -S "$version" --show-depends kvm-amd |
+	sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r path; do
+	name=$(basename "$path" .xz)
+	case $path in
+	*.xz) xz -dc "$path" >"$root/modules/$name" ;;
+	*) cp "$path" "$root/modules/$name" ;;
+	esac
+	echo "$name" >>"$root/modules.order"
+done
+(cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) >"$work/initrd"
+
+timeout "${L1_TIMEOUT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max \
+	-smp "${L1_CPUS:-1}" -m "${L1_MEMORY:-2048}" -nodefaults -no-user-config -nographic -no-reboot \
+	-kernel "$kernel/vmlinuz" -initrd "$work/initrd" -serial stdio \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off" </dev/null | tr -d '\r' |
+	tee "$work/log" || :
+code=$(sed -n 's/^l1: the job ended with exit code \([0-9]*\)$/\1/p' "$work/log")
+[ -n "$code" ] || { echo "l1.sh: L1 did not finish its job" >&2; exit 1; }
+exit "$code"
