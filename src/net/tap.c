@@ -7,6 +7,7 @@
 #include "net/net_int.h"
 
 #include "base/log.h"
+#include "base/uapi.h"
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
@@ -15,10 +16,6 @@
 #include <unistd.h>
 
 #define IOV_MAX_TX 64
-
-/* Segmentation of UDP, since Linux 6.2: newer than the headers of Debian 12 (see there). */
-#define TAP_F_USO4 0x20u
-#define TAP_F_USO6 0x40u
 
 struct net_tap {
 	struct net_end end; /* first */
@@ -178,7 +175,7 @@ static unsigned kernel_bits(uint32_t off)
 	if (off & NET_OFF_UFO)
 		f |= TUN_F_UFO;
 	if (off & NET_OFF_USO)
-		f |= TAP_F_USO4 | TAP_F_USO6;
+		f |= HK_TUN_F_USO4 | HK_TUN_F_USO6;
 	return f;
 }
 
