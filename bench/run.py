@@ -106,7 +106,8 @@ class Bench:
                     "-chardev", "stdio,id=c", "-device", "isa-debugcon,chardev=c"]
             values = []
             for _ in range(RUNS * 4):
-                proc = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, close_fds=False)
+                proc = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, close_fds=False)
                 first = proc.stdout.read(1)
                 values.append(cpu_so_far(proc.pid))
                 proc.terminate()
@@ -120,7 +121,7 @@ class Bench:
     def running(self, do, marker, measure):
         """Starts a guest, waits for marker on its console, returns measure(pid)."""
         proc = subprocess.Popen([self.hanok, "qemu"] + self.guest_args(do), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE)
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             for line in proc.stdout:
                 if marker in line:
