@@ -4,6 +4,7 @@
 
 #include "cli/keyval.h"
 #include "core/conf.h"
+#include <ctype.h>
 
 /* Copies one part up to an unescaped comma into a fresh string; *next is behind the comma. */
 static char *take_part(const char *text, const char **next)
@@ -55,6 +56,28 @@ static int add_part(struct keyvals *kvs, const char *part, const char *implied, 
 	return 0;
 }
 
+static bool is_identifier(const char *s)
+{
+	if (!isalpha((unsigned char)*s))
+		return false;
+	while (*s && (isalnum((unsigned char)*s) || strchr("-._", *s)))
+		s++;
+	return !*s;
+}
+
+/* Names that others refer to: as in QEMU, so that a line works on both. */
+static int check_id(const struct keyvals *kvs, struct err *e)
+{
+	const char *id = keyvals_get(kvs, "id");
+
+	if (!id || is_identifier(id))
+		return 0;
+	return err_set(
+		e, EINVAL,
+		"id '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'",
+		id);
+}
+
 int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied, struct err *e)
 {
 	const char *next = text;
@@ -69,6 +92,10 @@ int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied, st
 			return r;
 		}
 		implied = NULL;
+	}
+	if (check_id(kvs, e)) {
+		keyvals_fini(kvs);
+		return -EINVAL;
 	}
 	return 0;
 }

@@ -176,6 +176,9 @@ static void test_accel(void **state)
 static void test_refused(void **state)
 {
 	qemu_bad("-kernal K", "-kernel");
+	qemu_bad("-chardev null,id=", "identifier");
+	qemu_bad("-netdev user,id=1bad", "1bad");
+	qemu_bad("-drive file=F,if=none,id=a/b,format=raw", "a/b");
 	qemu_bad("-kernel", "argument");
 	qemu_bad("disk.img", "-drive");
 	qemu_bad("-M pc", "q35");
