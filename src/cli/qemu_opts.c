@@ -105,10 +105,11 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 {
 	/* Of a translator and its threads; here each vCPU has a thread in any case. */
 	static const char *const threads[] = { "single", "multi", NULL };
+	static const char *const chips[] = { "on", "off", NULL };
 	static const struct keyval_rule rules[] = {
-		{ "accel", NULL },   { "thread", threads },
-		{ "tb-size", NULL }, { "split-wx", keyval_onoff },
-		{ NULL, NULL },
+		{ "accel", NULL },	     { "thread", threads },
+		{ "tb-size", NULL },	     { "split-wx", keyval_onoff },
+		{ "kernel-irqchip", chips }, { NULL, NULL },
 	};
 	struct keyvals kvs;
 	int r;
@@ -125,6 +126,8 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	for (size_t i = 0; !r && i < kvs.n; i++)
 		if (!strcmp(kvs.kv[i].key, "accel"))
 			r = choose_accel(line, kvs.kv[i].val, e);
+	if (!r && keyvals_get(&kvs, "kernel-irqchip"))
+		line->conf->no_irqchip = !strcmp(keyvals_get(&kvs, "kernel-irqchip"), "off");
 	keyvals_fini(&kvs);
 	return r;
 }

@@ -7,10 +7,23 @@
 #define CORE_ACCEL_H
 
 #include "base/base.h"
+#include "core/irq.h"
 #include "core/vcpu.h"
 
 struct vm;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
+
+/*
+ * Interrupt controllers that an engine has itself, local APICs among them: the board hands lines
+ * and messages to these instead of to its own. Any thread.
+ */
+struct accel_irqchip {
+	void (*set_ioapic)(struct vm *, unsigned pin, int level);
+	void (*set_pic)(struct vm *, unsigned line, int level);
+	void (*send_msi)(struct vm *, const struct msi *);
+	/* Control thread, vCPUs at a stand: which PIC lines are level-triggered, as firmware says. */
+	void (*set_elcr)(struct vm *, uint16_t levels);
+};
 
 struct accel_ops {
 	const char *name, *alias;    /* "soft", "tcg" */
@@ -29,6 +42,8 @@ struct accel_ops {
 	int (*set_state)(struct vcpu *, const struct cpu_state *, struct err *e);
 	/* Power-on state (also for INIT when init is true, which keeps what INIT keeps). */
 	void (*reset)(struct vcpu *, bool init);
+	/* At a machine reset, behind the vCPUs' own: the engine's interrupt controllers. Optional. */
+	void (*reset_irqchip)(struct vm *);
 	/* What CPUID gives this vCPU's guest. */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 };

@@ -33,8 +33,9 @@ struct vm_conf {
 	bool has_uuid;
 	char *machine; /* "q35" */
 	char *accel; /* "kvm:soft": the first that works here; NULL: any, in accel_engines' order */
-	char *cpu;   /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
-	unsigned cpus;				/* >= 1 */
+	bool no_irqchip; /* interrupt controllers are the board's even where the engine has some */
+	char *cpu;	 /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
+	unsigned cpus;	 /* >= 1 */
 	unsigned sockets, dies, cores, threads; /* product == cpus */
 	uint64_t mem_size;			/* bytes */
 	char *kernel, *initrd, *append;

@@ -320,6 +320,8 @@ int vm_reset_machine(struct vm *vm, struct err *e)
 		atomic_store(&v->deadline_ns, UINT64_MAX);
 		vm->accel->reset(v, false);
 	}
+	if (vm->irqchip && vm->accel->reset_irqchip)
+		vm->accel->reset_irqchip(vm);
 	dev_reset_all(vm);
 	for (struct vm_reset_hook *h = vm->reset_hooks; h; h = h->next)
 		h->fn(h);

@@ -15,6 +15,7 @@
 #include "loop/loop.h"
 #include "mem/map.h"
 
+struct accel_irqchip;
 struct accel_ops;
 struct pci_bus;
 struct backend;
@@ -48,6 +49,7 @@ struct vm {
 	struct ram_block *ram; /* conf->mem_size bytes */
 	const struct accel_ops *accel;
 	void *accel_state;
+	const struct accel_irqchip *irqchip; /* the engine's, or NULL: the board's own are used */
 	struct vcpu **vcpus;
 	unsigned nr_vcpus;
 	struct dev *devs; /* all devices, newest first */

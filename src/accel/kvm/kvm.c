@@ -139,13 +139,14 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 	int r = kvm_cap(kv, KVM_CAP_XSAVE2);
 
 	kv->xsave_size = r > (int)sizeof(struct kvm_xsave) ? (size_t)r : sizeof(struct kvm_xsave);
-	kv->has_sregs2 = kvm_cap(kv, KVM_CAP_SREGS2) > 0;
 	/* Where Intel's processors keep a task state segment for real mode; others ignore it. */
 	r = kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul);
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM_SET_TSS_ADDR");
 	r = kvm_cpuid_init(kv, model, e);
-	if (!r)
+	if (!r && kv->vm->conf && !kv->vm->conf->no_irqchip)
+		r = kvm_irqchip_init(kv, e);
+	else if (!r)
 		r = kvm_msr_filter(kv, e);
 	return r ? r : kvm_mem_init(kv, e);
 }
@@ -163,6 +164,7 @@ static void kvm_vm_fini(struct vm *vm)
 	if (kv->sys_fd >= 0)
 		close(kv->sys_fd);
 	free(kv);
+	vm->irqchip = NULL;
 	vm->accel_state = NULL;
 }
 
@@ -273,5 +275,6 @@ const struct accel_ops accel_kvm = {
 	.get_state = kvm_get_state,
 	.set_state = kvm_set_state,
 	.reset = kvm_reset,
+	.reset_irqchip = kvm_irqchip_reset,
 	.cpuid = kvm_cpuid_leaf,
 };

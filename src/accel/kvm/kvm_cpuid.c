@@ -81,6 +81,9 @@ int kvm_cpuid_init(struct kvm_vm *kv, const char *model, struct err *e)
 	 BIT32(KVM_FEATURE_CLOCKSOURCE2) | BIT32(KVM_FEATURE_STEAL_TIME) |   \
 	 BIT32(KVM_FEATURE_PV_TLB_FLUSH) | BIT32(KVM_FEATURE_POLL_CONTROL) | \
 	 BIT32(KVM_FEATURE_PV_SCHED_YIELD) | BIT32(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
+#define PV_WITH_APIC                                                                  \
+	(PV_WITHOUT_APIC | BIT32(KVM_FEATURE_PV_EOI) | BIT32(KVM_FEATURE_PV_UNHALT) | \
+	 BIT32(KVM_FEATURE_PV_SEND_IPI))
 
 void kvm_cpuid_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r[4])
 {
@@ -104,7 +107,7 @@ void kvm_cpuid_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r[
 		v->ops->cpuid(v, leaf, subleaf, r);
 	if (leaf == LEAF_KVM_FEATURES && kv->model.show_kvm) {
 		supported_leaf(&s.src, leaf, 0, can);
-		r[0] = can[0] & PV_WITHOUT_APIC;
+		r[0] = can[0] & (kv->irqchip ? PV_WITH_APIC : PV_WITHOUT_APIC);
 		r[1] = r[2] = r[3] = 0;
 	}
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The KVM engine's own structures. One file a job: kvm.c (life cycle), kvm_mem.c (memory slots),
- * kvm_cpuid.c (what guests are told), kvm_run.c (the loop around KVM_RUN and its exits),
- * kvm_state.c and kvm_msr.c (state in and out).
- * Source of every interface: Linux Documentation/virt/kvm/api.rst.
+ * kvm_irqchip.c (its interrupt controllers), kvm_cpuid.c (what guests are told), kvm_run.c (the
+ * loop around KVM_RUN and its exits), kvm_state.c and kvm_msr.c (state in and out). Source of every
+ * interface: Linux Documentation/virt/kvm/api.rst.
  */
 #ifndef KVM_INT_H
 #define KVM_INT_H
@@ -31,7 +31,8 @@ struct kvm_vm {
 	struct x86_cpu_model model;
 	struct kvm_cpuid2 *supported; /* the most that CPUID may say */
 	size_t xsave_size;
-	bool has_tsc_offset, has_sregs2;
+	bool irqchip; /* interrupt controllers are KVM's */
+	bool has_tsc_offset;
 	/* memory slots, changed by the thread that commits a view */
 	struct map_listener listener;
 	struct kvm_slot *slots;
@@ -67,6 +68,12 @@ int kvm_cap(const struct kvm_vm *, unsigned cap);
 /* kvm_mem.c */
 int kvm_mem_init(struct kvm_vm *, struct err *e) MUST_CHECK;
 void kvm_mem_fini(struct kvm_vm *);
+
+/* kvm_irqchip.c */
+int kvm_irqchip_init(struct kvm_vm *, struct err *e) MUST_CHECK; /* before the vCPUs */
+void kvm_irqchip_reset(struct vm *);
+int kvm_get_mp_state_of(struct kvm_vcpu *, struct cpu_state *);
+int kvm_set_mp_state_of(struct kvm_vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;
 
 /* kvm_cpuid.c */
 int kvm_cpuid_init(struct kvm_vm *, const char *model, struct err *e) MUST_CHECK;

@@ -316,13 +316,19 @@ static bool handle_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 
 /* ---- the loop ---- */
 
+/* The task priority is the board's to keep. */
+static bool own_apic(const struct kvm_vcpu *c)
+{
+	return !c->kv->irqchip && c->vcpu->ops->get_tpr;
+}
+
 /* One KVM_RUN. immediately: only finish the access that is under way. */
 static int enter(struct kvm_vcpu *c, bool immediately)
 {
 	struct vcpu *v = c->vcpu;
 	int r;
 
-	if (v->ops->get_tpr)
+	if (own_apic(c))
 		c->run->cr8 = v->ops->get_tpr(v);
 	atomic_store(&c->in_guest, 1);
 	if (immediately || vcpu_events(v) & ~(c->run->request_interrupt_window ? VCPU_EV_INTR : 0u))
@@ -332,7 +338,7 @@ static int enter(struct kvm_vcpu *c, bool immediately)
 	qsbr_online(&v->reader);
 	atomic_store(&c->in_guest, 0);
 	c->run->immediate_exit = 0;
-	if (v->ops->get_tpr && c->run->cr8 != v->ops->get_tpr(v))
+	if (own_apic(c) && c->run->cr8 != v->ops->get_tpr(v))
 		v->ops->set_tpr(v, c->run->cr8);
 	if (r == -EINTR || r == -EAGAIN) {
 		c->timer_ns = UINT64_MAX; /* it may have been the timer: to be set anew */

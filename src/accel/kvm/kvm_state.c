@@ -369,7 +369,8 @@ int kvm_get_state(struct vcpu *v, struct cpu_state *s)
 {
 	struct kvm_vcpu *c = kvm_vcpu(v);
 	int (*const part[])(struct kvm_vcpu *, struct cpu_state *) = {
-		get_regs, get_sregs, get_xsave, get_xcrs, get_debug, kvm_msrs_get, get_events,
+		get_regs,  get_sregs,	 get_xsave,  get_xcrs,
+		get_debug, kvm_msrs_get, get_events, kvm_get_mp_state_of,
 	};
 	int r = 0;
 
@@ -377,8 +378,7 @@ int kvm_get_state(struct vcpu *v, struct cpu_state *s)
 	s->smbase = 0x30000;
 	for (size_t i = 0; i < ARRAY_SIZE(part) && r >= 0; i++)
 		r = part[i](c, s);
-	s->mp_state = (uint8_t)c->mp_state;
-	if (v->ops && v->ops->get_tpr)
+	if (!c->kv->irqchip && v->ops && v->ops->get_tpr)
 		s->cr8 = v->ops->get_tpr(v);
 	return r < 0 ? r : tsc_offset(c, KVM_GET_DEVICE_ATTR, &s->tsc_offset);
 }
@@ -388,7 +388,8 @@ int kvm_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 	struct kvm_vcpu *c = kvm_vcpu(v);
 	/* XCR0 before the vectors; MSRs behind CR4 and EFER; events last, others clear them. */
 	int (*const part[])(struct kvm_vcpu *, const struct cpu_state *, struct err *) = {
-		set_regs, set_sregs, set_xcrs, set_xsave, kvm_msrs_set, set_debug, set_events,
+		set_regs,     set_sregs, set_xcrs,   set_xsave,
+		kvm_msrs_set, set_debug, set_events, kvm_set_mp_state_of,
 	};
 	uint64_t offset = s->tsc_offset;
 	int r = 0;
@@ -403,8 +404,7 @@ int kvm_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 	if (r < 0)
 		return err_set_errno(e, -r, "vCPU %u: KVM does not set the TSC's offset", v->index);
 	atomic_store(&v->tsc_offset, offset);
-	c->mp_state = (enum x86_mp_state)s->mp_state;
-	if (v->ops && v->ops->set_tpr)
+	if (!c->kv->irqchip && v->ops && v->ops->set_tpr)
 		v->ops->set_tpr(v, s->cr8 & 15);
 	return 0;
 }

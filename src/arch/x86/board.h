@@ -91,6 +91,8 @@ void gsi_pci_intx(void *board, uint8_t devfn, unsigned pin, int level);
 /* Which PIRQ (0 = A) and which GSI pin 0..3 of a slot is wired to. */
 unsigned gsi_pci_pirq(unsigned slot, unsigned pin);
 void gsi_set_pirq_route(struct x86_board *, unsigned pirq, uint8_t route);
+/* Which ISA lines the PIC takes as levels; as firmware sets it, all vCPUs at a stand. */
+void gsi_set_elcr(struct x86_board *, uint16_t levels);
 void x86_msi_send(void *board, const struct msi *);
 
 /* q35.c */

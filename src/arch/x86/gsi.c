@@ -7,6 +7,7 @@
  */
 #include "base/base.h"
 #include "arch/x86/board.h"
+#include "core/accel.h"
 
 #define PIRQ_GSI       16u
 #define PIRQ_OFF       0x80u
@@ -24,6 +25,22 @@ static bool pirq_up(const struct x86_gsi *g, unsigned pirq)
 	return g->pirq_sources[pirq];
 }
 
+static void ioapic_pin(struct x86_board *b, unsigned pin, bool level)
+{
+	if (b->vm->irqchip)
+		b->vm->irqchip->set_ioapic(b->vm, pin, level);
+	else if (b->ioapic)
+		ioapic_dev_set(b->ioapic, pin, level);
+}
+
+static void pic_line(struct x86_board *b, unsigned n, bool level)
+{
+	if (b->vm->irqchip)
+		b->vm->irqchip->set_pic(b->vm, n, level);
+	else if (b->pic)
+		pic_dev_set(b->pic, n, level);
+}
+
 /* Under the lock: what the PIC's input n should see. */
 static void update_pic(struct x86_board *b, unsigned n)
 {
@@ -36,8 +53,7 @@ static void update_pic(struct x86_board *b, unsigned n)
 	if (level == (g->pic_level >> n & 1))
 		return;
 	g->pic_level = (uint16_t)(g->pic_level ^ 1u << n);
-	if (b->pic)
-		pic_dev_set(b->pic, n, level);
+	pic_line(b, n, level);
 }
 
 static void set_isa(void *opaque, int n, int level)
@@ -54,8 +70,8 @@ static void set_isa(void *opaque, int n, int level)
 	else
 		g->isa_sources[line] &= ~BIT32(source);
 	update_pic(b, line);
-	if (b->ioapic && !was != !g->isa_sources[line])
-		ioapic_dev_set(b->ioapic, line ? line : IOAPIC_PIT_PIN, g->isa_sources[line] != 0);
+	if (!was != !g->isa_sources[line])
+		ioapic_pin(b, line ? line : IOAPIC_PIT_PIN, g->isa_sources[line] != 0);
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -93,8 +109,7 @@ void gsi_pci_intx(void *opaque, uint8_t devfn, unsigned pin, int level)
 	if (pirq_up(g, pirq) != was) {
 		if (g->pirq_route[pirq] < 16)
 			update_pic(b, g->pirq_route[pirq]);
-		if (b->ioapic)
-			ioapic_dev_set(b->ioapic, PIRQ_GSI + pirq, pirq_up(g, pirq));
+		ioapic_pin(b, PIRQ_GSI + pirq, pirq_up(g, pirq));
 	}
 	pthread_mutex_unlock(&g->lock);
 }
@@ -119,6 +134,14 @@ void gsi_set_pirq_route(struct x86_board *b, unsigned pirq, uint8_t route)
 	pthread_mutex_unlock(&g->lock);
 }
 
+void gsi_set_elcr(struct x86_board *b, uint16_t levels)
+{
+	if (b->vm->irqchip)
+		b->vm->irqchip->set_elcr(b->vm, levels);
+	else
+		pic_dev_set_elcr(b->pic, levels);
+}
+
 void x86_msi_send(void *opaque, const struct msi *msi)
 {
 	struct x86_board *b = opaque;
@@ -134,6 +157,10 @@ void x86_msi_send(void *opaque, const struct msi *msi)
 
 	if (msi->addr >> 20 != 0xfee)
 		return; /* a memory write like any other: devices may not DMA by interrupt */
+	if (b->vm->irqchip) {
+		b->vm->irqchip->send_msi(b->vm, msi);
+		return;
+	}
 	apic_bus_send(&b->bus, &m);
 }
 

@@ -126,7 +126,7 @@ void lpc_firmware_defaults(struct lpc *s)
 	place_pm(s);
 	route_pirqs(s);
 	/* PCI interrupts are levels. */
-	pic_dev_set_elcr(s->board->pic, BIT32(9) | BIT32(10) | BIT32(11));
+	gsi_set_elcr(s->board, BIT32(9) | BIT32(10) | BIT32(11));
 }
 
 static int lpc_post_load(void *obj, struct err *e)
