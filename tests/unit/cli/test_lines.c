@@ -171,6 +171,7 @@ static void test_accel(void **state)
 	vm_conf_free(qemu_ok("-machine pc-q35-9.0 -nographic"));
 	qemu_bad("-machine q35,accel=xen", "xen");
 	qemu_bad("-accel kvn", "'kvm'");
+	qemu_bad("-accel kvm,kernel-irqchip=maybe", "on or off");
 }
 
 static void test_refused(void **state)
