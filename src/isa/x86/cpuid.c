@@ -6,6 +6,7 @@
  * x86-64 psABI (levels v2 and v3). No threads, no state.
  */
 #include "isa/x86/cpuid.h"
+#include "base/log.h"
 #include <cpuid.h>
 #include <stdio.h>
 
@@ -363,16 +364,25 @@ static const char *whose(const struct host_leaves *h)
 	return h->src ? h->src->name : "this host's CPU";
 }
 
-static int apply_model(struct x86_cpu_model *m, const struct model_desc *d,
-		       const struct x86_cpu_source *src, struct err *e)
+/* What a model and the words behind its name are read with. */
+struct model_parse {
+	struct x86_cpu_model *m;
+	const struct x86_cpu_source *src;
+	uint64_t asked[(X86F_NR + 63) / 64]; /* features named by the user */
+	uint64_t lacking[(X86F_NR + 63) / 64]; /* of the model, and not to be had here */
+	bool check, enforce; /* say what is lacking; refuse it */
+};
+
+static int apply_model(struct model_parse *p, const struct model_desc *d, struct err *e)
 {
-	struct host_leaves host = { .src = src };
+	struct host_leaves host = { .src = p->src };
+	struct x86_cpu_model *m = p->m;
 
 	memset(m, 0, sizeof(*m));
 	m->name = d->name;
 	m->phys_bits = 46;
 	m->show_kvm = true;
-	m->hardware = src && src->hardware;
+	m->hardware = p->src && p->src->hardware;
 	host_identity(m, d->host_id);
 	for (const uint8_t *f = d->required; *f; f++) {
 		if (!host_has(&host, *f))
@@ -381,9 +391,12 @@ static int apply_model(struct x86_cpu_model *m, const struct model_desc *d,
 				       whose(&host));
 		feat_set(m, *f, true);
 	}
-	for (const uint8_t *f = d->optional; *f; f++)
+	for (const uint8_t *f = d->optional; *f; f++) {
 		if (host_has(&host, *f))
 			feat_set(m, *f, true);
+		else if (!d->host_id) /* the host's own model lacks nothing */
+			p->lacking[*f / 64] |= BIT64(*f % 64);
+	}
 	vendor_features(m, &host);
 	return 0;
 }
@@ -414,13 +427,6 @@ static int parse_bool(const char *key, const char *val, bool *out, struct err *e
 	return 0;
 }
 
-/* What the words behind the model's name are read with. */
-struct model_parse {
-	struct x86_cpu_model *m;
-	const struct x86_cpu_source *src;
-	uint64_t asked[(X86F_NR + 63) / 64]; /* features named by the user */
-};
-
 static int set_feature(struct model_parse *p, const char *name, bool on, struct err *e)
 {
 	struct host_leaves host = { .src = p->src };
@@ -434,18 +440,21 @@ static int set_feature(struct model_parse *p, const char *name, bool on, struct 
 		return err_set(e, EINVAL, "CPU feature '%s': %s does not have it",
 			       feature_descs[f].name, whose(&host));
 	feat_set(m, f, on);
-	if (on)
+	if (on) {
 		asked[f / 64] |= BIT64(f % 64);
-	else
+	} else { /* who does without it does not lack it */
 		asked[f / 64] &= ~BIT64(f % 64);
+		p->lacking[f / 64] &= ~BIT64(f % 64);
+	}
 	return 0;
 }
 
 /* key=value that is not a feature: 1 = not ours. */
-static int set_property(struct x86_cpu_model *m, const char *key, const char *val, struct err *e)
+static int set_property(struct model_parse *p, const char *key, const char *val, struct err *e)
 {
-	static const char *const accepted_off[] = { "pmu", "migratable", "check", "enforce",
-						    "host-cache-info", "l3-cache", NULL };
+	struct x86_cpu_model *m = p->m;
+	static const char *const accepted_off[] = { "pmu", "migratable", "host-cache-info",
+						    "l3-cache", NULL };
 	bool on;
 
 	if (same_word(key, "phys-bits"))
@@ -462,6 +471,10 @@ static int set_property(struct x86_cpu_model *m, const char *key, const char *va
 	}
 	if (same_word(key, "kvm"))
 		return parse_bool(key, val, &m->show_kvm, e);
+	if (same_word(key, "check"))
+		return parse_bool(key, val, &p->check, e);
+	if (same_word(key, "enforce"))
+		return parse_bool(key, val, &p->enforce, e);
 	for (const char *const *k = accepted_off; *k; k++)
 		if (same_word(key, *k)) {
 			int r = parse_bool(key, val, &on, e);
@@ -484,11 +497,11 @@ static int parse_item(struct model_parse *p, char *item, struct err *e)
 		return set_feature(p, item + 1, *item == '+', e);
 	if (!eq) {
 		if (same_word(item, "check") || same_word(item, "enforce"))
-			return 0;
+			return set_property(p, item, "on", e);
 		return set_feature(p, item, true, e);
 	}
 	*eq = '\0';
-	r = set_property(p->m, item, eq + 1, e);
+	r = set_property(p, item, eq + 1, e);
 	if (r <= 0)
 		return r;
 	if (!find_feature(item))
@@ -521,6 +534,28 @@ static int settle_deps(struct x86_cpu_model *m, const uint64_t *asked, struct er
 	return 0;
 }
 
+/* check and enforce: the features that the model has elsewhere, and this guest does not get. */
+static int judge_lacking(const struct model_parse *p, struct err *e)
+{
+	const struct host_leaves host = { .src = p->src };
+	char names[256] = "";
+
+	for (unsigned f = 1; f < X86F_NR; f++) {
+		size_t len = strlen(names);
+
+		if (p->lacking[f / 64] >> (f % 64) & 1)
+			snprintf(names + len, sizeof(names) - len, " %s", feature_descs[f].name);
+	}
+	if (!names[0])
+		return 0;
+	if (p->enforce)
+		return err_set(e, EINVAL, "CPU model '%s' is to be had whole (enforce), but %s lacks:%s",
+			       p->m->name, whose(&host), names);
+	if (p->check)
+		log_warn("CPU model '%s': %s lacks:%s", p->m->name, whose(&host), names);
+	return 0;
+}
+
 int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_cpu_source *src,
 		    struct err *e)
 {
@@ -537,7 +572,7 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 		return err_set(e, EINVAL, "CPU model: no name given; try 'default'");
 	for (size_t i = 0; i < ARRAY_SIZE(model_descs); i++)
 		if (same_word(model_descs[i].name, word)) {
-			r = apply_model(m, &model_descs[i], src, e);
+			r = apply_model(&p, &model_descs[i], e);
 			if (r)
 				return r;
 			break;
@@ -550,6 +585,8 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 			return r;
 	}
 	r = settle_deps(m, p.asked, e);
+	if (!r)
+		r = judge_lacking(&p, e);
 	if (r)
 		return r;
 	if (!x86_model_has(m, X86F_LM) || !x86_model_has(m, X86F_FPU) ||

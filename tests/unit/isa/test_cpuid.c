@@ -26,6 +26,35 @@ static void parse_bad(const char *text, const char *needle)
 		fail_msg("%s: '%s' lacks '%s'", text, e.msg, needle);
 }
 
+/* A host whose CPUID has every bit but those of AVX2 and SHA (leaf 7). */
+static void no_leaf_7(const struct x86_cpu_source *src, uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+	memset(r, leaf == 7 ? 0 : 0xff, 16);
+}
+
+static void test_lacking(void **state)
+{
+	const struct x86_cpu_source src = { .leaf = no_leaf_7, .hardware = true, .name = "this test" };
+	struct x86_cpu_model m;
+	struct err e = { 0 };
+
+	assert_int_equal(x86_model_parse(&m, "default,check=off", &src, &e), 0);
+	assert_true(x86_model_has(&m, X86F_AVX));
+	assert_false(x86_model_has(&m, X86F_AVX2));
+	assert_true(m.hardware);
+	assert_int_equal(x86_model_parse(&m, "default,enforce", &src, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "this test lacks:"));
+	assert_non_null(strstr(e.msg, "avx2"));
+	assert_int_equal(x86_model_parse(&m, "max,enforce", &src, &e), 0);
+	assert_int_equal(x86_model_parse(&m, "x86-64-v2,enforce", &src, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "tsc_adjust"));
+	assert_int_equal(x86_model_parse(&m, "x86-64-v2,-tsc_adjust,enforce", &src, &e), 0);
+	assert_int_equal(x86_model_parse(&m, "x86-64-v3", &src, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "this test does not have"));
+	assert_int_equal(x86_model_parse(&m, "default,+avx2", &src, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "this test does not have"));
+}
+
 static void env_init(struct x86_cpuid_env *v, const struct x86_cpu_model *m)
 {
 	memset(v, 0, sizeof(*v));
@@ -274,7 +303,7 @@ int main(void)
 		cmocka_unit_test(test_features),   cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_names),	   cmocka_unit_test(test_leaf_basic),
 		cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_xsave),
-		cmocka_unit_test(test_topology),
+		cmocka_unit_test(test_topology),   cmocka_unit_test(test_lacking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
