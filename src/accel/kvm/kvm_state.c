@@ -404,6 +404,11 @@ int kvm_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 	if (r < 0)
 		return err_set_errno(e, -r, "vCPU %u: KVM does not set the TSC's offset", v->index);
 	atomic_store(&v->tsc_offset, offset);
+	/* KVM writes these when KVM_RUN ends, and the next interrupt is decided before that. */
+	c->run->if_flag = !!(s->rflags & FLAG_IF);
+	c->run->ready_for_interrupt_injection = c->run->if_flag && !s->event_injected &&
+						!s->sti_shadow && !s->mov_ss_shadow;
+	c->run->request_interrupt_window = 0;
 	if (!c->kv->irqchip && v->ops && v->ops->set_tpr)
 		v->ops->set_tpr(v, s->cr8 & 15);
 	return 0;

@@ -291,6 +291,31 @@ static void deadline(void **state)
 	t->keep_halted = false;
 }
 
+/* Whether a vCPU takes interrupts is said by its new state, not by the last one that ran. */
+static void interrupts_follow_state(void **state)
+{
+	struct cpu_state s;
+
+	EXEC(64, 0xfb, 0xf4); /* sti; hlt */
+	atomic_store(&t->intr[0], 0x51 + 1);
+	vcpu_kick(t->v[0], VCPU_EV_INTR);
+	EXEC(64, 0x90, 0xf4); /* nop; hlt, with IF clear */
+	assert_int_equal(tvm_vector(t, 0), -1);
+
+	tvm_setup(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.rflags |= FLAG_IF;
+	s.mp_state = MP_HALTED;
+	tvm_set(t, 0, &s);
+	vcpu_kick(t->v[0], VCPU_EV_INTR);
+	t->ops.timer = on_timer;
+	t->keep_halted = true;
+	atomic_store(&t->v[0]->deadline_ns, clock_now_ns() + 500 * NS_PER_MS);
+	tvm_run(t, 0);
+	t->keep_halted = false;
+	assert_int_equal(tvm_vector(t, 0), 0x51);
+}
+
 /* ---- starting processors ---- */
 
 static void start_up(void **state)
@@ -461,6 +486,7 @@ int main(int argc, char **argv)
 		T(exceptions),	 T(triple_fault),   T(interrupts),  T(masked_halt),
 		T(msrs),	 T(kick),	    T(deadline),    T(start_up),
 		T(state_survives), T(bad_state_is_refused), T(cpuid),
+		T(interrupts_follow_state),
 	};
 	struct err e = { 0 };
 
