@@ -152,9 +152,14 @@ static void take_interrupt(struct kvm_vcpu *c)
 		vcpu_clear(v, VCPU_EV_INTR);
 		if (!v->ops->has_intr(v))
 			return;
+		/* It came in between, and its event may be what was just cleared. */
+		atomic_fetch_or(&v->events, VCPU_EV_INTR);
 	}
 	if (!c->run->ready_for_interrupt_injection || !c->run->if_flag) {
 		c->run->request_interrupt_window = 1;
+		/* Only an entry opens the window, of a halted vCPU too. */
+		if (c->mp_state == MP_HALTED && c->run->if_flag)
+			c->mp_state = MP_RUNNABLE;
 		return;
 	}
 	vcpu_clear(v, VCPU_EV_INTR);
@@ -166,7 +171,10 @@ static void take_interrupt(struct kvm_vcpu *c)
 		log_warn("vCPU %u: KVM did not take interrupt %d", v->index, vector);
 	c->mp_state = MP_RUNNABLE;
 	/* KVM has one in its hands: the next has to wait for the window. */
-	c->run->request_interrupt_window = v->ops->has_intr(v);
+	if (!v->ops->has_intr(v))
+		return;
+	atomic_fetch_or(&v->events, VCPU_EV_INTR);
+	c->run->request_interrupt_window = 1;
 }
 
 /* What ends a halt. An interrupt that the guest has masked does not. */
