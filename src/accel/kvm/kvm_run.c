@@ -37,7 +37,8 @@ static void on_kick(int sig)
 
 int kvm_kick_init(struct err *e)
 {
-	struct sigaction sa = { .sa_handler = on_kick };
+	/* KVM_RUN is not restarted; what a device does on this thread is. */
+	struct sigaction sa = { .sa_handler = on_kick, .sa_flags = SA_RESTART };
 
 	sigemptyset(&sa.sa_mask);
 	if (sigaction(SIGRTMIN, &sa, NULL))
