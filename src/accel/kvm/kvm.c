@@ -255,10 +255,12 @@ static void kvm_reset(struct vcpu *v, bool init)
 		snprintf(v->fail, sizeof(v->fail), "KVM does not tell its state at an INIT");
 		return;
 	}
-	if (init)
+	if (init) {
 		x86_init(&s, id[0]);
-	else
+	} else {
+		kvm_msrs_reset(kvm_vcpu(v));
 		x86_power_on(&s, id[0], v->index == 0);
+	}
 	if (kvm_set_state(v, &s, &e))
 		snprintf(v->fail, sizeof(v->fail), "%s", e.msg);
 }

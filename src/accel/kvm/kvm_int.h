@@ -94,6 +94,8 @@ int kvm_set_state(struct vcpu *, const struct cpu_state *, struct err *e);
 /* kvm_msr.c */
 int kvm_msr_filter(struct kvm_vm *, struct err *e) MUST_CHECK;
 int kvm_msrs_get(struct kvm_vcpu *, struct cpu_state *);
+/* Power-on: KVM stops writing paravirtual clocks and counters to the guest's memory. */
+void kvm_msrs_reset(struct kvm_vcpu *);
 int kvm_msrs_set(struct kvm_vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;
 
 #endif

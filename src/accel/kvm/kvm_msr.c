@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "isa/x86/x86.h"
+#include <linux/kvm_para.h>
 
 #define MSR_HWCR   0xc0010015u
 #define MSR_DE_CFG 0xc0011029u
@@ -140,6 +141,23 @@ int kvm_msrs_set(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e)
 			return r;
 	}
 	return 0;
+}
+
+/* What a host or a model lacks was never on, so refusals do not matter. */
+void kvm_msrs_reset(struct kvm_vcpu *c)
+{
+	static const struct kvm_msr_entry off[] = {
+		{ .index = MSR_KVM_SYSTEM_TIME }, { .index = MSR_KVM_SYSTEM_TIME_NEW },
+		{ .index = MSR_KVM_STEAL_TIME },  { .index = MSR_KVM_ASYNC_PF_EN },
+		{ .index = MSR_KVM_PV_EOI_EN },	  { .index = MSR_KVM_POLL_CONTROL, .data = 1 },
+	};
+	autofree struct kvm_msrs *m = xcalloc(1, sizeof(*m) + sizeof(m->entries[0]));
+
+	for (size_t i = 0; i < ARRAY_SIZE(off); i++) {
+		m->nmsrs = 1;
+		m->entries[0] = off[i];
+		kvm_ioctl(c->fd, KVM_SET_MSRS, m);
+	}
 }
 
 /*
