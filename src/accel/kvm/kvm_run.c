@@ -23,6 +23,17 @@
 #include <time.h>
 #include <unistd.h>
 
+static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->vcpu->fail, sizeof(c->vcpu->fail), fmt, ap);
+	va_end(ap);
+	return VCPU_EXIT_FAIL;
+}
+
 /* ---- kicks and the timer ---- */
 
 static _Thread_local struct kvm_run *volatile run_of_me;
@@ -69,8 +80,13 @@ static void set_timer(struct kvm_vcpu *c)
 	uint64_t when = atomic_load(&c->vcpu->deadline_ns);
 	struct itimerspec ts = { .it_value = { .tv_nsec = 0 } };
 
-	if (when == c->timer_ns || (!c->has_timer && !make_timer(c)))
+	if (when == c->timer_ns)
 		return;
+	if (!c->has_timer && !make_timer(c)) {
+		fail(c, "no timer for its deadlines: %s (RLIMIT_SIGPENDING may be too low)",
+		     strerror(errno));
+		return;
+	}
 	if (when != UINT64_MAX) {
 		ts.it_value.tv_sec = (time_t)(when / NS_PER_SEC);
 		ts.it_value.tv_nsec = (long)(when % NS_PER_SEC);
@@ -91,17 +107,6 @@ void kvm_run_fini(struct kvm_vcpu *c)
 /* ---- events ---- */
 
 static bool finish_access(struct kvm_vcpu *c, enum vcpu_exit *why);
-
-static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(c->vcpu->fail, sizeof(c->vcpu->fail), fmt, ap);
-	va_end(ap);
-	return VCPU_EXIT_FAIL;
-}
 
 static void take_init(struct kvm_vcpu *c)
 {
