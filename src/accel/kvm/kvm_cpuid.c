@@ -10,7 +10,6 @@
 #include <linux/kvm_para.h>
 
 #define LEAF_KVM_FEATURES 0x40000001u
-#define LEAF_LAST_KVM	  0x40000010u
 #define MAX_SUBLEAVES	  64u
 
 struct kvm_source {

@@ -90,6 +90,8 @@ void kvm_run_fini(struct kvm_vcpu *);
 /* kvm_state.c */
 int kvm_get_state(struct vcpu *, struct cpu_state *);
 int kvm_set_state(struct vcpu *, const struct cpu_state *, struct err *e);
+/* request: KVM_GET_DEVICE_ATTR or KVM_SET_DEVICE_ATTR. *offset is kept where KVM has none to give. */
+int kvm_tsc_offset(struct kvm_vcpu *, unsigned long request, uint64_t *offset);
 
 /* kvm_msr.c */
 int kvm_msr_filter(struct kvm_vm *, struct err *e) MUST_CHECK;

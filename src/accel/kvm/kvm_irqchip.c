@@ -57,7 +57,7 @@ static void send_msi(struct vm *vm, const struct msi *msi)
 	kvm_ioctl(kv->fd, KVM_SIGNAL_MSI, &m);
 }
 
-static int change_chip(struct kvm_vm *kv, uint32_t id, struct kvm_irqchip *chip)
+static int get_chip(struct kvm_vm *kv, uint32_t id, struct kvm_irqchip *chip)
 {
 	*chip = (struct kvm_irqchip){ .chip_id = id };
 	return kvm_ioctl(kv->fd, KVM_GET_IRQCHIP, chip);
@@ -69,7 +69,7 @@ static void set_elcr(struct vm *vm, uint16_t levels)
 	struct kvm_irqchip chip;
 
 	for (uint32_t id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
-		if (change_chip(kv, id, &chip) < 0)
+		if (get_chip(kv, id, &chip) < 0)
 			continue;
 		chip.chip.pic.elcr = (uint8_t)(levels >> (id == KVM_IRQCHIP_PIC_SLAVE ? 8 : 0));
 		kvm_ioctl(kv->fd, KVM_SET_IRQCHIP, &chip);
@@ -118,7 +118,7 @@ static void reset_chips(struct kvm_vm *kv)
 	struct kvm_irqchip chip;
 
 	for (uint32_t id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_IOAPIC; id++) {
-		if (change_chip(kv, id, &chip) < 0)
+		if (get_chip(kv, id, &chip) < 0)
 			continue;
 		if (id == KVM_IRQCHIP_IOAPIC) {
 			chip.chip.ioapic.ioregsel = chip.chip.ioapic.irr = chip.chip.ioapic.id = 0;

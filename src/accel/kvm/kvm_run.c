@@ -242,12 +242,9 @@ static void do_mmio(struct kvm_vcpu *c)
 /* The board's clocks run on the guest's TSC, which KVM moves when the guest writes it. */
 static void learn_tsc_offset(struct kvm_vcpu *c)
 {
-	uint64_t offset;
-	struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,
-					.attr = KVM_VCPU_TSC_OFFSET,
-					.addr = (uintptr_t)&offset };
+	uint64_t offset = atomic_load(&c->vcpu->tsc_offset);
 
-	if (c->kv->has_tsc_offset && !kvm_ioctl(c->fd, KVM_GET_DEVICE_ATTR, &attr))
+	if (!kvm_tsc_offset(c, KVM_GET_DEVICE_ATTR, &offset))
 		atomic_store(&c->vcpu->tsc_offset, offset);
 }
 

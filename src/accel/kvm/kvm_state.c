@@ -354,7 +354,7 @@ static int set_events(struct kvm_vcpu *c, const struct cpu_state *s, struct err 
 	return r < 0 ? err_set_errno(e, -r, "KVM_SET_VCPU_EVENTS") : 0;
 }
 
-static int tsc_offset(struct kvm_vcpu *c, unsigned long request, uint64_t *offset)
+int kvm_tsc_offset(struct kvm_vcpu *c, unsigned long request, uint64_t *offset)
 {
 	struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,
 					.attr = KVM_VCPU_TSC_OFFSET,
@@ -380,7 +380,7 @@ int kvm_get_state(struct vcpu *v, struct cpu_state *s)
 		r = part[i](c, s);
 	if (!c->kv->irqchip && v->ops && v->ops->get_tpr)
 		s->cr8 = v->ops->get_tpr(v);
-	return r < 0 ? r : tsc_offset(c, KVM_GET_DEVICE_ATTR, &s->tsc_offset);
+	return r < 0 ? r : kvm_tsc_offset(c, KVM_GET_DEVICE_ATTR, &s->tsc_offset);
 }
 
 int kvm_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
@@ -400,7 +400,7 @@ int kvm_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 		r = part[i](c, s, e);
 	if (r < 0)
 		return err_prefix(e, "vCPU %u: ", v->index);
-	r = tsc_offset(c, KVM_SET_DEVICE_ATTR, &offset);
+	r = kvm_tsc_offset(c, KVM_SET_DEVICE_ATTR, &offset);
 	if (r < 0)
 		return err_set_errno(e, -r, "vCPU %u: KVM does not set the TSC's offset", v->index);
 	atomic_store(&v->tsc_offset, offset);
