@@ -16,7 +16,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -184,8 +183,7 @@ static int wait_for_peer(struct socket_kind *k, struct err *e)
 {
 	int fd, ret;
 
-	fprintf(stderr, "chardev %s: waiting for a connection (wait=off starts without)\n",
-		k->c->id);
+	log_info("chardev %s: waiting for a connection (wait=off starts without)", k->c->id);
 	do {
 		ret = wait_ready(k->listener.fd, POLLIN);
 		if (ret < 0)
