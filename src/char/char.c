@@ -25,34 +25,37 @@
 
 /* ---- output ---- */
 
-size_t char_write(struct char_end *c, const void *data, size_t len)
+/* Appends to the ring, which has room for it. */
+static void append(struct char_end *c, const uint8_t *p, size_t len)
 {
-	const uint8_t *p = data;
-	size_t taken, at;
-
-	if (c->sink)
-		return len;
-	pthread_mutex_lock(&c->lock);
-	if (!c->taking) {
-		pthread_mutex_unlock(&c->lock);
-		return len;
-	}
 	if (!c->ring)
 		c->ring = xnew_n(uint8_t, CHAR_OUT_SIZE);
-	taken = MIN(len, CHAR_OUT_SIZE - c->len);
-	for (size_t done = 0; done < taken;) {
-		size_t n;
+	for (size_t done = 0; done < len;) {
+		size_t at = (c->head + c->len) % CHAR_OUT_SIZE;
+		size_t n = MIN(len - done, CHAR_OUT_SIZE - at);
 
-		at = (c->head + c->len) % CHAR_OUT_SIZE;
-		n = MIN(taken - done, CHAR_OUT_SIZE - at);
 		memcpy(c->ring + at, p + done, n);
 		c->len += n;
 		done += n;
 	}
+}
+
+size_t char_write(struct char_end *c, const void *data, size_t len)
+{
+	size_t taken = len;
+	bool post;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->taking)
+		taken = MIN(taken, CHAR_OUT_SIZE - c->len);
+	taken = char_log_some(c, data, taken);
+	post = c->taking && taken;
+	if (post)
+		append(c, data, taken);
 	if (taken < len)
 		c->starved = true;
 	pthread_mutex_unlock(&c->lock);
-	if (taken)
+	if (post)
 		loop_post(c->loop, &c->work);
 	return taken;
 }
@@ -121,8 +124,10 @@ static void tell_writable(struct char_end *c)
 	if (tell)
 		c->starved = false;
 	pthread_mutex_unlock(&c->lock);
-	if (tell && c->front && c->front->writable)
-		c->front->writable(c->front);
+	for (unsigned i = 0; tell && i < c->nr_fronts; i++) {
+		if (c->fronts[i]->writable)
+			c->fronts[i]->writable(c->fronts[i]);
+	}
 }
 
 static void lost(struct char_end *c)
@@ -182,7 +187,7 @@ static bool read_some(struct char_end *c, size_t room)
 		lost(c);
 		return false;
 	}
-	left = c->type->filter ? c->type->filter(c, buf, (size_t)n) : (size_t)n;
+	left = char_keys_filter(c, buf, (size_t)n);
 	if (left && c->front)
 		c->front->receive(c->front, buf, left);
 	return c->in.fd >= 0;
@@ -250,6 +255,22 @@ void char_accept_input(struct char_end *c)
 
 /* ---- up and down ---- */
 
+static void tell_connected(struct char_end *c, bool up)
+{
+	for (unsigned i = 0; i < c->nr_fronts; i++) {
+		if (c->fronts[i]->connected)
+			c->fronts[i]->connected(c->fronts[i], up);
+	}
+}
+
+void char_tell_resized(struct char_end *c, unsigned cols, unsigned rows)
+{
+	for (unsigned i = 0; i < c->nr_fronts; i++) {
+		if (c->fronts[i]->resized)
+			c->fronts[i]->resized(c->fronts[i], cols, rows);
+	}
+}
+
 static bool is_regular(int fd)
 {
 	struct stat st;
@@ -276,8 +297,7 @@ void char_up_take(struct char_end *c, int in_fd, int out_fd)
 	c->sync_out = is_regular(out_fd);
 	set_taking(c, true);
 	watch_in(c);
-	if (c->front && c->front->connected)
-		c->front->connected(c->front, true);
+	tell_connected(c, true);
 }
 
 static void close_in(struct char_end *c)
@@ -297,8 +317,8 @@ void char_down(struct char_end *c)
 	c->out.fd = -1;
 	set_taking(c, false);
 	tell_writable(c);
-	if (was_up && c->front && c->front->connected)
-		c->front->connected(c->front, false);
+	if (was_up)
+		tell_connected(c, false);
 }
 
 bool char_is_up(const struct char_end *c)
@@ -330,6 +350,12 @@ static const struct char_type *type_find(const char *name)
 	return NULL;
 }
 
+/* The log has room again, perhaps; a front that still finds none arms the timer anew. */
+static void log_again(struct loop_timer *t)
+{
+	tell_writable(container_of(t, struct char_end, log_again));
+}
+
 struct char_end *char_open(struct loop *loop, struct conf_node *node, struct err *e)
 {
 	const struct char_type *type = type_find(node->type);
@@ -349,8 +375,11 @@ struct char_end *char_open(struct loop *loop, struct conf_node *node, struct err
 	c->in = (struct loop_fd){ .fd = -1, .events = EPOLLIN, .fn = in_ready };
 	c->out = (struct loop_fd){ .fd = -1, .events = EPOLLOUT, .fn = out_ready };
 	c->work.fn = run_work;
+	c->log_fd = -1;
+	c->log_again.fn = log_again;
 	pthread_mutex_init(&c->lock, NULL);
-	if (type->open(c, node, e) < 0 || conf_check_unused(node, type->keys, e) < 0)
+	if (conf_get_bool(node, "mux", &c->mux, e) < 0 || char_log_open(c, node, e) < 0 ||
+	    type->open(c, node, e) < 0 || conf_check_unused(node, type->keys, e) < 0)
 		return char_close(c);
 	return c;
 }
@@ -372,11 +401,14 @@ struct char_end *char_close(struct char_end *c)
 	if (!c)
 		return NULL;
 	c->front = NULL;
+	c->nr_fronts = 0;
 	drain(c);
 	char_down(c);
 	if (c->type->close)
 		c->type->close(c);
 	loop_cancel(c->loop, &c->work);
+	loop_disarm(c->loop, &c->log_again);
+	char_log_close(c);
 	pthread_mutex_destroy(&c->lock);
 	free(c->ring);
 	free(c->id);
@@ -389,14 +421,69 @@ const char *char_id(const struct char_end *c)
 	return c->id;
 }
 
+static void set_focus(struct char_end *c, struct char_front *front)
+{
+	struct char_front *before = c->front;
+
+	if (before == front)
+		return;
+	c->front = front;
+	if (before && before->focused)
+		before->focused(before, false);
+	if (front && front->focused)
+		front->focused(front, true);
+	watch_in(c);
+}
+
 int char_attach(struct char_end *c, struct char_front *front, struct err *e)
 {
-	if (front && c->front)
-		return err_set(e, EBUSY, "chardev %s has a device already; give each its own",
-			       c->id);
-	c->front = front;
-	watch_in(c);
+	if (c->nr_fronts == (c->mux ? CHAR_FRONTS : 1))
+		return err_set(e, EBUSY, "chardev %s has a device already; %s", c->id,
+			       c->mux ? "it takes no more" : "give each its own, or say mux=on");
+	c->fronts[c->nr_fronts++] = front;
+	if (c->nr_fronts == 1)
+		set_focus(c, front);
 	return 0;
+}
+
+void char_detach(struct char_end *c, struct char_front *front)
+{
+	unsigned i = 0;
+
+	while (i < c->nr_fronts && c->fronts[i] != front)
+		i++;
+	if (i == c->nr_fronts)
+		return;
+	memmove(c->fronts + i, c->fronts + i + 1,
+		(c->nr_fronts - i - 1) * sizeof(struct char_front *));
+	c->nr_fronts--;
+	if (c->front == front)
+		set_focus(c, c->nr_fronts ? c->fronts[0] : NULL);
+}
+
+void char_next_focus(struct char_end *c)
+{
+	for (unsigned i = 0; i < c->nr_fronts; i++) {
+		if (c->fronts[i] == c->front) {
+			set_focus(c, c->fronts[(i + 1) % c->nr_fronts]);
+			return;
+		}
+	}
+}
+
+bool char_is_mux(const struct char_end *c)
+{
+	return c->mux;
+}
+
+bool char_has_front(const struct char_end *c)
+{
+	return c->nr_fronts > 0;
+}
+
+char *char_describe(const struct char_end *c)
+{
+	return c->type->describe ? c->type->describe(c) : xstrdup(c->type->name);
 }
 
 void char_set_escape(struct char_end *c, struct char_escape *escape)

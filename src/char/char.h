@@ -24,9 +24,14 @@ struct char_front {
 	void (*connected)(struct char_front *, bool up); /* optional; sockets, ptys */
 	void (*brk)(struct char_front *);		 /* optional: a break */
 	void (*resized)(struct char_front *, unsigned cols, unsigned rows); /* optional */
+	void (*focused)(struct char_front *, bool has); /* optional; on a muxed end: input comes */
 };
 
-/* Opens the end of node (CONF_CHARDEV: stdio, file, null, socket, pty). NULL with e on failure. */
+/*
+ * Opens the end of node (CONF_CHARDEV: stdio, file, null, socket, pty). NULL with e on failure.
+ * Keys of every kind: mux=on (several fronts share the end; input goes to the one in focus),
+ * logfile=PATH and logappend=on (what the fronts write is kept there as well).
+ */
 struct char_end *char_open(struct loop *, struct conf_node *node, struct err *e);
 struct char_end *char_close(struct char_end *); /* flushes what it can; restores the terminal */
 const char *char_id(const struct char_end *);
@@ -36,8 +41,20 @@ bool char_is_up(const struct char_end *);
 /* Columns and rows of the terminal behind the end; false when there is none. */
 bool char_size(const struct char_end *, unsigned *cols, unsigned *rows);
 
-/* One front an end; NULL detaches. -EBUSY when taken. */
-int char_attach(struct char_end *, struct char_front *, struct err *e);
+/*
+ * One front an end, CHAR_FRONTS on a muxed one, where the first has the focus. -EBUSY when taken.
+ * Loop's thread, like char_detach().
+ */
+#define CHAR_FRONTS 4u
+int char_attach(struct char_end *, struct char_front *, struct err *e) MUST_CHECK;
+void char_detach(struct char_end *, struct char_front *); /* also of one that is not attached */
+bool char_is_mux(const struct char_end *);
+bool char_has_front(const struct char_end *);
+/*
+ * Where the end leads, as query-chardev says it: "pty:/dev/pts/3", "unix:/run/x,server=on",
+ * with "disconnected:" in front while nobody is there. The caller's to free. Loop's thread.
+ */
+char *char_describe(const struct char_end *);
 /*
  * Any thread. Returns how many bytes were taken; the rest is offered again when front->writable
  * was called. While nobody is at the other side of a socket or pty, output is taken and dropped.
@@ -47,11 +64,13 @@ size_t char_write(struct char_end *, const void *data, size_t len);
 void char_accept_input(struct char_end *);
 
 /*
- * The keys behind Ctrl-A on a stdio end: x quits, h helps, b sends a break, Ctrl-A itself. Without
- * an escape set, and on other ends, Ctrl-A is a byte like others. Set before input arrives.
+ * The keys behind Ctrl-A on a stdio or muxed end: x quits, h helps, b sends a break, c gives the
+ * next front the focus, Ctrl-A itself. Without an escape set, and on other ends, Ctrl-A is a byte
+ * like others. Set before input arrives.
  */
 struct char_escape {
 	void (*quit)(struct char_escape *); /* Ctrl-A x */
+	uint8_t key;			    /* instead of Ctrl-A; 0 = Ctrl-A */
 };
 void char_set_escape(struct char_end *, struct char_escape *);
 

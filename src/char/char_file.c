@@ -5,6 +5,7 @@
  */
 #include "base/base.h"
 #include "char/char_int.h"
+#include "core/fdset.h"
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -28,18 +29,17 @@ static int file_open(struct char_end *c, struct conf_node *node, struct err *e)
 		return ret;
 	if (!path)
 		return err_set(e, EINVAL, "%s: a file needs path=", node->where);
-	out_fd = open(path,
-		      O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-			      (append ? O_APPEND : O_TRUNC),
-		      0666);
+	out_fd = fdset_open(node->conf, path,
+			    O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK |
+				    (append ? O_APPEND : O_TRUNC),
+			    0666, e);
 	if (out_fd < 0)
-		return err_set_errno(e, errno, "%s: cannot write '%s'", node->where, path);
+		return err_prefix(e, "%s: output: ", node->where);
 	if (input) {
-		in_fd = open(input, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		in_fd = fdset_open(node->conf, input, O_RDONLY | O_NOCTTY | O_NONBLOCK, 0, e);
 		if (in_fd < 0) {
-			ret = err_set_errno(e, errno, "%s: cannot read '%s'", node->where, input);
 			close(out_fd);
-			return ret;
+			return err_prefix(e, "%s: input: ", node->where);
 		}
 	}
 	char_up_take(c, in_fd, out_fd);

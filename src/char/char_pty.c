@@ -21,6 +21,7 @@
 struct pty_kind {
 	struct char_end *c;
 	int master;
+	char *name; /* of the other side */
 	struct loop_timer look;
 };
 
@@ -77,6 +78,7 @@ static int pty_open(struct char_end *c, struct conf_node *node, struct err *e)
 		tcsetattr(slave, TCSAFLUSH, &t);
 	}
 	close(slave);
+	k->name = xstrdup(name);
 	fcntl(k->master, F_SETFD, FD_CLOEXEC);
 	fcntl(k->master, F_SETFL, O_RDWR | O_NONBLOCK);
 	/* The words that management tools look for. */
@@ -93,11 +95,24 @@ static void pty_close(struct char_end *c)
 		return;
 	loop_disarm(c->loop, &k->look);
 	close_fd_(&k->master);
+	free(k->name);
 	free(take_ptr(c->kind));
+}
+
+static char *pty_describe(const struct char_end *c)
+{
+	const struct pty_kind *k = c->kind;
+
+	return xasprintf("pty:%s", k->name);
 }
 
 static const char *const pty_keys[] = { NULL };
 
 const struct char_type char_pty = {
-	.name = "pty", .keys = pty_keys, .open = pty_open, .close = pty_close, .lost = pty_lost
+	.name = "pty",
+	.keys = pty_keys,
+	.open = pty_open,
+	.close = pty_close,
+	.lost = pty_lost,
+	.describe = pty_describe,
 };

@@ -2,7 +2,8 @@
 /*
  * Unix and TCP sockets as a character end, as server (one peer at a time) or client.
  *
- * Keys: path= or host=, port=; server=on|off, wait=on|off (a server waits for its first peer
+ * Keys: path=, or host= and port=, or fd= (inherited: a server's listens, a client's is connected);
+ * server=on|off, wait=on|off (a server waits for its first peer
  * before the machine starts), reconnect=seconds or reconnect-ms= (a client tries again; without
  * it, one that cannot connect at the start is an error), nodelay=on. Loop's thread. State: none.
  */
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "char/char_int.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,6 +27,7 @@ struct socket_kind {
 	struct char_end *c;
 	char *path, *host, *port; /* path, or host and port */
 	char *where;		  /* for messages */
+	int fd;			  /* of fd=; -1 = none, or in use */
 	bool server, wait, nodelay, made_path;
 	uint64_t reconnect_ms;
 	unsigned attempt;	   /* a name may have several addresses: each gets its turn */
@@ -39,7 +42,7 @@ static void use_peer_take(struct socket_kind *k, int fd)
 {
 	int one = 1, out;
 
-	if (k->nodelay && !k->path)
+	if (k->nodelay && k->port)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (out < 0) {
@@ -201,9 +204,37 @@ static int wait_for_peer(struct socket_kind *k, struct err *e)
 	return 0;
 }
 
+/* An inherited socket becomes ours: it has to be a stream that listens, or one that is connected. */
+static int take_inherited(struct socket_kind *k, struct err *e)
+{
+	int type = 0, listens = 0, fd = k->fd;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+		return err_set_errno(e, errno, "%s: file descriptor %d is no socket", k->where, fd);
+	len = sizeof(listens);
+	if (type != SOCK_STREAM || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0)
+		return err_set(e, EPROTOTYPE, "%s: file descriptor %d is no stream socket",
+			       k->where, fd);
+	if (k->server && !listens)
+		return err_set(e, EINVAL,
+			       "%s: socket %d does not listen, as server=on needs; "
+			       "server=off is for one that is connected",
+			       k->where, fd);
+	if (!k->server && listens)
+		return err_set(e, EINVAL, "%s: socket %d listens: say server=on", k->where, fd);
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+	    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+		return err_set_errno(e, errno, "%s: file descriptor %d", k->where, fd);
+	return take_fd(&k->fd);
+}
+
 static int start_server(struct socket_kind *k, struct err *e)
 {
-	k->listener.fd = k->path ? listen_unix(k, e) : listen_tcp(k, e);
+	if (k->fd >= 0)
+		k->listener.fd = take_inherited(k, e);
+	else
+		k->listener.fd = k->path ? listen_unix(k, e) : listen_tcp(k, e);
 	if (k->listener.fd < 0)
 		return k->listener.fd;
 	return k->wait ? wait_for_peer(k, e) : loop_add(k->c->loop, &k->listener, e);
@@ -283,6 +314,12 @@ static int start_client(struct socket_kind *k, struct err *e)
 	struct addrinfo *list;
 	int ret;
 
+	if (k->fd >= 0) {
+		ret = take_inherited(k, e);
+		if (ret >= 0)
+			use_peer_take(k, ret);
+		return MIN(ret, 0);
+	}
 	if (k->path) {
 		ret = unix_addr(k, &un, e);
 		return ret < 0 ? ret : connect_to(k, (struct sockaddr *)&un, sizeof(un), e);
@@ -325,28 +362,47 @@ static char *copy_key(struct conf_node *node, const char *key)
 	return val ? xstrdup(val) : NULL;
 }
 
+static int read_fd(struct socket_kind *k, struct conf_node *node, struct err *e)
+{
+	uint64_t fd = UINT64_MAX;
+	int ret = conf_get_u64(node, "fd", STDERR_FILENO + 1, INT_MAX, &fd, e);
+
+	k->fd = ret == 0 && fd != UINT64_MAX ? (int)fd : -1;
+	return ret;
+}
+
 static int read_keys(struct socket_kind *k, struct conf_node *node, struct err *e)
 {
 	uint64_t seconds = 0;
+	bool delay = true;
+	int ret;
 
 	k->where = xstrdup(node->where ? node->where : "socket");
 	k->path = copy_key(node, "path");
 	k->host = copy_key(node, "host");
 	k->port = copy_key(node, "port");
-	if (!k->path == !k->port)
-		return err_set(e, EINVAL, "%s: a socket needs path= or host= and port=", k->where);
+	ret = read_fd(k, node, e);
+	if (ret < 0)
+		return ret;
+	if (!!k->path + !!k->port + (k->fd >= 0) != 1)
+		return err_set(e, EINVAL,
+			       "%s: a socket needs path=, or host= and port=, or fd=", k->where);
 	if (conf_get_bool(node, "server", &k->server, e) < 0)
 		return -EINVAL;
 	k->wait = k->server;
 	if (conf_get_bool(node, "wait", &k->wait, e) < 0 ||
 	    conf_get_bool(node, "nodelay", &k->nodelay, e) < 0 ||
+	    conf_get_bool(node, "delay", &delay, e) < 0 ||
 	    conf_get_u64(node, "reconnect", 0, 86400, &seconds, e) < 0)
 		return -EINVAL;
+	k->nodelay |= !delay; /* "nodelay" alone is read as delay=off */
 	k->reconnect_ms = seconds * 1000;
 	if (conf_get_u64(node, "reconnect-ms", 0, 86400000, &k->reconnect_ms, e) < 0)
 		return -EINVAL;
-	if (k->server && k->reconnect_ms)
-		return err_set(e, EINVAL, "%s: reconnect is for clients, not with server=on",
+	if ((k->server || k->fd >= 0) && k->reconnect_ms)
+		return err_set(e, EINVAL,
+			       "%s: reconnect is for clients with an address, not with "
+			       "server=on or fd=",
 			       k->where);
 	return 0;
 }
@@ -358,6 +414,7 @@ static int socket_open(struct char_end *c, struct conf_node *node, struct err *e
 
 	c->kind = k;
 	k->c = c;
+	k->fd = -1;
 	k->listener = (struct loop_fd){ .fd = -1, .events = EPOLLIN, .fn = accept_ready };
 	k->connecting = (struct loop_fd){ .fd = -1, .events = EPOLLOUT, .fn = connect_ready };
 	k->again.fn = again;
@@ -385,6 +442,7 @@ static void socket_close(struct char_end *c)
 	loop_del(c->loop, &k->connecting);
 	close_fd_(&k->listener.fd);
 	close_fd_(&k->connecting.fd);
+	close_fd_(&k->fd);
 	if (k->made_path)
 		unlink(k->path);
 	free(k->path);
@@ -394,8 +452,46 @@ static void socket_close(struct char_end *c)
 	free(take_ptr(c->kind));
 }
 
-static const char *const socket_keys[] = { "path",	"host",		"port",	   "server", "wait",
-					   "reconnect", "reconnect-ms", "nodelay", NULL };
+/* The address of a descriptor, ours or the peer's, as text; the caller's to free. */
+static char *name_of(int fd)
+{
+	union {
+		struct sockaddr sa;
+		struct sockaddr_un un;
+		struct sockaddr_storage any;
+	} a = { 0 };
+	socklen_t len = sizeof(a);
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	if (getsockname(fd, &a.sa, &len) < 0)
+		return xstrdup("socket");
+	if (a.sa.sa_family == AF_UNIX)
+		return xasprintf("unix:%.*s", (int)sizeof(a.un.sun_path), a.un.sun_path);
+	if (getnameinfo(&a.sa, len, host, sizeof(host), port, sizeof(port),
+			NI_NUMERICHOST | NI_NUMERICSERV))
+		return xstrdup("socket");
+	return xasprintf(strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host, port);
+}
+
+static char *socket_describe(const struct char_end *c)
+{
+	const struct socket_kind *k = c->kind;
+	autofree char *name = NULL;
+
+	if (k->path)
+		name = xasprintf("unix:%s", k->path);
+	else if (k->server)
+		name = name_of(k->listener.fd);
+	else if (k->port)
+		name = xasprintf("tcp:%s:%s", k->host ?: "", k->port);
+	else
+		name = name_of(c->in.fd);
+	return xasprintf("%s%s%s", c->up ? "" : "disconnected:", name,
+			 k->server ? ",server=on" : "");
+}
+
+static const char *const socket_keys[] = { "path", "host",	"port",		"fd",	   "server",
+					   "wait", "reconnect", "reconnect-ms", "nodelay", NULL };
 
 const struct char_type char_socket = {
 	.name = "socket",
@@ -403,4 +499,5 @@ const struct char_type char_socket = {
 	.open = socket_open,
 	.close = socket_close,
 	.lost = socket_lost,
+	.describe = socket_describe,
 };

@@ -22,8 +22,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define CTRL_A 0x01
-
 /* What a signal handler needs to put the terminal back. */
 static struct {
 	struct termios before;
@@ -35,8 +33,7 @@ struct stdio_kind {
 	struct char_end *c;
 	struct loop_fd signals; /* signalfd of what a terminal sends; -1 = none */
 	struct termios raw;	/* our settings, when owner */
-	bool after_ctrl_a;
-	bool owner; /* of the terminal settings */
+	bool owner;		/* of the terminal settings */
 };
 
 void char_restore_terminal(void)
@@ -144,8 +141,8 @@ static void signal_ready(struct loop_fd *f, uint32_t ready)
 	}
 	if (si.ssi_signo == SIGCONT && k->owner)
 		set_raw(k);
-	if (k->c->front && k->c->front->resized && stdio_size(k->c, &cols, &rows))
-		k->c->front->resized(k->c->front, cols, rows);
+	if (stdio_size(k->c, &cols, &rows))
+		char_tell_resized(k->c, cols, rows);
 }
 
 /* Threads made later inherit the mask, so the signals wait for us. */
@@ -224,67 +221,6 @@ static void stdio_lost(struct char_end *c)
 	}
 }
 
-/* ---- keys behind Ctrl-A ---- */
-
-static void help(struct char_end *c)
-{
-	bool colour = isatty(STDOUT_FILENO);
-	const char *on = colour ? "\033[1m" : "", *off = colour ? "\033[0m" : "";
-	autofree char *text = xasprintf("\r\n"
-					"%sCtrl-A h%s  this help\r\n"
-					"%sCtrl-A x%s  end the virtual machine\r\n"
-					"%sCtrl-A b%s  send a break\r\n"
-					"%sCtrl-A Ctrl-A%s  send Ctrl-A\r\n",
-					on, off, on, off, on, off, on, off);
-
-	char_say(c, text);
-}
-
-/* True when the guest gets the key. */
-static bool command_key(struct char_end *c, uint8_t key)
-{
-	switch (key) {
-	case 'x':
-	case 'X':
-		if (c->escape->quit)
-			c->escape->quit(c->escape);
-		return false;
-	case 'b':
-	case 'B':
-		if (c->front && c->front->brk)
-			c->front->brk(c->front);
-		return false;
-	case 'h':
-	case 'H':
-	case '?':
-		help(c);
-		return false;
-	default:
-		return key == CTRL_A;
-	}
-}
-
-static size_t stdio_filter(struct char_end *c, uint8_t *data, size_t len)
-{
-	struct stdio_kind *k = c->kind;
-	size_t out = 0;
-
-	if (!c->escape)
-		return len;
-	for (size_t i = 0; i < len; i++) {
-		if (k->after_ctrl_a) {
-			k->after_ctrl_a = false;
-			if (command_key(c, data[i]))
-				data[out++] = data[i];
-		} else if (data[i] == CTRL_A) {
-			k->after_ctrl_a = true;
-		} else {
-			data[out++] = data[i];
-		}
-	}
-	return out;
-}
-
 static const char *const stdio_keys[] = { "signal", NULL };
 
 const struct char_type char_stdio = {
@@ -293,6 +229,6 @@ const struct char_type char_stdio = {
 	.open = stdio_open,
 	.close = stdio_close,
 	.lost = stdio_lost,
-	.filter = stdio_filter,
+	.keys_always = true,
 	.size = stdio_size,
 };

@@ -32,6 +32,7 @@ int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
 	enum backend_kind kind;
 	void (*close)(void *);
 	void *end;
+	int r;
 
 	switch (node->kind) {
 	case CONF_DRIVE:
@@ -56,5 +57,8 @@ int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
 		return err_prefix(e, "%s: ", node->where);
 	if (!end)
 		return -EINVAL;
-	return backend_add_take(vm, kind, node->id, end, close, e);
+	r = backend_add_take(vm, kind, node->id, end, close, e);
+	if (!r && kind == BACKEND_CHAR && char_is_mux(end))
+		backend_share(vm, kind, node->id);
+	return r;
 }

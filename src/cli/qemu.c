@@ -34,9 +34,6 @@ static const struct {
 	{ "curses", "-nographic" },
 	{ "object", "-device alone: virtio-rng-pci needs no rng-random" },
 	{ "debugcon", "-chardev file,path=F,id=d0 -device isa-debugcon,chardev=d0" },
-	{ "qmp", NULL },
-	{ "mon", NULL },
-	{ "S", NULL },
 	{ "s", NULL },
 	{ "gdb", NULL },
 	{ "daemonize", NULL },
@@ -66,7 +63,6 @@ static const struct {
 	{ "icount", NULL },
 	{ "tpmdev", NULL },
 	{ "audiodev", NULL },
-	{ "add-fd", NULL },
 	{ "action", NULL },
 	{ "watchdog-action", NULL },
 };
@@ -119,34 +115,41 @@ static int one_option(struct qemu_line *line, int argc, char **argv, int *i, str
 	return r < 0 ? err_prefix(e, "%s: ", where) : 0;
 }
 
-static int default_serial(struct qemu_line *line, const char *type, struct err *e)
+static bool uses_stdio(const struct vm_conf *conf)
 {
-	const char *id;
-	int r = qemu_add_chardev_spec(line, type, "the default serial port", &id, e);
-
-	if (!r)
-		front_set(&line->conf->serial[0], id);
-	return r;
+	for (const struct conf_node *n = conf->nodes; n; n = n->next)
+		if (n->kind == CONF_CHARDEV && !strcmp(n->type, "stdio"))
+			return true;
+	return false;
 }
 
-/* What QEMU adds unasked: with -nographic, and here without any screen, COM1 on the terminal. */
+/*
+ * What QEMU adds unasked. With -nographic, and here without any screen, COM1 and the monitor share
+ * the terminal; where one of them was placed by an option, the other has it alone.
+ */
 static int apply_defaults(struct qemu_line *line, struct err *e)
 {
-	if (line->serial_given || line->nodefaults)
+	static const char where[] = "the default serial port";
+	int r = 0;
+
+	if (line->nodefaults || (line->display_none && !line->nographic))
 		return 0;
-	if (line->nographic)
-		return default_serial(line, "stdio", e);
-	if (line->display_none)
-		return 0;
-	log_info("there is no screen in this version: COM1 is on the terminal, as with -nographic");
-	return default_serial(line, "stdio", e);
+	if (!line->nographic && !line->serial_given)
+		log_info("there is no screen in this version: COM1 is on the terminal, as with "
+			 "-nographic");
+	if (!line->serial_given)
+		r = qemu_add_serial(line, line->monitor_given ? "stdio" : "mon:stdio", where, e);
+	else if (!line->monitor_given && line->nographic && !uses_stdio(line->conf))
+		r = qemu_opt_monitor(line, "stdio", "the default monitor", e);
+	return r;
 }
 
 int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 {
-	for (int i = 1; i < argc && !line->help_shown; i++) {
-		int r = one_option(line, argc, argv, &i, e);
+	int r;
 
+	for (int i = 1; i < argc && !line->help_shown; i++) {
+		r = one_option(line, argc, argv, &i, e);
 		if (r < 0)
 			return r;
 	}
@@ -158,7 +161,8 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 			"accelerator '%s' is not one of hanok's: use -accel kvm, or -accel tcg "
 			"(its own soft engine)",
 			line->accel_refused);
-	return apply_defaults(line, e);
+	r = apply_defaults(line, e);
+	return r < 0 ? r : qemu_check_chardevs(line, e);
 }
 
 int qemu_main(int argc, char **argv)

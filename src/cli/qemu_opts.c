@@ -292,10 +292,9 @@ static int on_vga(struct qemu_line *line, const char *arg, const char *where, st
 				   : 0;
 }
 
-static int on_monitor(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+static int on_stopped(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
-	if (strcmp(arg, "none"))
-		return err_set(e, EINVAL, "there is no monitor yet: -monitor none");
+	line->conf->start_paused = true;
 	return 0;
 }
 
@@ -384,7 +383,14 @@ const struct qemu_opt qemu_opts[] = {
 	{ "chardev", "TYPE,id=ID", qemu_opt_chardev, "stdio, file, null, socket or pty" },
 	{ "serial", "stdio|file:F|null|none|...", qemu_opt_serial,
 	  "the next serial port (COM1 to COM4)" },
-	{ "monitor", "none", on_monitor, "there is no monitor yet" },
+	{ "monitor", "stdio|unix:P|none|...", qemu_opt_monitor, "a monitor for people" },
+	{ "qmp", "unix:P,server=on,wait=off", qemu_opt_qmp, "a monitor for programs (QMP)" },
+	{ "qmp-pretty", "DEV", qemu_opt_qmp_pretty, "the same, its JSON laid out for reading" },
+	{ "mon", "chardev=ID,mode=M", qemu_opt_mon,
+	  "a monitor on a chardev: mode=readline or control (QMP)" },
+	{ "add-fd", "set=N,fd=M[,opaque=]", qemu_opt_add_fd,
+	  "an inherited descriptor, to be named /dev/fdset/N" },
+	{ "S", NULL, on_stopped, "do not run the CPUs until the monitor says cont" },
 	{ "display", "none", on_display, "there is no screen yet" },
 	{ "vga", "none", on_vga, "there is no graphics card yet" },
 	{ "nographic", NULL, on_nographic, "COM1 on the terminal; Ctrl-A x ends, Ctrl-A h helps" },

@@ -12,7 +12,8 @@
 /* What a command line has said so far beyond the configuration itself. */
 struct qemu_line {
 	struct vm_conf *conf;
-	bool nodefaults, nographic, display_none, serial_given;
+	bool nodefaults, nographic, display_none, serial_given, monitor_given;
+	bool parse_only; /* touch nothing of the process: descriptors, files */
 	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
 	bool help_shown;     /* an option printed what was asked: exit 0 */
 	char *accel_refused; /* the last list in which nothing works here */
@@ -33,7 +34,20 @@ int qemu_add_chardev_spec(struct qemu_line *, const char *spec, const char *wher
 			  struct err *e) MUST_CHECK;
 /* -chardev */
 int qemu_opt_chardev(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_add_serial(struct qemu_line *, const char *spec, const char *where,
+		    struct err *e) MUST_CHECK;
+/* At the end of the line: every chardev that is named exists. */
+int qemu_check_chardevs(struct qemu_line *, struct err *e) MUST_CHECK;
 int qemu_opt_serial(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* -mon, -monitor, -qmp, -qmp-pretty, -add-fd */
+int qemu_opt_mon(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_monitor(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_qmp(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_qmp_pretty(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_add_fd(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* A monitor on the chardev of that id; mode is "control" or "readline". */
+struct conf_node *qemu_add_monitor(struct qemu_line *, const char *chardev, const char *mode,
+				   bool pretty, const char *where);
 /* -drive, -netdev, -nic, -device */
 int qemu_opt_drive(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_netdev(struct qemu_line *, const char *arg, const char *where, struct err *e);

@@ -60,19 +60,33 @@ static int open_signals(struct front *f, struct err *e)
 	return 0;
 }
 
-/* Ctrl-A on whichever chardev is the terminal. */
+/* Ctrl-A, on the chardevs that know it. */
 static void set_escapes(struct front *f)
 {
 	f->escape.quit = on_escape_quit;
 	for (struct conf_node *n = f->vm->conf->nodes; n; n = n->next) {
 		struct char_end *end;
 
-		if (n->kind != CONF_CHARDEV || !n->id || strcmp(n->type, "stdio"))
+		if (n->kind != CONF_CHARDEV || !n->id)
 			continue;
 		end = backend_find(f->vm, BACKEND_CHAR, n->id);
 		if (end)
 			char_set_escape(end, &f->escape);
 	}
+}
+
+/* The machine is whole, and stands still. */
+static int open_monitors(struct vm *vm, struct err *e)
+{
+	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
+		if (n->kind != CONF_MONITOR)
+			continue;
+		if (!strcmp(conf_get(n, "mode") ?: "", "control"))
+			return err_set(e, ENOTSUP, "%s: there is no monitor in this build",
+				       n->where);
+		log_debug("%s: there is no monitor in this build", n->where);
+	}
+	return 0;
 }
 
 static int start(struct front *f, struct vm_conf *conf, struct err *e)
@@ -88,6 +102,9 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	if (!f->vm)
 		return -EINVAL;
 	set_escapes(f);
+	r = open_monitors(f->vm, e);
+	if (r < 0)
+		return r;
 	r = loop_add(f->vm->loop, &f->signals, e);
 	return r < 0 ? r : vm_start(f->vm, e);
 }

@@ -84,6 +84,8 @@ void *backend_claim(struct vm *vm, enum backend_kind kind, const char *id, const
 		explain_missing(vm, kind, id, e);
 		return NULL;
 	}
+	if (b->shared)
+		return b->end;
 	if (b->user) {
 		err_set(e, EBUSY, "%s '%s' is in use by %s already", kind_word[kind], id, b->user);
 		return NULL;
@@ -98,6 +100,14 @@ void backend_release(struct vm *vm, enum backend_kind kind, const char *id)
 
 	if (b)
 		free(take_ptr(b->user));
+}
+
+void backend_share(struct vm *vm, enum backend_kind kind, const char *id)
+{
+	struct backend *b = find(vm, kind, id);
+
+	if (b)
+		b->shared = true;
 }
 
 void backend_close_all(struct vm *vm)

@@ -17,7 +17,8 @@ struct backend {
 	char *id;
 	void *end; /* struct blk_node *, net_end *, char_end *, ... by kind */
 	void (*close)(void *end);
-	char *user; /* path of the device that claimed it, or NULL */
+	bool shared; /* claimed by any number of users */
+	char *user;  /* path of the device that claimed it, or NULL */
 	struct backend *next;
 };
 
@@ -35,6 +36,9 @@ void *backend_find(struct vm *, enum backend_kind, const char *id);
 void *backend_claim(struct vm *, enum backend_kind, const char *id, const char *user,
 		    struct err *e);
 void backend_release(struct vm *, enum backend_kind, const char *id);
+
+/* From now on backend_claim() gives the end to everybody: what many may use at once. */
+void backend_share(struct vm *, enum backend_kind, const char *id);
 
 void backend_close_all(struct vm *);
 

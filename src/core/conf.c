@@ -3,6 +3,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "core/conf.h"
+#include "core/fdset.h"
 #include <ctype.h>
 
 struct vm_conf *vm_conf_new(void)
@@ -42,6 +43,7 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 		c->nodes = n->next;
 		free_node(n);
 	}
+	fdset_free_all(c);
 	for (size_t i = 0; i < ARRAY_SIZE(c->serial); i++)
 		free(c->serial[i]);
 	free(c->name);
@@ -61,6 +63,7 @@ struct conf_node *conf_add(struct vm_conf *c, enum conf_kind kind, const char *t
 {
 	struct conf_node *n = xnew(struct conf_node), **p = &c->nodes;
 
+	n->conf = c;
 	n->kind = kind;
 	n->type = type ? xstrdup(type) : NULL;
 	n->id = id ? xstrdup(id) : NULL;

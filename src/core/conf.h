@@ -15,17 +15,27 @@ struct conf_kv {
 	struct conf_kv *next;
 };
 
-enum conf_kind { CONF_DEVICE, CONF_DRIVE, CONF_NETDEV, CONF_CHARDEV, CONF_OBJECT };
+enum conf_kind {
+	CONF_DEVICE,
+	CONF_DRIVE,
+	CONF_NETDEV,
+	CONF_CHARDEV,
+	CONF_OBJECT,
+	CONF_MONITOR /* keys: chardev=ID, mode=control|readline, pretty=on|off */
+};
 
-/* One -device, -drive, -netdev, -chardev or -object. */
+/* One -device, -drive, -netdev, -chardev, -object or -mon. */
 struct conf_node {
+	struct vm_conf *conf; /* whose it is */
 	enum conf_kind kind;
-	char *type;  /* "virtio-blk-pci", "tap", "stdio"; NULL for drives */
+	char *type;  /* "virtio-blk-pci", "tap", "stdio"; NULL for drives and monitors */
 	char *id;    /* NULL when anonymous */
 	char *where; /* how the user wrote it, for messages */
 	struct conf_kv *kv;
 	struct conf_node *next;
 };
+
+struct fdset;
 
 struct vm_conf {
 	char *name;
@@ -41,7 +51,9 @@ struct vm_conf {
 	char *kernel, *initrd, *append;
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
-	char *serial[4]; /* chardev ids; NULL = absent */
+	bool start_paused;    /* vCPUs wait for the first vm_resume() */
+	struct fdset *fdsets; /* core/fdset.h: what /dev/fdset/N stands for */
+	char *serial[4];      /* chardev ids; NULL = absent */
 	struct conf_node *nodes;
 };
 

@@ -128,7 +128,8 @@ static int open_backends(struct vm *vm, bool chars, struct err *e)
 	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
 		int ret;
 
-		if (n->kind == CONF_DEVICE || (n->kind == CONF_CHARDEV) != chars)
+		if (n->kind == CONF_DEVICE || n->kind == CONF_MONITOR ||
+		    (n->kind == CONF_CHARDEV) != chars)
 			continue;
 		ret = backend_open(vm, n, e);
 		if (ret < 0)
@@ -250,7 +251,8 @@ int vm_start(struct vm *vm, struct err *e)
 		if (ret < 0)
 			return ret;
 	}
-	vm_resume(vm);
+	if (!vm->conf->start_paused)
+		vm_resume(vm);
 	return 0;
 }
 

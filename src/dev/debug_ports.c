@@ -92,8 +92,7 @@ static void debugcon_fini(struct dev *d)
 	del_region(d, &s->region);
 	if (!s->end)
 		return;
-	if (char_attach(s->end, NULL, NULL))
-		log_debug("%s: its character end stays attached", d->path);
+	char_detach(s->end, &s->front);
 	backend_release(d->vm, BACKEND_CHAR, s->chardev);
 	s->end = NULL;
 }

@@ -191,8 +191,7 @@ static void dev_fini(struct dev *d)
 		map_del(d->vm->map, &s->region);
 	loop_disarm(d->vm->loop, &s->idle);
 	if (s->end) {
-		if (char_attach(s->end, NULL, NULL))
-			log_debug("%s: its character end stays attached", d->path);
+		char_detach(s->end, &s->front);
 		backend_release(d->vm, BACKEND_CHAR, s->chardev);
 		s->end = NULL;
 	}

@@ -279,8 +279,8 @@ static void port_fini(struct dev *d)
 
 	if (!p)
 		return;
-	if (p->end && char_attach(p->end, NULL, NULL) < 0)
-		log_debug("%s: its character end stays attached", d->path);
+	if (p->end)
+		char_detach(p->end, &p->front);
 	if (s->claimed)
 		backend_release(d->vm, BACKEND_CHAR, s->chardev);
 	pthread_mutex_lock(lock_of(p));

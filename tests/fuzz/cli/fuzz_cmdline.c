@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	argc = split(text, argv);
 	conf = vm_conf_new();
 	if (data[0] & 1) {
-		struct qemu_line line = { .conf = conf };
+		struct qemu_line line = { .conf = conf, .parse_only = true };
 
 		if (qemu_read_line(&line, argc, argv, &e) < 0)
 			assert(e.msg[0]);

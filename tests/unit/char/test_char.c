@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "char/char.h"
+#include "core/fdset.h"
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -78,7 +79,7 @@ static int setup(void **state)
 
 	r->loop = loop_new(&e);
 	r->conf = vm_conf_new();
-	r->front = (struct char_front){ room, receive, writable, connected, got_break, NULL };
+	r->front = (struct char_front){ room, receive, writable, connected, got_break, NULL, NULL };
 	r->escape.quit = quit;
 	strcpy(r->dir, "/tmp/hanok-char-XXXXXX");
 	assert_non_null(mkdtemp(r->dir));
@@ -157,7 +158,10 @@ static void null_end(void **state)
 	assert_true(char_is_up(r->c));
 	assert_string_equal(char_id(r->c), "c0");
 	assert_int_equal(char_attach(r->c, &other, &e), -EBUSY);
-	assert_int_equal(char_attach(r->c, NULL, &e), 0);
+	char_detach(r->c, &other); /* not the one that is there */
+	assert_int_equal(char_attach(r->c, &other, &e), -EBUSY);
+	char_detach(r->c, &r->front);
+	assert_false(char_has_front(r->c));
 	assert_int_equal(char_attach(r->c, &other, &e), 0);
 }
 
@@ -214,6 +218,11 @@ static void refusals(void **state)
 		{ "socket", { "path", "/no/such/folder/x", "server", "on" }, "cannot listen" },
 		{ "socket", { "host", "localhost" }, "port=" },
 		{ "null", { "x", "y" }, "x" },
+		{ "null", { "logfile", "/no/such/folder/x" }, "logfile" },
+		{ "file", { "path", "/dev/fdset/3" }, "set 3" },
+		{ "socket", { "fd", "1000", "server", "on" }, "no socket" },
+		{ "socket", { "fd", "1" }, "outside" },
+		{ "socket", { "fd", "9", "path", "/x" }, "or fd=" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -224,6 +233,137 @@ static void refusals(void **state)
 		if (!strstr(e.msg, cases[i].word))
 			fail_msg("case %zu: '%s' lacks '%s'", i, e.msg, cases[i].word);
 	}
+}
+
+/* ---- logs ---- */
+
+static void expect_file(const char *path, const char *want)
+{
+	char buf[256] = { 0 };
+	int fd = open(path, O_RDONLY);
+
+	assert_true(fd >= 0);
+	assert_true(read(fd, buf, sizeof(buf) - 1) >= 0);
+	assert_string_equal(buf, want);
+	close(fd);
+}
+
+/* A log has what nobody else took, and what others took as well; logappend keeps what was there. */
+static void logfile(void **state)
+{
+	struct rig *r = *state;
+	autofree char *log = path_in(r, "log"), *out = path_in(r, "out");
+
+	open_end(r, "null", KV("logfile", log));
+	assert_int_equal(char_write(r->c, "one\n", 4), 4);
+	r->c = char_close(r->c);
+	expect_file(log, "one\n");
+	open_end(r, "file", KV("path", out, "logfile", log, "logappend", "on"));
+	assert_int_equal(char_write(r->c, "two\n", 4), 4);
+	r->c = char_close(r->c);
+	expect_file(log, "one\ntwo\n");
+	expect_file(out, "two\n");
+	open_end(r, "null", KV("logfile", log));
+	r->c = char_close(r->c);
+	expect_file(log, "");
+	unlink(log);
+	unlink(out);
+}
+
+/* A log whose reader is slow holds the front back, and nothing is missing in it. */
+static void slow_log(void **state)
+{
+	struct rig *r = *state;
+	static uint8_t block[3000];
+	size_t wrote = 0, got = 0;
+	struct err e;
+	int p[2];
+	ssize_t n;
+
+	assert_int_equal(pipe(p), 0);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	fcntl(p[1], F_SETPIPE_SZ, 4096);
+	assert_int_equal(fdset_add_take(r->conf, 7, p[1], NULL, &e), 7);
+	open_end(r, "null", KV("logfile", "/dev/fdset/7"));
+	for (unsigned i = 0; i < 100; i++) {
+		size_t taken = char_write(r->c, block, sizeof(block));
+
+		wrote += taken;
+		if (taken < sizeof(block))
+			break;
+	}
+	assert_true(wrote < 100 * sizeof(block));
+	assert_int_equal(r->writable, 0);
+	while ((n = read(p[0], block, sizeof(block))) > 0)
+		got += (size_t)n;
+	assert_int_equal(got, wrote);
+	while (!r->writable) /* the timer of the log */
+		loop_once(r->loop, -1);
+	assert_true(char_write(r->c, block, 100) == 100);
+	r->c = char_close(r->c);
+	close(p[0]);
+}
+
+/* ---- several fronts ---- */
+
+struct second {
+	struct char_front front;
+	char got[32];
+	unsigned focus, blur;
+};
+
+static size_t second_room(struct char_front *f)
+{
+	return sizeof(((struct second *)0)->got) - 1;
+}
+
+static void second_receive(struct char_front *f, const uint8_t *data, size_t len)
+{
+	strncat(container_of(f, struct second, front)->got, (const char *)data, len);
+}
+
+static void second_focused(struct char_front *f, bool has)
+{
+	struct second *s = container_of(f, struct second, front);
+
+	*(has ? &s->focus : &s->blur) += 1;
+}
+
+static void muxed(void **state)
+{
+	struct rig *r = *state;
+	autofree char *path = path_in(r, "sock");
+	struct second s = { .front = { .room = second_room,
+				       .receive = second_receive,
+				       .focused = second_focused } };
+	struct err e;
+	char buf[64];
+	int fd;
+
+	open_end(r, "socket", KV("path", path, "server", "on", "wait", "off", "mux", "on"));
+	assert_true(char_is_mux(r->c));
+	char_set_escape(r->c, &r->escape);
+	assert_int_equal(char_attach(r->c, &s.front, &e), 0);
+	r->room = 100;
+	fd = join(path);
+	spin(r);
+	assert_int_equal(write(fd, "ab\001ccd\001\001\001cef\001x", 14), 14);
+	spin(r);
+	assert_int_equal(r->got_len, 4);
+	assert_memory_equal(r->got, "abef", 4);
+	assert_string_equal(s.got, "cd\001");
+	assert_int_equal(s.focus, 1);
+	assert_int_equal(s.blur, 1);
+	assert_int_equal(r->quits, 1);
+	assert_int_equal(char_write(r->c, "out", 3), 3);
+	spin(r);
+	assert_int_equal(read(fd, buf, sizeof(buf)), 3);
+	/* The focus goes to one that is there. */
+	char_detach(r->c, &r->front);
+	assert_int_equal(s.focus, 2);
+	close(fd);
+	spin(r);
+	char_detach(r->c, &s.front);
 }
 
 /* ---- sockets ---- */
@@ -256,6 +396,67 @@ static void server_end(void **state)
 	}
 	r->c = char_close(r->c);
 	assert_int_equal(stat(path, &st), -1); /* gone with its server */
+}
+
+/* As a management tool starts a VM: it listens, and has connected, before the VM is there. */
+static void inherited_listener(void **state)
+{
+	struct rig *r = *state;
+	autofree char *path = path_in(r, "sock"), *text = NULL, *said = NULL, *want = NULL;
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), peer;
+	struct stat st;
+
+	strcpy(un.sun_path, path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	peer = join(path);
+	assert_int_equal(write(peer, "early", 5), 5);
+	text = xasprintf("%d", fd);
+	r->room = 100;
+	open_end(r, "socket", KV("fd", text, "server", "on", "wait", "off"));
+	said = char_describe(r->c);
+	want = xasprintf("disconnected:unix:%s,server=on", path);
+	assert_string_equal(said, want);
+	spin(r);
+	assert_int_equal(r->got_len, 5);
+	close(peer);
+	spin(r);
+	peer = join(path);
+	assert_int_equal(write(peer, "again", 5), 5);
+	spin(r);
+	spin(r);
+	assert_int_equal(r->got_len, 10);
+	close(peer);
+	r->c = char_close(r->c);
+	assert_int_equal(stat(path, &st), 0); /* whoever made it removes it */
+	assert_true(fcntl(fd, F_GETFD) < 0);
+	unlink(path);
+}
+
+static void inherited_connected(void **state)
+{
+	struct rig *r = *state;
+	autofree char *text = NULL;
+	struct err e = { 0 };
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	text = xasprintf("%d", sv[1]);
+	assert_null(char_open(
+		r->loop, node_of(r, "socket", KV("fd", text, "server", "on", "wait", "off")), &e));
+	assert_non_null(strstr(e.msg, "does not listen"));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	free(text);
+	text = xasprintf("%d", sv[1]);
+	r->room = 100;
+	open_end(r, "socket", KV("fd", text));
+	assert_int_equal(write(sv[0], "hi", 2), 2);
+	spin(r);
+	assert_int_equal(r->got_len, 2);
+	close(sv[0]);
+	spin(r);
+	assert_int_equal(r->downs, 1);
 }
 
 /* A second peer waits until the first has left. */
@@ -830,7 +1031,12 @@ int main(void)
 		T(null_end),
 		T(file_end),
 		T(refusals),
+		T(logfile),
+		T(slow_log),
+		T(muxed),
 		T(server_end),
+		T(inherited_listener),
+		T(inherited_connected),
 		T(one_peer_at_a_time),
 		T(last_words),
 		T(backpressure),

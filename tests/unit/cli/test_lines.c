@@ -33,7 +33,7 @@ static int split(char *text, char **argv)
 
 static struct vm_conf *qemu(const char *text, struct err *e, int *result)
 {
-	struct qemu_line line = { .conf = vm_conf_new() };
+	struct qemu_line line = { .conf = vm_conf_new(), .parse_only = true };
 	autofree char *copy = xstrdup(text);
 	char *argv[MAX_WORDS + 1];
 	int argc = split(copy, argv);
@@ -198,7 +198,14 @@ static void test_refused(void **state)
 	qemu_bad("-chardev studio,id=x", "stdio");
 	qemu_bad("-chardev null,id=x -chardev null,id=x", "already");
 	qemu_bad("-display sdl", "sdl");
-	qemu_bad("-monitor stdio", "monitor");
+	qemu_bad("-monitor mon:stdio", "-serial");
+	qemu_bad("-mon chardev=c,mode=contrl", "control or readline");
+	qemu_bad("-mon id=m", "which chardev");
+	qemu_bad("-chardev null,id=chr0 -mon chr1", "'chr0'");
+	qemu_bad("-chardev null,id=c -mon c,id=m -mon c,id=m", "already");
+	qemu_bad("-add-fd set=1", "fd= is missing");
+	qemu_bad("-add-fd set=x,fd=9", "set=x");
+	qemu_bad("-add-fd set=1,fd=2", "standard");
 	qemu_bad("-smp 0", "smp");
 	qemu_bad("-boot ordr=c", "'order'");
 	qemu_bad("-boot order=q", "order=q");
@@ -218,13 +225,71 @@ static void test_refused(void **state)
 	qemu_bad("-smp 4,modules=2", "modules=2");
 }
 
+static void test_monitors(void **state)
+{
+	struct vm_conf *conf = qemu_ok(
+		"-S -nodefaults -display none -chardev socket,id=cm,fd=27,server=on,wait=off "
+		"-mon chardev=cm,id=monitor,mode=control -monitor unix:/m,server,nowait "
+		"-qmp-pretty tcp:[::1]:4444,server=on,wait=off -qmp chardev:late "
+		"-chardev pty,id=late,logfile=/dev/fdset/0,logappend=on");
+	struct conf_node *m = conf_find(conf, CONF_MONITOR, "monitor");
+
+	assert_true(conf->start_paused);
+	expect(m, "chardev", "cm");
+	expect(m, "mode", "control");
+	expect(conf_find(conf, CONF_CHARDEV, "cm"), "fd", "27");
+	m = nth(conf, CONF_MONITOR, 1);
+	expect(m, "mode", "readline");
+	expect(conf_find(conf, CONF_CHARDEV, conf_get(m, "chardev")), "path", "/m");
+	expect(conf_find(conf, CONF_CHARDEV, conf_get(m, "chardev")), "wait", "off");
+	m = nth(conf, CONF_MONITOR, 2);
+	expect(m, "mode", "control");
+	expect(m, "pretty", "on");
+	expect(conf_find(conf, CONF_CHARDEV, conf_get(m, "chardev")), "host", "::1");
+	expect(nth(conf, CONF_MONITOR, 3), "chardev", "late");
+	vm_conf_free(conf);
+}
+
+/* What -nographic puts on the terminal, by what the line said besides. */
+static void test_default_monitor(void **state)
+{
+	static const struct {
+		const char *line;
+		const char *chardev; /* the kind under COM1, NULL: none */
+		bool mux, monitor;   /* a monitor in readline mode */
+	} cases[] = {
+		{ "-nographic", "stdio", true, true },
+		{ "-nographic -monitor none", "stdio", false, false },
+		{ "-nographic -qmp unix:/q,server,nowait", "stdio", false, false },
+		{ "-nographic -serial pty", "pty", false, true },
+		{ "-nographic -serial stdio", "stdio", false, false },
+		{ "-nodefaults -nographic -serial mon:stdio", "stdio", true, true },
+		{ "-display none -serial null", "null", false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vm_conf *conf = qemu_ok(cases[i].line);
+		struct conf_node *c = conf_find(conf, CONF_CHARDEV, conf->serial[0]);
+		bool monitor = false;
+
+		assert_non_null(c);
+		assert_string_equal(c->type, cases[i].chardev);
+		assert_int_equal(conf_get(c, "mux") != NULL, cases[i].mux);
+		for (unsigned n = 0; nth(conf, CONF_MONITOR, n); n++)
+			monitor |=
+				!strcmp(conf_get(nth(conf, CONF_MONITOR, n), "mode"), "readline");
+		if (monitor != cases[i].monitor)
+			fail_msg("'%s': a monitor for people: %d", cases[i].line, monitor);
+		vm_conf_free(conf);
+	}
+}
+
 /* What QEMU has and hanok has not: named as that, with what to say instead. */
 static void test_absent(void **state)
 {
 	qemu_bad("-hda x", "-drive file=");
 	qemu_bad("-blockdev driver=file", "-drive file=");
 	qemu_bad("-bios x", "-kernel");
-	qemu_bad("-S", "not here yet");
 	qemu_bad("-global a.b=c", "not here yet");
 	qemu_bad("-frobnicate", "not known");
 }
@@ -357,12 +422,13 @@ static void test_run_bad(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_typed_line), cmocka_unit_test(test_serial),
-		cmocka_unit_test(test_defaults),   cmocka_unit_test(test_accel),
-		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_run),
-		cmocka_unit_test(test_run_bad),	   cmocka_unit_test(test_hostfwd),
-		cmocka_unit_test(test_absent),	   cmocka_unit_test(test_nodefaults),
-		cmocka_unit_test(test_help_words),
+		cmocka_unit_test(test_typed_line),	cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_defaults),	cmocka_unit_test(test_accel),
+		cmocka_unit_test(test_refused),		cmocka_unit_test(test_run),
+		cmocka_unit_test(test_run_bad),		cmocka_unit_test(test_hostfwd),
+		cmocka_unit_test(test_absent),		cmocka_unit_test(test_nodefaults),
+		cmocka_unit_test(test_help_words),	cmocka_unit_test(test_monitors),
+		cmocka_unit_test(test_default_monitor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
