@@ -6,6 +6,7 @@
 #   make check         the tests; make check-fast leaves the long guests out
 #   make check-long    the long combinations
 #   make check-kvm     engine and guests under a real KVM, in a machine that QEMU emulates
+#   make check-libvirt real libvirt defines, starts, saves and stops a domain
 #   make check-fresh   demo and fast tests in new minimal Debian 12 and 13 systems
 #   make bench         measurements, as ratios against QEMU's TCG in the same run
 #   make fuzz          ten minutes a fuzz target (FUZZ_SECONDS=N changes that)
@@ -45,6 +46,10 @@ check-kvm: all
 	@tools/need.sh demo check bench
 	@tools/kvm/check.py $(BUILD)
 
+check-libvirt: all
+	@tools/need.sh demo libvirt
+	@tools/libvirt/check.py $(BUILD)
+
 check-fresh:
 	@tools/need.sh fresh
 	@tools/check_fresh.sh bookworm trixie
@@ -71,4 +76,4 @@ install: all
 clean:
 	rm -rf $(BUILD) build-*
 
-.PHONY: all demo check check-fast check-long check-kvm check-fresh bench fuzz style install clean
+.PHONY: all demo check check-fast check-long check-kvm check-libvirt check-fresh bench fuzz style install clean

@@ -22,8 +22,8 @@ def fetch_guests(build, suites):
         out = os.path.join(build, "guest", suite)
         subprocess.run([f"{HERE}/guest_kernel.sh", suite, out], check=True)
         initrd = os.path.join(out, "initrd.cpio")
-        init = f"{HERE}/guest/init"
-        if not os.path.exists(initrd) or os.path.getmtime(initrd) < os.path.getmtime(init):
+        parts = [f"{HERE}/guest/init", f"{HERE}/guest_initrd.sh"]
+        if not os.path.exists(initrd) or os.path.getmtime(initrd) < max(map(os.path.getmtime, parts)):
             subprocess.run([f"{HERE}/guest_initrd.sh", out, initrd], check=True)
 
 

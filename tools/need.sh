@@ -20,6 +20,7 @@ packages() {
 	check) echo libcmocka-dev libzydis-dev acpica-tools iproute2 binutils ;;
 	gates) echo clang lld clang-tidy clang-format cppcheck dwarves "$(clang_rt)" ;;
 	bench) echo qemu-system-x86 ;;
+	libvirt) echo libvirt-daemon libvirt-clients libvirt-daemon-driver-qemu util-linux ;;
 	fresh) echo debootstrap git ;;
 	*) echo "need.sh: unknown group $1" >&2; exit 2 ;;
 	esac
