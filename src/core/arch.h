@@ -37,6 +37,9 @@ void arch_board_fini(struct vm *vm);
  */
 int arch_board_boot(struct vm *vm, struct err *e) MUST_CHECK;
 
+/* The user presses the power button: the guest is told as the board tells it. */
+void arch_board_power_button(struct vm *vm);
+
 /*
  * A legacy interrupt line (ISA: 0..15) for one source: a shared line is up while any source holds
  * it up. Unconnected when the machine has no such lines.

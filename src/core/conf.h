@@ -51,7 +51,7 @@ struct vm_conf {
 	char *kernel, *initrd, *append;
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
-	bool start_paused;    /* vCPUs wait for the first vm_resume() */
+	bool start_paused;    /* the guest waits for the first vm_cont() */
 	struct fdset *fdsets; /* core/fdset.h: what /dev/fdset/N stands for */
 	char *serial[4];      /* chardev ids; NULL = absent */
 	struct conf_node *nodes;

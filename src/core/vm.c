@@ -1,35 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * One virtual machine (vm.h): building it from a configuration, and its life cycle.
- *
- * Requests come from any thread as one atomic word, which the control thread takes from its loop.
- * The word holds the strongest request so far: kind, cause and exit code, so that they cannot be
- * torn apart.
- */
+/* One virtual machine (vm.h): building it from a configuration, and its end. */
 #include "base/base.h"
 #include "base/log.h"
 #include "core/accel.h"
 #include "core/arch.h"
 #include "core/backend.h"
 #include "core/dev.h"
+#include "core/event.h"
 #include "core/vm.h"
-
-/* The request word; a larger kind wins. */
-#define REQ_KIND_SHIFT	24
-#define REQ_CAUSE_SHIFT 8
-enum request_kind { REQ_NONE, REQ_RESET, REQ_SHUTDOWN, REQ_EXIT };
-
-static const char *const cause_text[] = {
-	[VM_CAUSE_NONE] = "nothing",
-	[VM_CAUSE_HOST_QUIT] = "request of the user",
-	[VM_CAUSE_HOST_SIGNAL] = "signal",
-	[VM_CAUSE_GUEST_SHUTDOWN] = "power-off by the guest",
-	[VM_CAUSE_GUEST_RESET] = "reset by the guest",
-	[VM_CAUSE_GUEST_PANIC] = "panic of the guest",
-	[VM_CAUSE_TRIPLE_FAULT] = "triple fault",
-	[VM_CAUSE_ENGINE_FAILURE] = "failure of the CPU engine",
-	[VM_CAUSE_DEBUG_EXIT] = "debug exit by the guest",
-};
+#include "core/vm_int.h"
 
 /* ---- building ---- */
 
@@ -153,8 +132,14 @@ static int make_user_devices(struct vm *vm, struct err *e)
 	return 0;
 }
 
-static void requests_fn(struct loop_work *);
-static void idle_fn(struct loop_idle *, bool);
+static void idle_fn(struct loop_idle *idle, bool asleep)
+{
+	struct vm *vm = container_of(idle, struct vm, idle);
+
+	/* Accesses put the reader online themselves; between rounds it holds no view. */
+	if (asleep)
+		qsbr_offline(&vm->reader);
+}
 
 static int make_base(struct vm *vm, struct err *e)
 {
@@ -167,7 +152,8 @@ static int make_base(struct vm *vm, struct err *e)
 	qsbr_register(map_qsbr(vm->map), &vm->reader);
 	vm->idle.fn = idle_fn;
 	loop_set_idle(vm->loop, &vm->idle);
-	vm->request_work.fn = requests_fn;
+	vm->request_work.fn = vm_requests_fn;
+	vm->event_queue = vm_event_queue_new(vm);
 	vm->ram = ram_new("ram", vm->conf->mem_size, e);
 	return vm->ram ? 0 : -1;
 }
@@ -200,6 +186,13 @@ struct vm *vm_new_take(struct vm_conf *conf, struct err *e)
 	struct vm *vm = xnew(struct vm);
 
 	vm->conf = conf;
+	vm->control = pthread_self();
+	vm->actions = (struct vm_actions){
+		.reboot = conf->no_reboot ? REBOOT_SHUTDOWN : REBOOT_RESET,
+		.shutdown = conf->no_shutdown ? SHUTDOWN_PAUSE : SHUTDOWN_POWEROFF,
+		.panic = PANIC_SHUTDOWN,
+		.watchdog = WATCHDOG_RESET,
+	};
 	vm->tsc_khz = host_tsc_khz();
 	if (build(vm, e) < 0)
 		return vm_free(vm);
@@ -221,7 +214,7 @@ struct vm *vm_free(struct vm *vm)
 {
 	if (!vm)
 		return NULL;
-	if (vm->state == VM_RUNNING)
+	if (vm->going)
 		vm_pause(vm);
 	while (vm->devs)
 		dev_destroy(vm->devs);
@@ -235,70 +228,11 @@ struct vm *vm_free(struct vm *vm)
 		qsbr_unregister(&vm->reader);
 	map_free(vm->map);
 	ram_free(vm->ram);
+	vm_event_queue_free(vm);
 	loop_free(vm->loop);
 	vm_conf_free(vm->conf);
 	free(vm);
 	return NULL;
-}
-
-/* ---- running and standing still ---- */
-
-int vm_start(struct vm *vm, struct err *e)
-{
-	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
-		int ret = vcpu_start_thread(vm->vcpus[i], e);
-
-		if (ret < 0)
-			return ret;
-	}
-	if (!vm->conf->start_paused)
-		vm_resume(vm);
-	return 0;
-}
-
-static void ask_stop(struct vm *vm)
-{
-	for (unsigned i = 0; i < vm->nr_vcpus; i++)
-		vcpu_want(vm->vcpus[i], VCPU_STOPPED);
-}
-
-void vm_pause(struct vm *vm)
-{
-	ask_stop(vm);
-	for (unsigned i = 0; i < vm->nr_vcpus; i++)
-		vcpu_wait_stopped(vm->vcpus[i]);
-	if (vm->state != VM_RUNNING)
-		return;
-	for (struct dev *d = vm->devs; d; d = d->next) {
-		if (d->type->pause)
-			d->type->pause(d);
-	}
-	vm->state = VM_PAUSED;
-}
-
-void vm_resume(struct vm *vm)
-{
-	if (vm->state == VM_RUNNING)
-		return;
-	for (struct dev *d = vm->devs; d; d = d->next) {
-		if (d->type->resume)
-			d->type->resume(d);
-	}
-	vm->state = VM_RUNNING;
-	for (unsigned i = 0; i < vm->nr_vcpus; i++)
-		vcpu_want(vm->vcpus[i], VCPU_RUNNING);
-	/* A request that came while the machine stood still stopped nobody. */
-	if (atomic_load(&vm->requests))
-		ask_stop(vm);
-}
-
-static void idle_fn(struct loop_idle *idle, bool asleep)
-{
-	struct vm *vm = container_of(idle, struct vm, idle);
-
-	/* Accesses put the reader online themselves; between rounds it holds no view. */
-	if (asleep)
-		qsbr_offline(&vm->reader);
 }
 
 /* ---- reset ---- */
@@ -328,107 +262,4 @@ int vm_reset_machine(struct vm *vm, struct err *e)
 	for (struct vm_reset_hook *h = vm->reset_hooks; h; h = h->next)
 		h->fn(h);
 	return arch_board_boot(vm, e);
-}
-
-/* ---- requests ---- */
-
-static void request(struct vm *vm, enum request_kind kind, enum vm_cause cause, int code)
-{
-	uint32_t word = (uint32_t)kind << REQ_KIND_SHIFT | (uint32_t)cause << REQ_CAUSE_SHIFT |
-			((uint32_t)code & 0xff);
-	uint32_t old = atomic_load(&vm->requests);
-
-	while ((old >> REQ_KIND_SHIFT) < (uint32_t)kind) {
-		if (atomic_compare_exchange_weak(&vm->requests, &old, word))
-			break;
-	}
-	/* The guest must not run on behind the access that asked for this. */
-	ask_stop(vm);
-	loop_post(vm->loop, &vm->request_work);
-}
-
-void vm_request_reset(struct vm *vm, enum vm_cause cause)
-{
-	request(vm, REQ_RESET, cause, 0);
-}
-
-void vm_request_shutdown(struct vm *vm, enum vm_cause cause)
-{
-	request(vm, REQ_SHUTDOWN, cause, 0);
-}
-
-void vm_request_exit(struct vm *vm, int exit_code, enum vm_cause cause)
-{
-	request(vm, REQ_EXIT, cause, exit_code);
-}
-
-static void end(struct vm *vm, enum vm_cause cause, int exit_code)
-{
-	vm->cause = cause;
-	vm->exit_code = exit_code;
-	vm->state = VM_SHUTDOWN;
-	loop_stop(vm->loop);
-}
-
-static void carry_out_shutdown(struct vm *vm, enum vm_cause cause)
-{
-	bool by_host = cause == VM_CAUSE_HOST_QUIT || cause == VM_CAUSE_HOST_SIGNAL;
-
-	if (cause == VM_CAUSE_GUEST_PANIC)
-		log_error("the guest's kernel panicked; its console says why");
-	if (vm->conf->no_shutdown && !by_host && cause != VM_CAUSE_ENGINE_FAILURE) {
-		log_info("%s: the machine stays paused (-no-shutdown)", cause_text[cause]);
-		vm->cause = cause;
-		return;
-	}
-	end(vm, cause, cause == VM_CAUSE_ENGINE_FAILURE ? 1 : 0);
-}
-
-static void carry_out_reset(struct vm *vm, enum vm_cause cause, bool was_running)
-{
-	struct err e = { 0 };
-
-	if (vm->conf->no_reboot) {
-		carry_out_shutdown(vm, cause);
-		return;
-	}
-	log_debug("machine reset: %s", cause_text[cause]);
-	if (vm_reset_machine(vm, &e) < 0) {
-		log_error("the machine cannot start again after a reset: %s", e.msg);
-		end(vm, VM_CAUSE_ENGINE_FAILURE, 1);
-		return;
-	}
-	if (was_running)
-		vm_resume(vm);
-}
-
-static void requests_fn(struct loop_work *w)
-{
-	struct vm *vm = container_of(w, struct vm, request_work);
-	uint32_t word = atomic_exchange(&vm->requests, 0);
-	enum vm_cause cause = (enum vm_cause)(word >> REQ_CAUSE_SHIFT & 0xff);
-	bool was_running = vm->state == VM_RUNNING;
-
-	if (!word || vm->state == VM_SHUTDOWN)
-		return;
-	vm_pause(vm);
-	switch ((enum request_kind)(word >> REQ_KIND_SHIFT)) {
-	case REQ_EXIT:
-		end(vm, cause, (int)(word & 0xff));
-		break;
-	case REQ_SHUTDOWN:
-		carry_out_shutdown(vm, cause);
-		break;
-	case REQ_RESET:
-	default:
-		carry_out_reset(vm, cause, was_running);
-		break;
-	}
-}
-
-int vm_run(struct vm *vm)
-{
-	while (vm->state != VM_SHUTDOWN)
-		loop_run(vm->loop);
-	return vm->exit_code;
 }

@@ -10,6 +10,7 @@
 #include "char/char.h"
 #include "core/backend.h"
 #include "core/dev.h"
+#include "core/event.h"
 #include "core/vm.h"
 
 static void del_region(struct dev *d, struct map_region *r)
@@ -226,10 +227,14 @@ static void pvpanic_write(void *opaque, uint64_t off, uint64_t val, unsigned siz
 	val &= s->events;
 	if (val & PANICKED)
 		vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_PANIC);
-	else if ((val & CRASH_LOADED) && log_allow(&s->log))
+	else if (val & CRASH_LOADED)
+		vm_tell_name(s->d.vm, VM_EV_GUEST_CRASHLOADED, "run");
+	if ((val & CRASH_LOADED) && log_allow(&s->log))
 		log_info("the guest panicked and starts its crash kernel");
-	if (val & SHUTDOWN)
+	if (val & SHUTDOWN) {
+		vm_tell_name(s->d.vm, VM_EV_GUEST_PVSHUTDOWN, NULL);
 		vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_SHUTDOWN);
+	}
 }
 
 static const struct io_ops pvpanic_ops = { pvpanic_read, pvpanic_write, 1, 1 };

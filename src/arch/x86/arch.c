@@ -58,6 +58,11 @@ void arch_board_fini(struct vm *vm)
 	b->pic = NULL;
 }
 
+void arch_board_power_button(struct vm *vm)
+{
+	acpi_pm_dev_button(x86_board(vm)->pm);
+}
+
 #define MTRR_ENABLE	BIT64(11) /* IA32_MTRR_DEF_TYPE.E */
 #define MTRR_VALID	BIT64(11) /* IA32_MTRR_PHYSMASKn.V */
 #define MTRR_WRITE_BACK 6

@@ -110,6 +110,11 @@ int arch_board_finish(struct vm *vm, struct err *e)
 	return fake_step("finish", e);
 }
 
+void arch_board_power_button(struct vm *vm)
+{
+	fake_step("button", NULL);
+}
+
 void arch_board_fini(struct vm *vm)
 {
 	fake_step("~board", NULL);
