@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO };
+#define BLK_NR_OPS 5
 
 struct blk_node;
 
@@ -37,6 +38,18 @@ struct blk_info {
 	bool read_only, can_discard, can_zero, rotational, write_cache;
 };
 
+/* What a node has done since it was opened, and since it was last asked to do something. */
+struct blk_stats {
+	struct blk_op_stats {
+		uint64_t done, bytes; /* completed without an error */
+		uint64_t failed;      /* the host could not */
+		uint64_t invalid;     /* refused: unaligned, beyond the end, read-only */
+		uint64_t ns;	      /* from blk_submit() to done(), also of what failed */
+	} op[BLK_NR_OPS];
+	uint64_t wr_highest; /* end of the highest write that was done; bytes */
+	uint64_t idle_ns;    /* since the last completion; 0 = there was none */
+};
+
 /*
  * Opens the node of a CONF_DRIVE (file, format=raw, readonly, cache, aio, discard). Takes a
  * lock on the file so that two VMs cannot write one image. NULL with e set on failure.
@@ -44,6 +57,16 @@ struct blk_info {
 struct blk_node *blk_open(struct loop *, struct conf_node *node, struct err *e);
 struct blk_node *blk_close(struct blk_node *); /* drains first */
 const struct blk_info *blk_info(const struct blk_node *);
+
+/* Any thread. Counters are each exact, and together as of about one moment. */
+void blk_get_stats(const struct blk_node *, struct blk_stats *);
+/* The path that the node was opened with. */
+const char *blk_path(const struct blk_node *);
+/* Bytes that the image takes on the host, as stat(2) says; 0 for a block device. */
+uint64_t blk_allocated(const struct blk_node *);
+/* How it was opened: bypassing the host's cache; ignoring flushes. */
+bool blk_is_direct(const struct blk_node *);
+bool blk_is_unsafe(const struct blk_node *);
 
 /* "io_uring" or "threads": how the node does its I/O. */
 const char *blk_engine(const struct blk_node *);

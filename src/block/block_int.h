@@ -32,6 +32,14 @@ struct blk_pool {
 	bool quit;
 };
 
+/* struct blk_stats while it grows: written with run_lock held, read by any thread. */
+struct blk_counters {
+	struct {
+		_Atomic uint64_t done, bytes, failed, invalid, ns;
+	} op[BLK_NR_OPS];
+	_Atomic uint64_t wr_highest, last_ns;
+};
+
 struct blk_node {
 	struct loop *loop;
 	char *path;
@@ -49,6 +57,7 @@ struct blk_node {
 	atomic_uint inflight;	  /* submitted and done() not called */
 	struct blk_uring *uring;  /* NULL: the pool does everything */
 	struct blk_pool pool;
+	struct blk_counters stats;
 };
 
 static inline void blk_reqs_init(struct blk_reqs *q)
@@ -76,11 +85,15 @@ static inline struct blk_req *blk_reqs_pop(struct blk_reqs *q)
 /* Use of blk_req.priv */
 #define BLK_DONE(r)   ((r)->priv[0]) /* READ, WRITE: bytes that are through already */
 #define BLK_RESULT(r) ((r)->priv[1]) /* of the pool, as (uint64_t)(int64_t)ret */
+#define BLK_START(r)  ((r)->priv[2]) /* when it was submitted, CLOCK_MONOTONIC ns */
 
 /* node.c: lets the loop's thread look at the node. Any thread. */
 void blk_wake(struct blk_node *);
 /* node.c: done(ret) and the accounting around it. run_lock held, as for all below. */
 void blk_complete(struct blk_node *, struct blk_req *, int ret);
+
+/* stats.c: r is complete, with ret. run_lock held. */
+void blk_account(struct blk_node *, const struct blk_req *, int ret, bool refused);
 
 /* lock.c: see there. 0 or -errno with e set. */
 int blk_lock_file(int fd, bool read_only, const char *path, struct err *e);

@@ -9,6 +9,7 @@
  */
 #include "block/block_int.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -39,10 +40,16 @@ void blk_wake(struct blk_node *n)
 	while (ret < 0 && errno == EINTR); /* EAGAIN: it is awake */
 }
 
-void blk_complete(struct blk_node *n, struct blk_req *r, int ret)
+static void complete(struct blk_node *n, struct blk_req *r, int ret, bool refused)
 {
+	blk_account(n, r, ret, refused);
 	atomic_fetch_sub(&n->inflight, 1);
 	r->done(r, ret);
+}
+
+void blk_complete(struct blk_node *n, struct blk_req *r, int ret)
+{
+	complete(n, r, ret, false);
 }
 
 /* Why the node does not take a request; the device should have known. */
@@ -65,7 +72,7 @@ static bool start(struct blk_node *n, struct blk_req *r)
 	int ret = refuse(n, r);
 
 	if (ret || (r->op != BLK_FLUSH && !r->len)) {
-		blk_complete(n, r, ret);
+		complete(n, r, ret, ret != 0);
 		return true;
 	}
 	if (r->op == BLK_FLUSH && n->no_flush) {
@@ -152,6 +159,7 @@ void blk_submit(struct blk_node *n, struct blk_req *r)
 	bool first;
 
 	memset(r->priv, 0, sizeof(r->priv));
+	BLK_START(r) = clock_now_ns();
 	atomic_fetch_add(&n->inflight, 1);
 	pthread_mutex_lock(&n->lock);
 	first = !n->queue.head;

@@ -744,6 +744,44 @@ static void test_judge(void **state)
 	assert_int_equal(blk_judge(&r, -EOPNOTSUPP), BLK_V_ERROR);
 }
 
+/* Each counter says what happened, and nothing of what did not. */
+static void test_stats(void **state)
+{
+	struct fix *f = *state;
+	static char buf[8192] __attribute__((aligned(4096)));
+	struct blk_stats s;
+	struct err err;
+
+	f->node = OPEN(f, "aio", "threads");
+	assert_non_null(f->node);
+	blk_get_stats(f->node, &s);
+	assert_int_equal(s.op[BLK_READ].done, 0);
+	assert_int_equal(s.idle_ns, 0);
+	assert_int_equal(rw(f, BLK_WRITE, 4096, buf, 8192), 0);
+	assert_int_equal(rw(f, BLK_WRITE, 0, buf, 512), 0);
+	fault.delay_us = 2000;
+	assert_int_equal(rw(f, BLK_READ, 512, buf, 1024), 0);
+	assert_int_equal(run(f, (struct blk_req){ .op = BLK_FLUSH }), 0);
+	assert_int_equal(rw(f, BLK_READ, IMAGE_SIZE, buf, 512), -ENXIO);
+	fault.error = EIO;
+	assert_int_equal(rw(f, BLK_READ, 0, buf, 512), -EIO);
+	blk_get_stats(f->node, &s);
+	assert_int_equal(s.op[BLK_WRITE].done, 2);
+	assert_int_equal(s.op[BLK_WRITE].bytes, 8192 + 512);
+	assert_int_equal(s.wr_highest, 4096 + 8192);
+	assert_int_equal(s.op[BLK_READ].done, 1);
+	assert_int_equal(s.op[BLK_READ].bytes, 1024);
+	assert_int_equal(s.op[BLK_READ].invalid, 1);
+	assert_int_equal(s.op[BLK_READ].failed, 1);
+	assert_true(s.op[BLK_READ].ns >= 2000000);
+	assert_int_equal(s.op[BLK_FLUSH].done, 1);
+	assert_int_equal(s.op[BLK_FLUSH].bytes, 0);
+	assert_int_equal(s.op[BLK_DISCARD].done + s.op[BLK_ZERO].done, 0);
+	assert_true(s.idle_ns > 0);
+	assert_string_equal(blk_path(f->node), f->path);
+	assert_true(blk_allocated(f->node) >= 4096 && blk_allocated(f->node) <= IMAGE_SIZE);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -774,6 +812,7 @@ int main(void)
 		T(test_flush_failure_sticks),
 		T(test_zero_fallback),
 		T(test_fua),
+		T(test_stats),
 		cmocka_unit_test(test_judge),
 	};
 
