@@ -206,8 +206,14 @@ int front_parse_memory(struct vm_conf *conf, const char *text, struct err *e)
 
 void front_set_key(struct conf_node *node, const char *key, const char *val)
 {
-	if (node->kind == CONF_NETDEV && !strcmp(key, "hostfwd"))
-		conf_add_val(node, key, val);
+	unsigned n;
+	int end = 0;
+
+	/* In JSON the forwards are a list of objects with one member. */
+	if (node->kind == CONF_NETDEV &&
+	    (!strcmp(key, "hostfwd") ||
+	     (sscanf(key, "hostfwd.%u.str%n", &n, &end) == 1 && end && !key[end])))
+		conf_add_val(node, "hostfwd", val);
 	else
 		conf_set(node, key, val);
 }

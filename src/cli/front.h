@@ -7,7 +7,7 @@
 #define CLI_FRONT_H
 
 #include "base/base.h"
-#include "cli/keyval.h"
+#include "core/keyval.h"
 #include "core/conf.h"
 
 /* How many of what a command line may name: far above any use, bounds what a script can ask. */

@@ -93,7 +93,7 @@ int qemu_opt_device(struct qemu_line *line, const char *arg, const char *where, 
 		line->help_shown = true;
 		return 0;
 	}
-	r = keyvals_parse(&kvs, arg, "driver", e);
+	r = keyvals_parse_any(&kvs, arg, "driver", e);
 	if (r < 0)
 		return r;
 	type = keyvals_take(&kvs, "driver");
@@ -204,7 +204,7 @@ int qemu_opt_netdev(struct qemu_line *line, const char *arg, const char *where, 
 		list_netdevs(line);
 		return 0;
 	}
-	r = keyvals_parse(&kvs, arg, "type", e);
+	r = keyvals_parse_any(&kvs, arg, "type", e);
 	if (r < 0)
 		return r;
 	type = keyvals_take(&kvs, "type");

@@ -48,6 +48,60 @@ static void test_parse_bad(void **state)
 	assert_int_equal(keyvals_parse(&kvs, "", NULL, &e), -EINVAL);
 }
 
+static void expect_json(const char *text, const char *key, const char *val)
+{
+	struct keyvals kvs;
+	struct err e = { 0 };
+
+	if (keyvals_parse_any(&kvs, text, "driver", &e) < 0)
+		fail_msg("%s: %s", text, e.msg);
+	assert_non_null(keyvals_get(&kvs, key));
+	assert_string_equal(keyvals_get(&kvs, key), val);
+	keyvals_fini(&kvs);
+}
+
+static void test_json(void **state)
+{
+	static const char deep[] = "{\"a\":{\"b\":{\"c\":[{\"d\":true},{\"d\":-3}]}}}";
+
+	expect_json("virtio-blk-pci,drive=d", "driver", "virtio-blk-pci");
+	expect_json("{\"driver\":\"x\",\"port\":8}", "port", "8");
+	expect_json(" \n{\"multifunction\":true,\"b\":false}", "multifunction", "on");
+	expect_json("{\"multifunction\":true,\"b\":false}", "b", "off");
+	expect_json("{\"cache\":{\"direct\":true}}", "cache.direct", "on");
+	expect_json(deep, "a.b.c.0.d", "on");
+	expect_json(deep, "a.b.c.1.d", "-3");
+	expect_json("{\"backing\":null}", "backing", "");
+	expect_json("{\"size\":9223372036854775807}", "size", "9223372036854775807");
+	expect_json("{\"f\":\"a,b=c\"}", "f", "a,b=c");
+}
+
+static void test_json_bad(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "{\"a\":1", "line 1, column 6" },
+		{ "{\n\"a\":1,\n\"b\":}", "line 3, column 5" },
+		{ "{\"a\":1,\"a\":2}", "duplicate" },
+		{ "{\"a\":1} x", "end of file" },
+		{ "{\"x\":{\"speed\":1.5}}", "'x.speed' is a fraction" },
+		{ "{\"\":1}", "empty" },
+		{ "{\"id\":\"1bad\"}", "1bad" },
+		{ "{\"size\":99999999999999999999}", "too big" },
+		{ "{\"a\":[[[[[[[[[[1]]]]]]]]]]}", "nested deeper" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct keyvals kvs;
+		struct err e = { 0 };
+
+		if (keyvals_parse_any(&kvs, bad[i][0], NULL, &e) >= 0)
+			fail_msg("%s was taken", bad[i][0]);
+		if (!strstr(e.msg, bad[i][1]))
+			fail_msg("%s: '%s' lacks '%s'", bad[i][0], e.msg, bad[i][1]);
+		assert_null(kvs.kv);
+	}
+}
+
 static void test_check(void **state)
 {
 	static const char *const few[] = { "one", "two", "three", NULL };
@@ -193,6 +247,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),  cmocka_unit_test(test_parse_bad),
+		cmocka_unit_test(test_json),   cmocka_unit_test(test_json_bad),
 		cmocka_unit_test(test_check),  cmocka_unit_test(test_take),
 		cmocka_unit_test(test_onoff),  cmocka_unit_test(test_uuid),
 		cmocka_unit_test(test_smp),    cmocka_unit_test(test_smp_bad),

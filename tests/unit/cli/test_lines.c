@@ -284,6 +284,34 @@ static void test_default_monitor(void **state)
 	}
 }
 
+/* The two spellings are one. JSON has commas and quotes, which split() leaves alone. */
+static void test_json_lines(void **state)
+{
+	struct vm_conf *conf = qemu_ok(
+		"-nodefaults -display none "
+		"-device {\"driver\":\"virtio-blk-pci\",\"bus\":\"pcie.0\",\"addr\":\"0x1.0x1\","
+		"\"multifunction\":true,\"drive\":\"f1\",\"id\":\"d0\",\"num-queues\":4} "
+		"-netdev {\"type\":\"user\",\"id\":\"n0\",\"hostfwd\":[{\"str\":\"tcp::1-:22\"},"
+		"{\"str\":\"udp::2-:53\"}]}");
+	struct conf_node *d = conf_find(conf, CONF_DEVICE, "d0");
+	struct conf_node *n = conf_find(conf, CONF_NETDEV, "n0");
+
+	assert_non_null(d);
+	assert_string_equal(d->type, "virtio-blk-pci");
+	expect(d, "addr", "0x1.0x1");
+	expect(d, "multifunction", "on");
+	expect(d, "num-queues", "4");
+	assert_non_null(n);
+	assert_string_equal(n->type, "user");
+	assert_string_equal(n->kv->val, "tcp::1-:22");
+	assert_string_equal(n->kv->next->key, "hostfwd");
+	assert_string_equal(n->kv->next->val, "udp::2-:53");
+	vm_conf_free(conf);
+	qemu_bad("-device {\"driver\":\"virtio-blk-pcj\"}", "virtio-blk-pci");
+	qemu_bad("-device {\"driver\":\"virtio-blk-pci\"", "column");
+	qemu_bad("-netdev {\"id\":\"n\"}", "say which");
+}
+
 /* What QEMU has and hanok has not: named as that, with what to say instead. */
 static void test_absent(void **state)
 {
@@ -428,7 +456,7 @@ int main(void)
 		cmocka_unit_test(test_run_bad),		cmocka_unit_test(test_hostfwd),
 		cmocka_unit_test(test_absent),		cmocka_unit_test(test_nodefaults),
 		cmocka_unit_test(test_help_words),	cmocka_unit_test(test_monitors),
-		cmocka_unit_test(test_default_monitor),
+		cmocka_unit_test(test_default_monitor), cmocka_unit_test(test_json_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /* QEMU's key=value option syntax (see keyval.h). Pure text work; no state. */
 #include "base/base.h"
 
-#include "cli/keyval.h"
+#include "core/keyval.h"
 #include "core/conf.h"
 #include <ctype.h>
 
@@ -24,12 +24,17 @@ static char *take_part(const char *text, const char **next)
 	return out;
 }
 
-static void add(struct keyvals *kvs, const char *key, size_t key_len, const char *val)
+static void add_n(struct keyvals *kvs, const char *key, size_t key_len, const char *val)
 {
 	kvs->kv = xrealloc(kvs->kv, kvs->n + 1, sizeof(*kvs->kv));
 	kvs->kv[kvs->n].key = xasprintf("%.*s", (int)key_len, key);
 	kvs->kv[kvs->n].val = xstrdup(val);
 	kvs->n++;
+}
+
+void keyvals_add(struct keyvals *kvs, const char *key, const char *val)
+{
+	add_n(kvs, key, strlen(key), val);
 }
 
 static int add_part(struct keyvals *kvs, const char *part, const char *implied, struct err *e)
@@ -39,20 +44,20 @@ static int add_part(struct keyvals *kvs, const char *part, const char *implied, 
 	if (eq == part)
 		return err_set(e, EINVAL, "'%s': a name is missing in front of '='", part);
 	if (eq) {
-		add(kvs, part, (size_t)(eq - part), eq + 1);
+		add_n(kvs, part, (size_t)(eq - part), eq + 1);
 		return 0;
 	}
 	if (implied) {
-		add(kvs, implied, strlen(implied), part);
+		add_n(kvs, implied, strlen(implied), part);
 		return 0;
 	}
 	if (!*part)
 		return err_set(e, EINVAL, "an option is empty (a stray comma?)");
 	/* The old flag spellings: server, nowait, readonly. */
 	if (!strncmp(part, "no", 2) && part[2])
-		add(kvs, part + 2, strlen(part) - 2, "off");
+		add_n(kvs, part + 2, strlen(part) - 2, "off");
 	else
-		add(kvs, part, strlen(part), "on");
+		add_n(kvs, part, strlen(part), "on");
 	return 0;
 }
 
@@ -66,7 +71,7 @@ static bool is_identifier(const char *s)
 }
 
 /* Names that others refer to: as in QEMU, so that a line works on both. */
-static int check_id(const struct keyvals *kvs, struct err *e)
+int keyvals_check_id(const struct keyvals *kvs, struct err *e)
 {
 	const char *id = keyvals_get(kvs, "id");
 
@@ -93,7 +98,7 @@ int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied, st
 		}
 		implied = NULL;
 	}
-	if (check_id(kvs, e)) {
+	if (keyvals_check_id(kvs, e)) {
 		keyvals_fini(kvs);
 		return -EINVAL;
 	}

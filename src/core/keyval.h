@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * QEMU's "key=value" option syntax: comma separated, ",," for a literal comma, a key alone means
- * key=on ("nokey" alone means key=off), and the first part may stand without its key.
+ * QEMU's option syntax, of which there are two: JSON, and "key=value": comma separated, ",," for a
+ * literal comma, a key alone means key=on ("nokey" alone means key=off), and the first part may
+ * stand without its key.
  */
-#ifndef CLI_KEYVAL_H
-#define CLI_KEYVAL_H
+#ifndef CORE_KEYVAL_H
+#define CORE_KEYVAL_H
 
 #include "base/base.h"
 
@@ -23,7 +24,18 @@ struct keyvals {
  */
 int keyvals_parse(struct keyvals *kvs, const char *text, const char *implied,
 		  struct err *e) MUST_CHECK;
+/* The same, or the members of a JSON object when text begins with '{' (a nested one's as "a.b"). */
+int keyvals_parse_any(struct keyvals *kvs, const char *text, const char *implied,
+		      struct err *e) MUST_CHECK;
+/* The members of obj, which has to be an object: true is "on", null is "". */
+struct json_t;
+int keyvals_from_json(struct keyvals *kvs, const struct json_t *obj, struct err *e) MUST_CHECK;
 void keyvals_fini(struct keyvals *);
+
+/* Adds one behind the others. */
+void keyvals_add(struct keyvals *, const char *key, const char *val);
+/* "id", when it is there, has to be an identifier. */
+int keyvals_check_id(const struct keyvals *, struct err *e) MUST_CHECK;
 
 /* The last value of key, or NULL. */
 const char *keyvals_get(const struct keyvals *, const char *key);
