@@ -12,6 +12,8 @@
 
 struct vm;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
+struct x86_cpu_model;
+struct x86_cpu_source; /* isa/x86/cpuid.h */
 
 /*
  * Interrupt controllers that an engine has itself, local APICs among them: the board hands lines
@@ -44,6 +46,11 @@ struct accel_ops {
 	void (*reset)(struct vcpu *, bool init);
 	/* At a machine reset, behind the vCPUs' own: the engine's interrupt controllers. Optional. */
 	void (*reset_irqchip)(struct vm *);
+	/*
+	 * The VM's CPU model, and what models can be made of on this engine here (fills *src, valid
+	 * as long as the VM is; NULL: all that the soft engine has).
+	 */
+	const struct x86_cpu_model *(*model)(const struct vm *, const struct x86_cpu_source **src);
 	/* What CPUID gives this vCPU's guest. */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 };

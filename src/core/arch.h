@@ -11,6 +11,7 @@
 #include "core/irq.h"
 
 struct conf_node;
+struct err;
 struct vcpu;
 struct vm;
 
@@ -39,6 +40,21 @@ int arch_board_boot(struct vm *vm, struct err *e) MUST_CHECK;
 
 /* The user presses the power button: the guest is told as the board tells it. */
 void arch_board_power_button(struct vm *vm);
+
+/* CPU models that -cpu takes: name i and what it is, NULL behind the last. Any thread. */
+const char *arch_cpu_model(unsigned i, const char **what);
+/* Calls fn for each feature that model i needs and vm's engine does not have on this host. */
+void arch_cpu_missing(const struct vm *vm, unsigned i, void (*fn)(void *arg, const char *feature),
+		      void *arg);
+/*
+ * Calls fn for every feature there is, on or off as text, words of -cpu, has it on vm's engine
+ * (NULL: the VM's own CPUs). Names are as QEMU's properties: "lahf-lm". Control thread.
+ */
+int arch_cpu_features(const struct vm *vm, const char *text,
+		      void (*fn)(void *arg, const char *feature, bool on), void *arg,
+		      struct err *e) MUST_CHECK;
+/* Behind a model's name in that of its type: "x86_64-cpu". */
+extern const char arch_cpu_type_suffix[];
 
 /*
  * A legacy interrupt line (ISA: 0..15) for one source: a shared line is up while any source holds

@@ -278,5 +278,6 @@ const struct accel_ops accel_kvm = {
 	.set_state = kvm_set_state,
 	.reset = kvm_reset,
 	.reset_irqchip = kvm_irqchip_reset,
+	.model = kvm_cpuid_model,
 	.cpuid = kvm_cpuid_leaf,
 };

@@ -12,15 +12,10 @@
 #define LEAF_KVM_FEATURES 0x40000001u
 #define MAX_SUBLEAVES	  64u
 
-struct kvm_source {
-	struct x86_cpu_source src;
-	const struct kvm_cpuid2 *supported;
-};
-
 static void supported_leaf(const struct x86_cpu_source *src, uint32_t leaf, uint32_t sub,
 			   uint32_t r[4])
 {
-	const struct kvm_cpuid2 *c = container_of(src, struct kvm_source, src)->supported;
+	const struct kvm_cpuid2 *c = container_of(src, struct kvm_vm, source)->supported;
 
 	memset(r, 0, 16);
 	for (uint32_t i = 0; i < c->nent; i++) {
@@ -63,15 +58,22 @@ static int get_supported(struct kvm_vm *kv, struct err *e)
 
 int kvm_cpuid_init(struct kvm_vm *kv, const char *model, struct err *e)
 {
-	struct kvm_source s = {
-		.src = { .leaf = supported_leaf, .hardware = true, .name = "KVM on this host" }
-	};
 	int r = get_supported(kv, e);
 
 	if (r)
 		return r;
-	s.supported = kv->supported;
-	return x86_model_parse(&kv->model, model, &s.src, e);
+	kv->source = (struct x86_cpu_source){ .leaf = supported_leaf,
+					      .hardware = true,
+					      .name = "KVM on this host" };
+	return x86_model_parse(&kv->model, model, &kv->source, e);
+}
+
+const struct x86_cpu_model *kvm_cpuid_model(const struct vm *vm, const struct x86_cpu_source **src)
+{
+	const struct kvm_vm *kv = vm->accel_state;
+
+	*src = &kv->source;
+	return &kv->model;
 }
 
 /* Paravirtual features that KVM carries out by itself, with or without its own APICs. */
@@ -87,7 +89,6 @@ int kvm_cpuid_init(struct kvm_vm *kv, const char *model, struct err *e)
 void kvm_cpuid_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r[4])
 {
 	const struct kvm_vm *kv = v->vm->accel_state;
-	const struct kvm_source s = { .supported = kv->supported };
 	const struct vm_conf *conf = v->vm->conf;
 	struct x86_cpuid_env env = {
 		.model = &kv->model,
@@ -105,7 +106,7 @@ void kvm_cpuid_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r[
 	if (v->ops && v->ops->cpuid)
 		v->ops->cpuid(v, leaf, subleaf, r);
 	if (leaf == LEAF_KVM_FEATURES && kv->model.show_kvm) {
-		supported_leaf(&s.src, leaf, 0, can);
+		supported_leaf(&kv->source, leaf, 0, can);
 		r[0] = can[0] & (kv->irqchip ? PV_WITH_APIC : PV_WITHOUT_APIC);
 		r[1] = r[2] = r[3] = 0;
 	}

@@ -30,6 +30,7 @@ struct kvm_vm {
 	size_t run_size; /* bytes of a vCPU's shared page */
 	struct x86_cpu_model model;
 	struct kvm_cpuid2 *supported; /* the most that CPUID may say */
+	struct x86_cpu_source source; /* the same, for CPU models */
 	size_t xsave_size;
 	bool irqchip; /* interrupt controllers are KVM's */
 	bool has_tsc_offset;
@@ -77,6 +78,7 @@ int kvm_set_mp_state_of(struct kvm_vcpu *, const struct cpu_state *, struct err 
 
 /* kvm_cpuid.c */
 int kvm_cpuid_init(struct kvm_vm *, const char *model, struct err *e) MUST_CHECK;
+const struct x86_cpu_model *kvm_cpuid_model(const struct vm *, const struct x86_cpu_source **src);
 int kvm_cpuid_vcpu(struct kvm_vcpu *, struct err *e) MUST_CHECK;
 void kvm_cpuid_leaf(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 

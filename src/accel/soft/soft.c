@@ -60,6 +60,15 @@ static int soft_vm_init(struct vm *vm, const char *model, struct err *e)
 	return 0;
 }
 
+static const struct x86_cpu_model *soft_model(const struct vm *vm,
+					      const struct x86_cpu_source **src)
+{
+	const struct soft_vm *sv = vm->accel_state;
+
+	*src = NULL;
+	return sv->model;
+}
+
 static void soft_vm_fini(struct vm *vm)
 {
 	struct soft_vm *sv = vm->accel_state;
@@ -209,5 +218,6 @@ const struct accel_ops accel_soft = {
 	.get_state = soft_get_state,
 	.set_state = soft_set_state,
 	.reset = soft_reset,
+	.model = soft_model,
 	.cpuid = soft_cpuid,
 };

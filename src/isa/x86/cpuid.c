@@ -83,6 +83,7 @@ static const uint8_t req_qemu64[] = { FEATS_BASE, X86F_SSE3, X86F_CX16, X86F_LAH
 static const uint8_t req_v2[] = { FEATS_BASE, FEATS_V2, 0 };
 static const uint8_t req_v3[] = { FEATS_BASE, FEATS_V2, FEATS_V3, 0 };
 static const uint8_t req_default[] = { FEATS_BASE, 0 };
+static const uint8_t none[] = { 0 };
 static const uint8_t opt_common[] = { FEATS_COMMON, 0 };
 static const uint8_t opt_default[] = { FEATS_COMMON, FEATS_ENGINE, FEATS_V2, FEATS_V3,
 				       FEATS_XTRA, 0 };
@@ -104,6 +105,7 @@ static const struct model_desc {
 	{ "max", "everything that both the host and the engine have", req_default, opt_max, true },
 	{ "host", "the same as max", req_default, opt_max, true },
 	{ "qemu64", "the old minimum of QEMU", req_qemu64, opt_common, false },
+	{ "base", "no feature but those named behind it", none, none, false },
 };
 
 /* Signatures for the models that are not the host's: recent, and known to kernels. */
@@ -225,6 +227,18 @@ const char *x86_model_name(unsigned i, const char **what)
 	if (what)
 		*what = model_descs[i].what;
 	return model_descs[i].name;
+}
+
+void x86_model_missing(unsigned i, const struct x86_cpu_source *src,
+		       void (*fn)(void *arg, const char *feature), void *arg)
+{
+	struct host_leaves host = { .src = src };
+
+	if (i >= ARRAY_SIZE(model_descs))
+		return;
+	for (const uint8_t *f = model_descs[i].required; *f; f++)
+		if (!host_has(&host, *f))
+			fn(arg, feature_descs[*f].name);
 }
 
 const char *x86_feature_name(unsigned feature)
@@ -560,7 +574,7 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 		    struct err *e)
 {
 	struct model_parse p = { .m = m, .src = src };
-	char buf[1024], *save = NULL, *word;
+	char buf[4096], *save = NULL, *word;
 	int r = -EINVAL;
 
 	if (strlen(text) >= sizeof(buf))
@@ -591,7 +605,7 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 		return r;
 	if (!x86_model_has(m, X86F_LM) || !x86_model_has(m, X86F_FPU) ||
 	    !x86_model_has(m, X86F_PAE) || !x86_model_has(m, X86F_SSE2))
-		return err_set(e, EINVAL, "CPU model: lm, pae, fpu and sse2 cannot be taken away");
+		return err_set(e, EINVAL, "CPU model: a guest cannot do without lm, pae, fpu and sse2");
 	m->lin_bits = x86_model_has(m, X86F_LA57) ? 57 : 48;
 	m->xcr0 = x86_model_has(m, X86F_XSAVE) ? 3 : 0;
 	if (x86_model_has(m, X86F_AVX))

@@ -157,7 +157,7 @@ struct x86_cpu_source {
 
 /*
  * Fills *m from "model[,+feat][,-feat][,feat=on|off][,property=value]". The models: default,
- * x86-64-v2, x86-64-v3, max (host), qemu64. src says what there is; NULL is the soft engine, where
+ * x86-64-v2, x86-64-v3, max (host), qemu64, base (nothing). src says what there is; NULL is the soft engine, where
  * features that the engine does itself are always to be had, the rest only when the host has them.
  * check warns of features of the model that are not to be had, enforce refuses.
  * -EINVAL with e naming the word, its nearest relative, or what the host lacks.
@@ -167,6 +167,9 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 /* Models, then features: names for help texts, NULL behind the last. */
 const char *x86_model_name(unsigned i, const char **what);
 const char *x86_feature_name(unsigned feature);
+/* Calls fn for each feature without which model i does not start, and that src does not have. */
+void x86_model_missing(unsigned i, const struct x86_cpu_source *src,
+		       void (*fn)(void *arg, const char *feature), void *arg);
 
 /* How the vCPUs are arranged; product = number of vCPUs. 0 counts as 1. */
 struct x86_topology {

@@ -87,6 +87,43 @@ static void test_models(void **state)
 	assert_false(x86_model_has(&m, X86F_MONITOR));
 }
 
+static void lacks_all(const struct x86_cpu_source *src, uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+	memset(r, 0, 16);
+}
+
+static void count(void *arg, const char *feature)
+{
+	unsigned *n = arg;
+
+	assert_non_null(feature);
+	++*n;
+}
+
+/* base and the features of a model are that model; what a source lacks is said by name. */
+static void test_base(void **state)
+{
+	const struct x86_cpu_source nothing = { .leaf = lacks_all, .name = "nothing" };
+	struct x86_cpu_model m, b;
+	char text[4000] = "base";
+	unsigned n = 0;
+
+	parse_ok(&m, "x86-64-v2");
+	for (unsigned f = 1; x86_feature_name(f); f++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ",%s=%s",
+			 x86_feature_name(f), x86_model_has(&m, f) ? "on" : "off");
+	parse_ok(&b, text);
+	assert_memory_equal(b.feat, m.feat, sizeof(m.feat));
+	parse_bad("base", "cannot do without");
+	for (unsigned i = 0; x86_model_name(i, NULL); i++)
+		if (!strcmp(x86_model_name(i, NULL), "base"))
+			x86_model_missing(i, &nothing, count, &n);
+	x86_model_missing(1000, &nothing, count, &n);
+	assert_int_equal(n, 0);
+	x86_model_missing(0, &nothing, count, &n);
+	assert_true(n >= 20);
+}
+
 static void test_host_bound(void **state)
 {
 	struct x86_cpu_model m;
@@ -133,13 +170,13 @@ static void test_features(void **state)
 
 static void test_errors(void **state)
 {
-	char big[2000];
+	char big[6000];
 
 	parse_bad("defalt", "did you mean 'default'");
 	parse_bad("default,+smepp", "did you mean 'smep'");
 	parse_bad("default,smep=maybe", "on or off");
 	parse_bad("default,phys-bits=99", "36 to 52");
-	parse_bad("default,-lm", "cannot be taken away");
+	parse_bad("default,-lm", "cannot do without");
 	parse_bad("default,-pcid,+invpcid", "add +pcid");
 	parse_bad("default,pmu=on", "no performance counters");
 	parse_bad("", "no name");
@@ -299,7 +336,8 @@ static void test_topology(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_models),	   cmocka_unit_test(test_host_bound),
+		cmocka_unit_test(test_models),	   cmocka_unit_test(test_base),
+			   cmocka_unit_test(test_host_bound),
 		cmocka_unit_test(test_features),   cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_names),	   cmocka_unit_test(test_leaf_basic),
 		cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_xsave),
