@@ -60,6 +60,18 @@ struct prop {
 		.kind = PROP_END \
 	}
 
+/*
+ * A property that has its value only in a running device: for the monitor's qom-get and qom-set.
+ * Control thread, vCPUs may run. Types in QEMU's words: "bool", "int", "str", or a struct's name.
+ */
+struct json_t;
+struct dev_attr {
+	const char *name, *type, *help;
+	/* A new reference; NULL with e set. */
+	struct json_t *(*get)(struct dev *, struct err *e);
+	int (*set)(struct dev *, const struct json_t *val, struct err *e); /* NULL: read only */
+};
+
 enum dev_bus { DEV_BUS_BOARD, DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_VIRTIO_SERIAL };
 
 struct dev_type {
@@ -70,6 +82,7 @@ struct dev_type {
 	size_t size; /* of the whole instance; struct dev comes first in it */
 	const struct prop *props;
 	const struct state_desc *state;		  /* NULL only for a device without state */
+	const struct dev_attr *attrs;		  /* up to one without a name; or NULL */
 	bool internal;				  /* made by the board only, not by -device */
 	int (*init)(struct dev *, struct err *e); /* props are set; fini accepts a half-done init */
 	void (*fini)(struct dev *);

@@ -149,6 +149,8 @@ static void *vcpu_main(void *arg)
 	vcpu_of_me = v;
 	qsbr_register(map_qsbr(v->vm->map), &v->reader);
 	pthread_mutex_lock(&v->lock);
+	v->tid = gettid();
+	pthread_cond_broadcast(&v->changed);
 	while (!v->quit) {
 		vcpu_clear(v, VCPU_EV_REQ);
 		if (v->job) {
@@ -208,6 +210,10 @@ int vcpu_start_thread(struct vcpu *v, struct err *e)
 	if (ret)
 		return err_set_errno(e, ret, "cannot start the thread of vCPU %u", v->index);
 	v->has_thread = true;
+	pthread_mutex_lock(&v->lock);
+	while (!v->tid)
+		pthread_cond_wait(&v->changed, &v->lock);
+	pthread_mutex_unlock(&v->lock);
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	pthread_setname_np(v->thread, name);
 	return 0;
@@ -224,6 +230,7 @@ void vcpu_end_thread(struct vcpu *v)
 	vcpu_kick(v, VCPU_EV_REQ);
 	pthread_join(v->thread, NULL);
 	v->has_thread = false;
+	v->tid = 0;
 	v->state = VCPU_STOPPED;
 }
 

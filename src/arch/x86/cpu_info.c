@@ -53,8 +53,7 @@ void arch_cpu_missing(const struct vm *vm, unsigned i, void (*fn)(void *arg, con
 }
 
 int arch_cpu_features(const struct vm *vm, const char *text,
-		      void (*fn)(void *arg, const char *feature, bool on), void *arg,
-		      struct err *e)
+		      void (*fn)(void *arg, const char *feature, bool on), void *arg, struct err *e)
 {
 	const struct x86_cpu_source *src;
 	const struct x86_cpu_model *m = vm->accel->model(vm, &src);

@@ -157,8 +157,9 @@ struct x86_cpu_source {
 
 /*
  * Fills *m from "model[,+feat][,-feat][,feat=on|off][,property=value]". The models: default,
- * x86-64-v2, x86-64-v3, max (host), qemu64, base (nothing). src says what there is; NULL is the soft engine, where
- * features that the engine does itself are always to be had, the rest only when the host has them.
+ * x86-64-v2, x86-64-v3, max (host), qemu64, base (nothing). src says what there is; NULL is the
+ * soft engine, where features that the engine does itself are always to be had, the rest only when
+ * the host has them.
  * check warns of features of the model that are not to be had, enforce refuses.
  * -EINVAL with e naming the word, its nearest relative, or what the host lacks.
  */
