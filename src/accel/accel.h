@@ -7,4 +7,8 @@
 
 extern const struct accel_ops accel_kvm, accel_soft;
 
+/* events.c: what of vcpu->events belongs to the state. Everything stands still. */
+void accel_get_events(const struct vcpu *, struct cpu_state *);
+void accel_set_events(struct vcpu *, const struct cpu_state *);
+
 #endif

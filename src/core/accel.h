@@ -12,12 +12,20 @@
 
 struct vm;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
+<<<<<<< HEAD
 struct x86_cpu_model;
 struct x86_cpu_source; /* isa/x86/cpuid.h */
+=======
+struct x86_chips; /* isa/x86/irqchip.h */
+struct x86_lapic_regs;
+>>>>>>> 6eff036 (accel, arch/x86: interrupt controllers and clocks of either engine are one state)
 
 /*
  * Interrupt controllers that an engine has itself, local APICs among them: the board hands lines
  * and messages to these instead of to its own. Any thread.
+ *
+ * A machine is saved by the board's structs, whoever has the controllers. So what follows
+ * "state" is asked by the board alone, in arch_state_pull() and arch_state_push() (core/arch.h).
  */
 struct accel_irqchip {
 	void (*set_ioapic)(struct vm *, unsigned pin, int level);
@@ -25,6 +33,12 @@ struct accel_irqchip {
 	void (*send_msi)(struct vm *, const struct msi *);
 	/* Control thread, vCPUs at a stand: which PIC lines are level-triggered, as firmware says. */
 	void (*set_elcr)(struct vm *, uint16_t levels);
+	/* State. Control thread, vCPUs at a stand; set_lapic behind set_state(), set_chips last. */
+	int (*get_lapic)(struct vcpu *, struct x86_lapic_regs *);
+	int (*set_lapic)(struct vcpu *, const struct x86_lapic_regs *, struct err *e);
+	int (*get_chips)(struct vm *, struct x86_chips *);
+	/* Also sets the input lines, which makes no edges. */
+	int (*set_chips)(struct vm *, const struct x86_chips *, struct err *e);
 };
 
 struct accel_ops {
@@ -39,7 +53,12 @@ struct accel_ops {
 	enum vcpu_exit (*run)(struct vcpu *);
 	/* Any thread: make run() notice vcpu->events soon. Optional. */
 	void (*kick)(struct vcpu *);
-	/* While the vCPU stands still, or on its own thread. */
+	/*
+	 * While the vCPU stands still, or on its own thread. Events that are on their way to the
+	 * vCPU (NMI, SMI, INIT, SIPI, wake) are part of the state, be they in vcpu->events or in
+	 * the engine: set_state() puts exactly those of the new state there. Interrupts are not:
+	 * whoever has the local APIC asks for them again.
+	 */
 	int (*get_state)(struct vcpu *, struct cpu_state *);
 	int (*set_state)(struct vcpu *, const struct cpu_state *, struct err *e);
 	/* Power-on state (also for INIT when init is true, which keeps what INIT keeps). */
@@ -47,10 +66,18 @@ struct accel_ops {
 	/* At a machine reset, behind the vCPUs' own: the engine's interrupt controllers. Optional. */
 	void (*reset_irqchip)(struct vm *);
 	/*
+<<<<<<< HEAD
 	 * The VM's CPU model, and what models can be made of on this engine here (fills *src, valid
 	 * as long as the VM is; NULL: all that the soft engine has).
 	 */
 	const struct x86_cpu_model *(*model)(const struct vm *, const struct x86_cpu_source **src);
+=======
+	 * The guests' paravirtual clock, in ns, of an engine that keeps one itself. Control thread.
+	 * Optional: else it is the board's.
+	 */
+	int (*get_clock)(struct vm *, uint64_t *ns);
+	int (*set_clock)(struct vm *, uint64_t ns, struct err *e);
+>>>>>>> 6eff036 (accel, arch/x86: interrupt controllers and clocks of either engine are one state)
 	/* What CPUID gives this vCPU's guest. */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 };

@@ -57,6 +57,16 @@ int arch_cpu_features(const struct vm *vm, const char *text,
 extern const char arch_cpu_type_suffix[];
 
 /*
+ * Saving and loading: the board's objects (local APICs, IOAPIC, PICs, paravirtual clock) are what
+ * is saved and loaded, by their tables, on every engine. Control thread, everything at a stand.
+ * pull, before the tables are saved: objects that an engine holds itself are brought up to date.
+ * push, when every table was loaded and set_state() was called for every vCPU: lines, controllers,
+ * timers and clocks go on from the objects, in the engine or in the board itself.
+ */
+int arch_state_pull(struct vm *vm, struct err *e) MUST_CHECK;
+int arch_state_push(struct vm *vm, struct err *e) MUST_CHECK;
+
+/*
  * A legacy interrupt line (ISA: 0..15) for one source: a shared line is up while any source holds
  * it up. Unconnected when the machine has no such lines.
  */

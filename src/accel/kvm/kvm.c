@@ -251,7 +251,7 @@ static void kvm_reset(struct vcpu *v, bool init)
 	uint32_t id[4];
 
 	kvm_cpuid_leaf(v, 1, 0, id);
-	if (init && kvm_get_state(v, &s)) {
+	if (init && kvm_read_state(v, &s)) {
 		snprintf(v->fail, sizeof(v->fail), "KVM does not tell its state at an INIT");
 		return;
 	}
@@ -261,7 +261,7 @@ static void kvm_reset(struct vcpu *v, bool init)
 		kvm_msrs_reset(kvm_vcpu(v));
 		x86_power_on(&s, id[0], v->index == 0);
 	}
-	if (kvm_set_state(v, &s, &e))
+	if (kvm_write_state(v, &s, &e) < 0)
 		snprintf(v->fail, sizeof(v->fail), "%s", e.msg);
 }
 
@@ -278,6 +278,5 @@ const struct accel_ops accel_kvm = {
 	.set_state = kvm_set_state,
 	.reset = kvm_reset,
 	.reset_irqchip = kvm_irqchip_reset,
-	.model = kvm_cpuid_model,
-	.cpuid = kvm_cpuid_leaf,
-};
+	.get_clock = kvm_get_clock,
+	.set_clock = kvm_set_clock,

@@ -112,6 +112,14 @@ void kvm_cpuid_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r[
 	}
 }
 
+bool kvm_has_pv_unhalt(struct vcpu *v)
+{
+	uint32_t r[4];
+
+	kvm_cpuid_leaf(v, LEAF_KVM_FEATURES, 0, r);
+	return r[0] & BIT32(KVM_FEATURE_PV_UNHALT);
+}
+
 /* False: no answer there, so no further subleaf either. */
 static bool add_leaf(struct kvm_cpuid2 *l, struct vcpu *v, uint32_t leaf, uint32_t sub,
 		     bool indexed)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The KVM engine's own structures. One file a job: kvm.c (life cycle), kvm_mem.c (memory slots),
- * kvm_irqchip.c (its interrupt controllers), kvm_cpuid.c (what guests are told), kvm_run.c (the
- * loop around KVM_RUN and its exits), kvm_state.c and kvm_msr.c (state in and out). Source of every
- * interface: Linux Documentation/virt/kvm/api.rst.
+ * kvm_irqchip.c and kvm_chips.c (its interrupt controllers and their state), kvm_cpuid.c (what
+ * guests are told), kvm_run.c (the loop around KVM_RUN and its exits), kvm_state.c and kvm_msr.c
+ * (state in and out). Source of every interface: Linux Documentation/virt/kvm/api.rst.
  */
 #ifndef KVM_INT_H
 #define KVM_INT_H
@@ -72,15 +72,27 @@ void kvm_mem_fini(struct kvm_vm *);
 
 /* kvm_irqchip.c */
 int kvm_irqchip_init(struct kvm_vm *, struct err *e) MUST_CHECK; /* before the vCPUs */
-void kvm_irqchip_reset(struct vm *);
+/* KVM's own controllers: the vCPU's next HLT, or this one, ends at once. */
+void kvm_pv_wake(struct vcpu *);
 int kvm_get_mp_state_of(struct kvm_vcpu *, struct cpu_state *);
 int kvm_set_mp_state_of(struct kvm_vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;
+
+/* kvm_chips.c */
+int kvm_chips_get(struct vm *, struct x86_chips *);
+int kvm_chips_set(struct vm *, const struct x86_chips *, struct err *e) MUST_CHECK;
+void kvm_chips_set_elcr(struct vm *, uint16_t levels);
+int kvm_lapic_get(struct vcpu *, struct x86_lapic_regs *);
+int kvm_lapic_set(struct vcpu *, const struct x86_lapic_regs *, struct err *e) MUST_CHECK;
+void kvm_irqchip_reset(struct vm *);
+int kvm_get_clock(struct vm *, uint64_t *ns);
+int kvm_set_clock(struct vm *, uint64_t ns, struct err *e) MUST_CHECK;
 
 /* kvm_cpuid.c */
 int kvm_cpuid_init(struct kvm_vm *, const char *model, struct err *e) MUST_CHECK;
 const struct x86_cpu_model *kvm_cpuid_model(const struct vm *, const struct x86_cpu_source **src);
 int kvm_cpuid_vcpu(struct kvm_vcpu *, struct err *e) MUST_CHECK;
 void kvm_cpuid_leaf(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+bool kvm_has_pv_unhalt(struct vcpu *); /* guests may wake each other out of HLT */
 
 /* kvm_run.c */
 enum vcpu_exit kvm_run_guest(struct vcpu *);
@@ -92,6 +104,9 @@ void kvm_run_fini(struct kvm_vcpu *);
 /* kvm_state.c */
 int kvm_get_state(struct vcpu *, struct cpu_state *);
 int kvm_set_state(struct vcpu *, const struct cpu_state *, struct err *e);
+/* The same without vcpu->events, in which others may set bits: for the vCPU's own thread. */
+int kvm_read_state(struct vcpu *, struct cpu_state *);
+int kvm_write_state(struct vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;
 /* request: KVM_GET_DEVICE_ATTR or KVM_SET_DEVICE_ATTR. *offset is kept where KVM has none to give. */
 int kvm_tsc_offset(struct kvm_vcpu *, unsigned long request, uint64_t *offset);
 

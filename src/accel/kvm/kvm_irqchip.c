@@ -3,28 +3,16 @@
  * KVM's own interrupt controllers: local APICs, IOAPIC and the pair of 8259s. What a guest does
  * with them stays in the kernel, and so do its halts. Lines have numbers of ours (GSIs): the
  * IOAPIC's pins first, the PICs' lines behind them, so that the board decides what is wired to
- * which. Source: api.rst 4.24 to 4.26 (creation, lines), 4.52 (routing), 4.57 and 4.58 (local
- * APIC), 4.71 (messages); Intel SDM vol. 3, 11.4.7.1 (a local APIC after power-on).
+ * which. Source: api.rst 4.24 to 4.26 (creation, lines), 4.52 (routing), 4.71 (messages).
  */
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
-#include "base/bytes.h"
 #include "base/log.h"
+#include "isa/x86/irqchip.h"
 
-#define NR_PINS	      24u
-#define GSI_PIC	      NR_PINS /* GSI of the PICs' line 0 */
-#define NR_GSI	      (GSI_PIC + 16)
-#define REDIR_MASKED  BIT64(16)
-#define LVT_MASKED    BIT32(16)
-#define LVT_EXTINT    0x700u
-#define APIC_ID	      0x20
-#define APIC_VERSION  0x30
-#define APIC_DFR      0xe0
-#define APIC_SVR      0xf0
-#define APIC_LVT      0x320 /* timer; thermal, performance, LINT0, LINT1, error every 0x10 */
-#define APIC_LVT_NR   6u
-#define APIC_LINT0    0x350
-#define LAPIC_VERSION 0x50014u
+#define NR_PINS X86_IOAPIC_PINS
+#define GSI_PIC NR_PINS /* GSI of the PICs' line 0 */
+#define NR_GSI	(GSI_PIC + 16)
 
 static void set_line(struct vm *vm, unsigned gsi, int level)
 {
@@ -57,26 +45,24 @@ static void send_msi(struct vm *vm, const struct msi *msi)
 	kvm_ioctl(kv->fd, KVM_SIGNAL_MSI, &m);
 }
 
-static int get_chip(struct kvm_vm *kv, uint32_t id, struct kvm_irqchip *chip)
+/* What the hypercall "kick this CPU" sends: the delivery mode that is reserved elsewhere. */
+void kvm_pv_wake(struct vcpu *v)
 {
-	*chip = (struct kvm_irqchip){ .chip_id = id };
-	return kvm_ioctl(kv->fd, KVM_GET_IRQCHIP, chip);
+	const struct msi wake = { .addr = 0xfee00000 | v->apic_id << 12, .data = 3u << 8 };
+
+	send_msi(v->vm, &wake);
 }
 
-static void set_elcr(struct vm *vm, uint16_t levels)
-{
-	struct kvm_vm *kv = vm->accel_state;
-	struct kvm_irqchip chip;
-
-	for (uint32_t id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
-		if (get_chip(kv, id, &chip) < 0)
-			continue;
-		chip.chip.pic.elcr = (uint8_t)(levels >> (id == KVM_IRQCHIP_PIC_SLAVE ? 8 : 0));
-		kvm_ioctl(kv->fd, KVM_SET_IRQCHIP, &chip);
-	}
-}
-
-static const struct accel_irqchip irqchip = { set_ioapic, set_pic, send_msi, set_elcr };
+static const struct accel_irqchip irqchip = {
+	.set_ioapic = set_ioapic,
+	.set_pic = set_pic,
+	.send_msi = send_msi,
+	.set_elcr = kvm_chips_set_elcr,
+	.get_lapic = kvm_lapic_get,
+	.set_lapic = kvm_lapic_set,
+	.get_chips = kvm_chips_get,
+	.set_chips = kvm_chips_set,
+};
 
 static int set_routes(struct kvm_vm *kv, struct err *e)
 {
@@ -113,48 +99,6 @@ int kvm_irqchip_init(struct kvm_vm *kv, struct err *e)
 	return 0;
 }
 
-static void reset_chips(struct kvm_vm *kv)
-{
-	struct kvm_irqchip chip;
-
-	for (uint32_t id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_IOAPIC; id++) {
-		if (get_chip(kv, id, &chip) < 0)
-			continue;
-		if (id == KVM_IRQCHIP_IOAPIC) {
-			chip.chip.ioapic.ioregsel = chip.chip.ioapic.irr = chip.chip.ioapic.id = 0;
-			for (unsigned i = 0; i < NR_PINS; i++)
-				chip.chip.ioapic.redirtbl[i].bits = REDIR_MASKED;
-		} else {
-			memset(&chip.chip.pic, 0, sizeof(chip.chip.pic));
-		}
-		kvm_ioctl(kv->fd, KVM_SET_IRQCHIP, &chip);
-	}
-}
-
-/* LINT0 of the boot processor as firmware leaves it for an OS that uses the PIC: virtual wire. */
-static void reset_lapic(struct vcpu *v)
-{
-	struct kvm_lapic_state s = { .regs = { 0 } };
-	uint8_t *regs = (uint8_t *)s.regs;
-
-	st_le32(regs + APIC_ID, v->apic_id << 24);
-	st_le32(regs + APIC_VERSION, LAPIC_VERSION);
-	st_le32(regs + APIC_DFR, UINT32_MAX);
-	st_le32(regs + APIC_SVR, 0xff);
-	for (unsigned i = 0; i < APIC_LVT_NR; i++)
-		st_le32(regs + APIC_LVT + i * 0x10, LVT_MASKED);
-	if (v->index == 0)
-		st_le32(regs + APIC_LINT0, LVT_EXTINT);
-	kvm_ioctl(kvm_vcpu(v)->fd, KVM_SET_LAPIC, &s);
-}
-
-void kvm_irqchip_reset(struct vm *vm)
-{
-	reset_chips(vm->accel_state);
-	for (unsigned i = 0; i < vm->nr_vcpus; i++)
-		reset_lapic(vm->vcpus[i]);
-}
-
 /* ---- running, halted, waiting: KVM's word for it ---- */
 
 int kvm_get_mp_state_of(struct kvm_vcpu *c, struct cpu_state *s)
@@ -163,7 +107,7 @@ int kvm_get_mp_state_of(struct kvm_vcpu *c, struct cpu_state *s)
 	int r;
 
 	s->mp_state = (uint8_t)c->mp_state;
-	if (!c->kv->irqchip)
+	if (!c->kv->irqchip || c->mp_state == MP_SHUTDOWN)
 		return 0;
 	r = kvm_ioctl(c->fd, KVM_GET_MP_STATE, &mp);
 	switch (mp.mp_state) {
@@ -190,7 +134,9 @@ int kvm_set_mp_state_of(struct kvm_vcpu *c, const struct cpu_state *s, struct er
 	struct kvm_mp_state mp = { .mp_state = words[s->mp_state & 3] };
 	int r;
 
-	c->mp_state = c->kv->irqchip ? MP_RUNNABLE : (enum x86_mp_state)s->mp_state;
+	c->mp_state = (enum x86_mp_state)s->mp_state;
+	if (c->kv->irqchip && c->mp_state != MP_SHUTDOWN)
+		c->mp_state = MP_RUNNABLE;
 	if (!c->kv->irqchip)
 		return 0;
 	r = kvm_ioctl(c->fd, KVM_SET_MP_STATE, &mp);

@@ -74,6 +74,13 @@ static const struct msr_row rows[] = {
 	BANK(3),
 	ROW(MSR_HWCR, amd_hwcr, 0),
 	ROW(MSR_DE_CFG, amd_de_cfg, 0),
+	ROW(MSR_KVM_WALL_CLOCK_NEW, pv_wall_clock, 0),
+	ROW(MSR_KVM_SYSTEM_TIME_NEW, pv_system_time, 0),
+	ROW(MSR_KVM_STEAL_TIME, pv_steal_time, 0),
+	ROW(MSR_KVM_PV_EOI_EN, pv_eoi, 0),
+	ROW(MSR_KVM_POLL_CONTROL, pv_poll_control, 1),
+	ROW(MSR_KVM_ASYNC_PF_EN, pv_async_pf, 0),
+	ROW(MSR_KVM_ASYNC_PF_INT, pv_async_pf_int, 0),
 };
 
 static uint64_t *member(const struct cpu_state *s, const struct msr_row *row)

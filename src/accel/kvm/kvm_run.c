@@ -125,10 +125,10 @@ static void take_sipi(struct kvm_vcpu *c)
 	struct cpu_state s;
 
 	vcpu_clear(v, VCPU_EV_SIPI);
-	if (c->mp_state != MP_WAIT_SIPI || kvm_get_state(v, &s))
+	if (c->mp_state != MP_WAIT_SIPI || kvm_read_state(v, &s))
 		return;
 	x86_sipi(&s, (uint8_t)atomic_load(&v->sipi_vector));
-	if (kvm_set_state(v, &s, &e))
+	if (kvm_write_state(v, &s, &e) < 0)
 		snprintf(v->fail, sizeof(v->fail), "%s", e.msg);
 }
 
@@ -306,6 +306,7 @@ static bool handle_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 	case KVM_EXIT_SET_TPR:
 		return true;
 	case KVM_EXIT_SHUTDOWN:
+		c->mp_state = MP_SHUTDOWN;
 		*why = VCPU_EXIT_SHUTDOWN;
 		return false;
 	case KVM_EXIT_DEBUG:
@@ -408,6 +409,10 @@ enum vcpu_exit kvm_run_guest(struct vcpu *v)
 		}
 		if (ev & VCPU_EV_REQ) {
 			finish_access(c, &why);
+			break;
+		}
+		if (c->mp_state == MP_SHUTDOWN) {
+			why = VCPU_EXIT_SHUTDOWN;
 			break;
 		}
 		if (ev)

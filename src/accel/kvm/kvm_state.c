@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "base/bytes.h"
+#include "isa/x86/reset.h"
 #include "isa/x86/x86.h"
 #include <cpuid.h>
 
@@ -316,6 +317,7 @@ static int get_events(struct kvm_vcpu *c, struct cpu_state *s)
 	s->nmi_pending = k.nmi.pending;
 	s->in_smm = k.smi.smm;
 	s->smi_pending = k.smi.pending;
+	s->init_pending = k.smi.latched_init;
 	return 0;
 }
 
@@ -329,6 +331,7 @@ static int set_events(struct kvm_vcpu *c, const struct cpu_state *s, struct err 
 		.nmi.pending = s->nmi_pending,
 		.smi.smm = s->in_smm,
 		.smi.pending = s->smi_pending,
+		.smi.latched_init = s->in_smm && s->init_pending && c->kv->irqchip,
 	};
 	int r;
 
@@ -365,7 +368,7 @@ int kvm_tsc_offset(struct kvm_vcpu *c, unsigned long request, uint64_t *offset)
 
 /* ---- all of it ---- */
 
-int kvm_get_state(struct vcpu *v, struct cpu_state *s)
+int kvm_read_state(struct vcpu *v, struct cpu_state *s)
 {
 	struct kvm_vcpu *c = kvm_vcpu(v);
 	int (*const part[])(struct kvm_vcpu *, struct cpu_state *) = {
@@ -383,7 +386,7 @@ int kvm_get_state(struct vcpu *v, struct cpu_state *s)
 	return r < 0 ? r : kvm_tsc_offset(c, KVM_GET_DEVICE_ATTR, &s->tsc_offset);
 }
 
-int kvm_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
+int kvm_write_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 {
 	struct kvm_vcpu *c = kvm_vcpu(v);
 	/* XCR0 before the vectors; MSRs behind CR4 and EFER; events last, others clear them. */
@@ -411,5 +414,58 @@ int kvm_set_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 	c->run->request_interrupt_window = 0;
 	if (!c->kv->irqchip && v->ops && v->ops->set_tpr)
 		v->ops->set_tpr(v, s->cr8 & 15);
+	return 0;
+}
+
+/* ---- as core asks for it: with what is on its way to the vCPU ---- */
+
+int kvm_get_state(struct vcpu *v, struct cpu_state *s)
+{
+	struct kvm_vcpu *c = kvm_vcpu(v);
+	int r = kvm_read_state(v, s);
+
+	if (r < 0)
+		return r;
+	accel_get_events(v, s);
+	/* KVM's own controllers do not tell whether a wake-up came ahead of its HLT: perhaps. */
+	if (c->kv->irqchip)
+		s->wake_pending |= kvm_has_pv_unhalt(v);
+	return 0;
+}
+
+/* KVM's own local APICs take no INIT and no SIPI from us: their effect is what they take. */
+static void do_start_up(struct vcpu *v, struct cpu_state *s)
+{
+	uint32_t id[4];
+
+	if (s->init_pending && !s->in_smm) {
+		kvm_cpuid_leaf(v, 1, 0, id);
+		x86_init(s, id[0]);
+	}
+	if (s->sipi_pending && s->mp_state == MP_WAIT_SIPI)
+		x86_sipi(s, s->sipi_vector);
+	s->sipi_pending = false;
+}
+
+int kvm_set_state(struct vcpu *v, const struct cpu_state *from, struct err *e)
+{
+	struct kvm_vcpu *c = kvm_vcpu(v);
+	struct cpu_state s = *from;
+	bool wake = s.wake_pending;
+	int r;
+
+	if (c->kv->irqchip)
+		do_start_up(v, &s);
+	r = kvm_write_state(v, &s, e);
+	if (r < 0)
+		return r;
+	/* These are in KVM's hands now, and the rest in vcpu->events if the local APIC is ours. */
+	s.nmi_pending = s.smi_pending = false;
+	if (c->kv->irqchip) {
+		s.init_pending = s.wake_pending = false;
+		if (wake)
+			kvm_pv_wake(v);
+	}
+	accel_set_events(v, &s);
 	return 0;
 }

@@ -271,5 +271,7 @@ insn_fn bind_fpstate(struct soft_cpu *, struct insn *); /* fpstate.c: OPC_FPSTAT
 bool excp_deliver(struct soft_cpu *);
 /* Delivers an external interrupt or NMI. */
 bool excp_interrupt(struct soft_cpu *, unsigned vector);
+/* Ends the delivery that s.event_injected speaks of; false: shutdown. */
+bool excp_reinject(struct soft_cpu *);
 
 #endif

@@ -361,6 +361,28 @@ bool excp_deliver(struct soft_cpu *c)
 	return false;
 }
 
+/*
+ * Delivery begun by whoever ran the guest before. RIP is that of an instruction which raises it
+ * (INT n, INT3, INTO): it is executed again.
+ */
+bool excp_reinject(struct soft_cpu *c)
+{
+	struct event ev = { .kind = c->s.event_type == X86_EVENT_EXCEPTION ? EVENT_EXCEPTION :
+									     EVENT_EXTERNAL,
+			    .vector = c->s.event_vector, .has_error = c->s.event_has_error,
+			    .error = c->s.event_error, .rip = c->rip };
+
+	c->s.event_injected = c->s.event_has_error = false;
+	if (c->s.event_type == X86_EVENT_SOFT ||
+	    (ev.kind == EVENT_EXCEPTION && (ev.vector == X86_BP || ev.vector == X86_OF)))
+		return true;
+	if (c->s.event_type == X86_EVENT_NMI)
+		c->s.nmi_masked = true;
+	if (c->s.mp_state == MP_HALTED)
+		c->s.mp_state = MP_RUNNABLE;
+	return deliver_all(c, &ev);
+}
+
 bool excp_interrupt(struct soft_cpu *c, unsigned vector)
 {
 	struct event ev = { .kind = EVENT_EXTERNAL, .vector = (uint8_t)vector, .rip = c->rip };

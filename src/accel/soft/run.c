@@ -270,8 +270,11 @@ static void update_slow(struct soft_cpu *c)
 static bool attend(struct soft_cpu *c, enum vcpu_exit *why)
 {
 	for (;;) {
-		uint32_t wanted = wanted_events(c), ev;
+		uint32_t wanted, ev;
 
+		if (unlikely(c->s.event_injected) && !excp_reinject(c))
+			c->s.mp_state = MP_SHUTDOWN;
+		wanted = wanted_events(c);
 		if (!c->poll) {
 			fpu_host(c);
 			vcpu_poll(c->vcpu);

@@ -129,12 +129,57 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 	return 0;
 }
 
+/* The paravirtual MSRs are the board's, where there is one. */
+static const struct {
+	uint32_t msr;
+	uint32_t offset;
+} pv_msrs[] = {
+	{ MSR_KVM_SYSTEM_TIME_NEW, offsetof(struct cpu_state, pv_system_time) },
+	{ MSR_KVM_WALL_CLOCK_NEW, offsetof(struct cpu_state, pv_wall_clock) },
+	{ MSR_KVM_STEAL_TIME, offsetof(struct cpu_state, pv_steal_time) },
+	{ MSR_KVM_PV_EOI_EN, offsetof(struct cpu_state, pv_eoi) },
+	{ MSR_KVM_POLL_CONTROL, offsetof(struct cpu_state, pv_poll_control) },
+};
+
+static void get_pv(struct vcpu *v, struct cpu_state *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pv_msrs) && v->ops && v->ops->read_msr; i++) {
+		uint64_t val;
+
+		if (!v->ops->read_msr(v, pv_msrs[i].msr, &val))
+			memcpy((char *)s + pv_msrs[i].offset, &val, sizeof(val));
+	}
+}
+
+/* Only what differs: writing has effects. */
+static int set_pv(struct vcpu *v, const struct cpu_state *s, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pv_msrs) && v->ops && v->ops->write_msr; i++) {
+		uint64_t val, now;
+
+		memcpy(&val, (const char *)s + pv_msrs[i].offset, sizeof(val));
+		if (v->ops->read_msr(v, pv_msrs[i].msr, &now) || now == val)
+			continue;
+		if (v->ops->write_msr(v, pv_msrs[i].msr, val))
+			return err_set(e, EINVAL,
+				       "vCPU state: paravirtual MSR %#x = %#" PRIx64
+				       " has reserved bits",
+				       pv_msrs[i].msr, val);
+	}
+	return 0;
+}
+
 static int soft_get_state(struct vcpu *v, struct cpu_state *s)
 {
 	struct soft_cpu *c = v->engine;
 
 	cpu_sync_out(c);
 	*s = c->s;
+	s->has_pdptes = (s->cr0 & CR0_PG) && (s->cr4 & CR4_PAE) && !(s->efer & EFER_LMA);
+	if (s->has_pdptes)
+		memcpy(s->pdpte, c->pdpte, sizeof(s->pdpte));
+	get_pv(v, s);
+	accel_get_events(v, s);
 	return 0;
 }
 
@@ -149,6 +194,26 @@ static int check_state(const struct cpu_state *s, struct err *e)
 	if ((s->efer & EFER_LMA) &&
 	    (!(s->cr0 & CR0_PG) || !(s->cr4 & CR4_PAE) || !(s->efer & EFER_LME)))
 		return err_set(e, EINVAL, "vCPU state: EFER.LMA without LME, PG and PAE");
+	if (s->event_injected && s->event_type > X86_EVENT_SOFT)
+		return err_set(e, EINVAL, "vCPU state: an event of unknown type %u is on its way",
+			       s->event_type);
+	return 0;
+}
+
+/* What another engine may have that this one has not. */
+static int check_extent(const struct soft_cpu *c, const struct cpu_state *s, struct err *e)
+{
+	uint64_t xcr0 = c->vm->model->xcr0 | 1;
+
+	if (s->xcr0 & ~xcr0)
+		return err_set(e, EINVAL,
+			       "vCPU state: XCR0 %#" PRIx64 " has components that the soft engine "
+			       "lacks with CPU model '%s' (it has %#" PRIx64 ")",
+			       s->xcr0, c->vm->model->name, xcr0);
+	if (s->pv_async_pf & 1)
+		return err_set(e, EINVAL,
+			       "vCPU state: the guest uses asynchronous page faults, which the soft "
+			       "engine lacks");
 	return 0;
 }
 
@@ -157,11 +222,19 @@ static int soft_set_state(struct vcpu *v, const struct cpu_state *s, struct err 
 	struct soft_cpu *c = v->engine;
 	int ret = check_state(s, e);
 
+	if (!ret)
+		ret = check_extent(c, s, e);
 	if (ret)
 		return ret;
 	c->s = *s;
 	cpu_sync_in(c);
-	return 0;
+	if (s->has_pdptes)
+		memcpy(c->pdpte, s->pdpte, sizeof(c->pdpte));
+	accel_set_events(v, s);
+	/* They are in vcpu->events from here on. */
+	c->s.nmi_pending = c->s.smi_pending = c->s.init_pending = c->s.sipi_pending = false;
+	c->s.wake_pending = false;
+	return set_pv(v, s, e);
 }
 
 static void soft_reset(struct vcpu *v, bool init)

@@ -23,6 +23,8 @@ struct pit_dev;
 struct rtc_dev;
 
 #define X86_NR_GSI    24u
+#define GSI_PIRQ      16u /* of PIRQ A */
+#define GSI_PIT_PIN   2u  /* where ISA line 0 goes */
 #define X86_NR_PIRQ   8u
 #define X86_MAX_VCPUS 255u
 

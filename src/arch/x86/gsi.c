@@ -9,9 +9,7 @@
 #include "arch/x86/board.h"
 #include "core/accel.h"
 
-#define PIRQ_GSI       16u
-#define PIRQ_OFF       0x80u
-#define IOAPIC_PIT_PIN 2u
+#define PIRQ_OFF 0x80u
 
 void gsi_init(struct x86_board *b)
 {
@@ -71,7 +69,7 @@ static void set_isa(void *opaque, int n, int level)
 		g->isa_sources[line] &= ~BIT32(source);
 	update_pic(b, line);
 	if (!was != !g->isa_sources[line])
-		ioapic_pin(b, line ? line : IOAPIC_PIT_PIN, g->isa_sources[line] != 0);
+		ioapic_pin(b, line ? line : GSI_PIT_PIN, g->isa_sources[line] != 0);
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -109,7 +107,7 @@ void gsi_pci_intx(void *opaque, uint8_t devfn, unsigned pin, int level)
 	if (pirq_up(g, pirq) != was) {
 		if (g->pirq_route[pirq] < 16)
 			update_pic(b, g->pirq_route[pirq]);
-		ioapic_pin(b, PIRQ_GSI + pirq, pirq_up(g, pirq));
+		ioapic_pin(b, GSI_PIRQ + pirq, pirq_up(g, pirq));
 	}
 	pthread_mutex_unlock(&g->lock);
 }

@@ -284,6 +284,65 @@ void i8259_set(struct i8259_pair *s, unsigned irq, int level)
 	update(s);
 }
 
+void i8259_get_regs(const struct i8259_pair *s, struct x86_pic_regs r[2])
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct i8259 *p = &s->pic[i];
+
+		r[i] = (struct x86_pic_regs){
+			.line = p->line,
+			.irr = p->irr,
+			.imr = p->imr,
+			.isr = p->isr,
+			.elcr = p->ltim ? 0xff : p->elcr,
+			.priority_add = p->priority_add,
+			.vector_base = p->vector_base,
+			.init_state = p->init_state,
+			.init4 = p->init4,
+			.read_isr = p->read_isr,
+			.poll = p->poll,
+			.special_mask = p->special_mask,
+			.auto_eoi = p->auto_eoi,
+			.rotate_on_auto_eoi = p->rotate_on_auto_eoi,
+			.special_fully_nested = p->special_fully_nested,
+		};
+	}
+}
+
+void i8259_set_regs(struct i8259_pair *s, const struct x86_pic_regs r[2])
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct i8259 *p = &s->pic[i];
+		bool output = p->output;
+
+		*p = (struct i8259){
+			.line = r[i].line,
+			.irr = r[i].irr,
+			.imr = r[i].imr,
+			.isr = r[i].isr,
+			.elcr = r[i].elcr & p->elcr_mask,
+			.elcr_mask = p->elcr_mask,
+			.priority_add = r[i].priority_add & 7,
+			.vector_base = r[i].vector_base & 0xf8,
+			.init_state = r[i].init_state,
+			.init4 = r[i].init4,
+			.read_isr = r[i].read_isr,
+			.poll = r[i].poll,
+			.special_mask = r[i].special_mask,
+			.auto_eoi = r[i].auto_eoi,
+			.rotate_on_auto_eoi = r[i].rotate_on_auto_eoi,
+			.special_fully_nested = r[i].special_fully_nested,
+			.output = output,
+		};
+	}
+}
+
+void i8259_resume(struct i8259_pair *s)
+{
+	update(s);
+	irq_set(&s->out, s->pic[0].output);
+}
+
 static int chip_check(void *obj, struct err *e)
 {
 	struct i8259 *p = obj;

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "core/dev.h"
 #include "core/irq.h"
+#include "isa/x86/irqchip.h"
 #include "mem/map.h"
 
 struct i8259 {
@@ -38,6 +39,10 @@ uint8_t i8259_read(struct i8259_pair *, unsigned port);
 void i8259_write(struct i8259_pair *, unsigned port, uint8_t val);
 void i8259_set(struct i8259_pair *, unsigned irq, int level); /* 0..15 */
 int i8259_ack(struct i8259_pair *); /* interrupt acknowledge cycle: the vector */
+/* All registers at once; setting tells nobody, i8259_resume() sets the output line. */
+void i8259_get_regs(const struct i8259_pair *, struct x86_pic_regs r[2]);
+void i8259_set_regs(struct i8259_pair *, const struct x86_pic_regs r[2]);
+void i8259_resume(struct i8259_pair *);
 
 /* The device: both on their ports, under its lock. */
 struct pic_dev {

@@ -159,6 +159,31 @@ void ioapic_write(struct ioapic *s, uint64_t off, uint32_t val)
 	}
 }
 
+void ioapic_get_regs(const struct ioapic *s, struct x86_ioapic_regs *r)
+{
+	*r = (struct x86_ioapic_regs){ .line = s->line, .select = s->select, .id = s->id };
+	memcpy(r->redir, s->redir, sizeof(r->redir));
+}
+
+void ioapic_set_regs(struct ioapic *s, const struct x86_ioapic_regs *r)
+{
+	s->line = r->line;
+	s->irr = 0;
+	s->select = r->select;
+	s->id = r->id & 0xf;
+	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+		s->redir[i] = r->redir[i] & (REDIR_WRITABLE | REDIR_REMOTE_IRR);
+		if (s->redir[i] & REDIR_LEVEL)
+			s->irr |= s->line & BIT32(i);
+	}
+}
+
+void ioapic_resume(struct ioapic *s)
+{
+	for (unsigned i = 0; i < IOAPIC_PINS; i++)
+		service(s, i);
+}
+
 static int ioapic_check(void *obj, struct err *e)
 {
 	struct ioapic *s = obj;

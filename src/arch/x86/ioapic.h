@@ -41,6 +41,10 @@ uint32_t ioapic_read(struct ioapic *, uint64_t off);
 void ioapic_write(struct ioapic *, uint64_t off, uint32_t val);
 void ioapic_set(struct ioapic *, unsigned pin, int level);
 void ioapic_eoi(struct ioapic *, unsigned vector);
+/* All registers at once; setting sends nothing, ioapic_resume() sends what is asked for. */
+void ioapic_get_regs(const struct ioapic *, struct x86_ioapic_regs *);
+void ioapic_set_regs(struct ioapic *, const struct x86_ioapic_regs *);
+void ioapic_resume(struct ioapic *);
 
 /* The device: the chip on the map at IOAPIC_BASE, under its lock. */
 struct ioapic_dev {

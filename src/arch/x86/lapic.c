@@ -514,6 +514,56 @@ int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t val)
 	}
 }
 
+/* ---- all registers at once ---- */
+
+void lapic_get_regs(struct lapic *l, struct x86_lapic_regs *r)
+{
+	settle(l);
+	/* A tick that is overdue would be lost with the time it was due. */
+	if (l->timer_due_ns <= l->bus->now_ns())
+		lapic_timer(l);
+	*r = (struct x86_lapic_regs){ .apic_base = l->apic_base, .tsc_deadline = l->tsc_deadline };
+	for (unsigned i = 0; i < X86_LAPIC_REGS; i++)
+		r->reg[i] = reg_read(l, i);
+	/* One that has fired stands still. */
+	if (l->timer_due_ns == UINT64_MAX)
+		r->reg[LAPIC_TICR] = 0;
+}
+
+void lapic_set_regs(struct lapic *l, const struct x86_lapic_regs *r)
+{
+	uint32_t id = l->vcpu->apic_id;
+
+	__atomic_store_n(&l->init_pending, 0, __ATOMIC_RELAXED);
+	APIC_STORE(l->apic_base, r->apic_base);
+	APIC_STORE(l->tpr, r->reg[LAPIC_TPR] & 0xff);
+	APIC_STORE(l->ldr, lapic_is_x2apic(l) ? id >> 4 << 16 | BIT32(id & 15) : r->reg[LAPIC_LDR]);
+	APIC_STORE(l->dfr, r->reg[LAPIC_DFR]);
+	APIC_STORE(l->svr, r->reg[LAPIC_SVR] & SVR_WRITABLE);
+	l->esr = 0;
+	l->esr_seen = r->reg[LAPIC_ESR];
+	for (unsigned i = 0; i < ARRAY_SIZE(l->lvt); i++)
+		APIC_STORE(l->lvt[i], r->reg[LAPIC_LVT_TIMER + i] & lvt_writable[i]);
+	l->icr_low = r->reg[LAPIC_ICR] & ~LVT_PENDING;
+	l->icr_high = r->reg[LAPIC_ICR2];
+	for (unsigned i = 0; i < 8; i++) {
+		l->isr[i] = r->reg[LAPIC_ISR + i];
+		APIC_STORE(l->tmr[i], r->reg[LAPIC_TMR + i]);
+		APIC_STORE(l->irr[i], r->reg[LAPIC_IRR + i]);
+	}
+	APIC_STORE(l->lint0, 0);
+	l->timer_init = r->reg[LAPIC_TICR];
+	l->timer_div = r->reg[LAPIC_TDCR] & 0xb;
+	l->tsc_deadline = r->tsc_deadline;
+	lapic_timer_set_count(l, r->reg[LAPIC_TCCR]);
+}
+
+void lapic_resume(struct lapic *l)
+{
+	lapic_timer_resume(l);
+	recheck(l);
+}
+
 static int lapic_check(void *obj, struct err *e)
 {
 	struct lapic *l = obj;

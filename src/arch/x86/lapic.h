@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "core/state.h"
 #include "core/vcpu.h"
+#include "isa/x86/irqchip.h"
 
 #define LAPIC_DEFAULT_BASE 0xfee00000u
 #define LAPIC_PAGE_SIZE	   0x1000u
@@ -156,6 +157,14 @@ bool lapic_vector_is_level(const struct lapic *, unsigned vector);
 /* Does the guest see an enabled APIC? (CPUID.1:EDX.APIC) */
 bool lapic_hw_enabled(const struct lapic *);
 
+/*
+ * For saving and for engines that have local APICs; the vCPU stands still. Setting changes the
+ * struct alone: lapic_resume() starts the timer and asks for the interrupts that are pending.
+ */
+void lapic_get_regs(struct lapic *, struct x86_lapic_regs *);
+void lapic_set_regs(struct lapic *, const struct x86_lapic_regs *);
+void lapic_resume(struct lapic *);
+
 /* Any thread. */
 void lapic_lint0(struct lapic *, int level); /* PIC INTR */
 void lapic_lint1(struct lapic *, int level); /* NMI */
@@ -176,6 +185,8 @@ void lapic_timer_start(struct lapic *);
 uint32_t lapic_timer_count(struct lapic *);
 void lapic_timer_set_deadline(struct lapic *, uint64_t tsc);
 void lapic_timer_stop(struct lapic *);
+void lapic_timer_set_count(struct lapic *, uint32_t count);
+void lapic_timer_resume(struct lapic *);
 
 /* Members that other threads look at. */
 #define APIC_LOAD(m)	 __atomic_load_n(&(m), __ATOMIC_RELAXED)

@@ -145,3 +145,25 @@ void lapic_timer(struct lapic *l)
 	}
 	fire(l);
 }
+
+/* Only the struct: lapic_timer_resume() arms it. */
+void lapic_timer_set_count(struct lapic *l, uint32_t count)
+{
+	uint64_t total = period_ns(l);
+
+	l->timer_start_ns = 0;
+	l->timer_due_ns = UINT64_MAX;
+	if (timer_mode(l) == LVT_TIMER_DEADLINE || !l->timer_init)
+		return;
+	l->timer_due_ns =
+		l->bus->now_ns() + mul_div_u64(total, MIN(count, l->timer_init), l->timer_init);
+	l->timer_start_ns = l->timer_due_ns - total;
+}
+
+void lapic_timer_resume(struct lapic *l)
+{
+	if (timer_mode(l) == LVT_TIMER_DEADLINE && l->tsc_deadline)
+		lapic_timer_set_deadline(l, l->tsc_deadline);
+	else
+		set_due(l, l->timer_due_ns);
+}

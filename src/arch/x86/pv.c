@@ -6,6 +6,9 @@
  *
  * Not offered: asynchronous page faults, the old clock MSRs, migration control.
  *
+ * State: a vCPU's MSRs are part of its cpu_state, counts and versions stand in the guest's memory,
+ * and what is left is pv_vm_state.
+ *
  * Threads: all of a pv_vcpu is its vCPU thread's. pv_vm is set once; the wall clock MSR is a plain
  * store of any vCPU.
  *
@@ -63,6 +66,17 @@ void pv_vm_init(struct pv_vm *p)
 	p->wall_msr = 0;
 }
 
+uint64_t pv_vm_clock(const struct pv_vm *p, uint64_t tsc_khz)
+{
+	return mul_div_u64(__rdtsc() - p->tsc0, 1000000, tsc_khz);
+}
+
+void pv_vm_set_clock(struct pv_vm *p, uint64_t ns, uint64_t tsc_khz)
+{
+	p->tsc0 = __rdtsc() - mul_div_u64(ns, tsc_khz, 1000000);
+	p->ns0 = clock_now_ns() - ns;
+}
+
 void pv_vcpu_init(struct pv_vcpu *p)
 {
 	p->schedstat_fd = -1;
@@ -82,11 +96,8 @@ void pv_vcpu_reset(struct pv_vcpu *p)
 	p->steal_msr = 0;
 	p->eoi_msr = 0;
 	p->poll_control = 1;
-	p->steal_ns = 0;
 	p->steal_seen_ns = 0;
 	p->steal_next_ns = 0;
-	p->steal_version = 0;
-	p->clock_version = 0;
 	p->eoi_pending = false;
 }
 
@@ -126,15 +137,17 @@ static void pvclock_scale(uint64_t khz, uint32_t *mul, int8_t *shift)
 static void write_pvclock(struct vcpu *v, uint64_t gpa)
 {
 	struct x86_board *b = x86_board(v->vm);
-	struct pv_vcpu *p = &x86_vcpu(v)->pv;
 	struct map *map = v->vm->map;
 	uint8_t t[PVCLOCK_SIZE] = { 0 };
-	uint32_t mul, version = p->clock_version;
+	uint32_t mul, version;
 	int8_t shift;
 
 	pvclock_scale(v->vm->tsc_khz, &mul, &shift);
 	/* Odd while it changes. */
-	st_le32(t, version + 1);
+	if (mem_read(map, gpa, t, 4))
+		return;
+	version = (ld_le32(t) + 1) | 1;
+	st_le32(t, version);
 	if (mem_write(map, gpa, t, 4))
 		return;
 	st_le64(t + 8, b->pv.tsc0 + atomic_load(&v->tsc_offset));
@@ -145,8 +158,7 @@ static void write_pvclock(struct vcpu *v, uint64_t gpa)
 	if (mem_write(map, gpa + 4, t + 4, PVCLOCK_SIZE - 4))
 		return;
 	atomic_thread_fence(memory_order_release);
-	p->clock_version = version + 2;
-	st_le32(t, version + 2);
+	st_le32(t, version + 1);
 	if (mem_write(map, gpa, t, 4))
 		return;
 }
@@ -213,18 +225,22 @@ static void steal_update(struct vcpu *v)
 {
 	struct pv_vcpu *p = &x86_vcpu(v)->pv;
 	uint64_t gpa = p->steal_msr & ~63ull, seen = host_run_delay(p);
+	uint64_t more = seen > p->steal_seen_ns ? seen - p->steal_seen_ns : 0;
 	uint8_t t[16] = { 0 };
+	uint32_t version;
 
-	p->steal_ns += seen > p->steal_seen_ns ? seen - p->steal_seen_ns : 0;
 	p->steal_seen_ns = seen;
-	st_le32(t + STEAL_VERSION, p->steal_version + 1);
+	/* The count is kept in the guest's memory, so that whoever runs the guest next goes on. */
+	if (mem_read(v->vm->map, gpa, t, sizeof(t)))
+		return;
+	version = (ld_le32(t + STEAL_VERSION) + 1) | 1;
+	st_le32(t + STEAL_VERSION, version);
 	if (mem_write(v->vm->map, gpa + STEAL_VERSION, t + STEAL_VERSION, 4))
 		return;
-	st_le64(t, p->steal_ns);
+	st_le64(t, ld_le64(t) + more);
 	if (mem_write(v->vm->map, gpa + STEAL_STEAL, t, 8))
 		return;
-	p->steal_version += 2;
-	st_le32(t + STEAL_VERSION, p->steal_version);
+	st_le32(t + STEAL_VERSION, version + 1);
 	if (mem_write(v->vm->map, gpa + STEAL_VERSION, t + STEAL_VERSION, 4))
 		return;
 }
@@ -422,29 +438,13 @@ uint64_t pv_hypercall(struct vcpu *v, uint64_t nr, const uint64_t arg[4], bool w
 	}
 }
 
-static int pv_check(void *obj, struct err *e)
+void pv_resume(struct vcpu *v)
 {
-	struct pv_vcpu *p = obj;
+	struct pv_vcpu *p = &x86_vcpu(v)->pv;
 
-	if ((p->steal_msr & STEAL_RESERVED) || (p->eoi_msr & 2) || p->poll_control > 1)
-		return err_set(e, EINVAL, "pv: reserved bits in a KVM MSR");
-	return 0;
+	if (p->system_time_msr & MSR_ENABLE)
+		write_pvclock(v, p->system_time_msr & ~MSR_ENABLE);
 }
-
-#define S struct pv_vcpu
-const struct state_desc pv_vcpu_state = {
-	.name = "pv-vcpu",
-	.struct_name = "pv_vcpu",
-	.version = 1,
-	.post_load = pv_check,
-	.fields = (const struct state_field[]){ ST_U64(S, system_time_msr), ST_U64(S, steal_msr),
-						ST_U64(S, eoi_msr), ST_U64(S, poll_control),
-						ST_U64(S, steal_ns), ST_HOST(S, steal_seen_ns),
-						ST_HOST(S, steal_next_ns), ST_U32(S, steal_version),
-						ST_U32(S, clock_version), ST_BOOL(S, eoi_pending),
-						ST_HOST(S, schedstat_fd), ST_END },
-};
-#undef S
 
 #define S struct pv_vm
 const struct state_desc pv_vm_state = {

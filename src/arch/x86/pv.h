@@ -19,17 +19,18 @@ struct pv_vm {
 
 struct pv_vcpu {
 	uint64_t system_time_msr, steal_msr, eoi_msr, poll_control;
-	uint64_t steal_ns;	/* as the guest was told */
 	uint64_t steal_seen_ns; /* what the host's counter stood at */
 	uint64_t steal_next_ns; /* when to look again */
-	uint32_t steal_version, clock_version;
-	bool eoi_pending; /* the guest may end the interrupt by clearing its flag */
-	int schedstat_fd; /* -1 = not open */
+	bool eoi_pending;	/* the guest may end the interrupt by clearing its flag */
+	int schedstat_fd;	/* -1 = not open */
 };
 
-extern const struct state_desc pv_vcpu_state, pv_vm_state;
+extern const struct state_desc pv_vm_state;
 
 void pv_vm_init(struct pv_vm *);
+/* The guests' clock, ns. */
+uint64_t pv_vm_clock(const struct pv_vm *, uint64_t tsc_khz);
+void pv_vm_set_clock(struct pv_vm *, uint64_t ns, uint64_t tsc_khz);
 void pv_vcpu_init(struct pv_vcpu *);
 void pv_vcpu_fini(struct pv_vcpu *);
 void pv_vcpu_reset(struct pv_vcpu *);
@@ -43,6 +44,8 @@ uint64_t pv_hypercall(struct vcpu *, uint64_t nr, const uint64_t arg[4], bool wi
 void pv_halt(struct vcpu *, bool asleep);
 /* Brings steal time up to date when it is due. */
 void pv_steal_poll(struct vcpu *);
+/* The clock was set: what the guest looks at is written anew. At a stand. */
+void pv_resume(struct vcpu *);
 /* PV EOI: take in what the guest did; offer it for the interrupt that is delivered now. */
 void pv_eoi_sync(struct vcpu *);
 void pv_eoi_offer(struct vcpu *, int vector);

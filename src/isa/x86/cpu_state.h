@@ -53,6 +53,9 @@ struct cpu_state {
 	struct x86_seg seg[SEG_NR], ldtr, tr;
 	struct x86_dtable gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4, cr8, xcr0, xss;
+	uint64_t pdpte[4]; /* of PAE paging, where has_pdptes: as the processor loaded them */
+	bool has_pdptes;
+	uint32_t pkru;
 	uint64_t dr[4], dr6, dr7;
 	/* x87 as in FXSAVE, and vectors as ZMM */
 	uint16_t fcw, fsw, fop;
@@ -66,16 +69,23 @@ struct cpu_state {
 	/* MSRs */
 	uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-	uint64_t tsc_offset, tsc_adjust, tsc_aux, tsc_deadline;
+	uint64_t tsc_offset, tsc_adjust, tsc_aux;
 	uint64_t apic_base, pat, misc_enable, spec_ctrl, debugctl, smbase, feature_control;
 	uint64_t mtrr_def_type, mtrr_fixed[11];
 	uint64_t mtrr_base[X86_NR_MTRR_VAR], mtrr_mask[X86_NR_MTRR_VAR];
 	uint64_t mcg_status, mcg_ctl, mc_ctl[4], mc_status[4], mc_addr[4], mc_misc[4];
 	uint64_t amd_hwcr, amd_syscfg, amd_de_cfg, amd_top_mem[2];
+	/* KVM's paravirtual MSRs. Setting a clock, time or count has it written to guest memory. */
+	uint64_t pv_system_time, pv_wall_clock, pv_steal_time, pv_eoi, pv_poll_control;
+	uint64_t pv_async_pf, pv_async_pf_int;
 	/* what is in flight */
 	uint8_t mp_state;
 	bool sti_shadow, mov_ss_shadow, nmi_masked, in_smm;
 	bool nmi_pending, smi_pending;
+	bool init_pending;	/* held back by SMM, or not seen yet */
+	bool sipi_pending;	/* came behind an INIT that is done */
+	uint8_t sipi_vector;
+	bool wake_pending; /* the next HLT ends at once (PV unhalt) */
 	bool event_injected; /* an exception or interrupt whose delivery has begun */
 	uint8_t event_vector, event_type;
 	bool event_has_error;

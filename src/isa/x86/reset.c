@@ -41,6 +41,7 @@ void x86_power_on(struct cpu_state *s, uint32_t signature, bool bsp)
 	s->apic_base = 0xfee00000 | BIT64(11) | (bsp ? APIC_BASE_BSP : 0);
 	s->smbase = 0x30000;
 	s->misc_enable = 1;
+	s->pv_poll_control = 1;
 	s->mp_state = bsp ? MP_RUNNABLE : MP_WAIT_SIPI;
 }
 
@@ -65,6 +66,7 @@ void x86_init(struct cpu_state *s, uint32_t signature)
 	s->efer = 0;
 	s->sti_shadow = s->mov_ss_shadow = s->nmi_masked = false;
 	s->nmi_pending = s->smi_pending = s->event_injected = false;
+	s->init_pending = s->wake_pending = s->has_pdptes = false;
 	s->mp_state = now.mp_state;
 }
 

@@ -107,6 +107,7 @@ enum x86_vector {
 #define MSR_KVM_STEAL_TIME    0x4b564d03
 #define MSR_KVM_PV_EOI_EN     0x4b564d04
 #define MSR_KVM_POLL_CONTROL  0x4b564d05
+#define MSR_KVM_ASYNC_PF_INT  0x4b564d06
 #define MSR_EFER	      0xc0000080
 #define MSR_STAR	      0xc0000081
 #define MSR_LSTAR	      0xc0000082

@@ -239,20 +239,29 @@ static void test_other_msrs(void **state)
 	assert_int_equal(m->v[0]->ops->read_msr(m->v[0], MSR_EFER, &v), -ENOENT);
 }
 
+/* The count goes on from what the guest's memory says, and the clock from what it was set to. */
 static void test_state(void **state)
 {
 	struct fm *m = *state;
-	struct pv_vcpu a, b;
+	struct pv_vm a = x86_board(&m->vm)->pv, b = { 0 };
+	struct err e = { 0 };
+	uint32_t version;
 
-	pv_vcpu_init(&a);
-	pv_vcpu_init(&b);
-	wrmsr(m, 0, MSR_KVM_STEAL_TIME, AT | 1);
-	a.steal_msr = AT | 1;
-	a.steal_ns = 123456789;
-	assert_true(fm_round_trip(&pv_vcpu_state, &a, &b));
-	assert_int_equal(b.steal_ns, 123456789);
-	a.poll_control = 2;
-	assert_false(fm_round_trip(&pv_vcpu_state, &a, &b));
+	fm_st(m, AT, 5000000000ull, 8);
+	fm_st(m, AT + 8, 7, 4); /* left odd by whoever wrote last */
+	assert_int_equal(wrmsr(m, 0, MSR_KVM_STEAL_TIME, AT | 1), 0);
+	assert_true(fm_ld(m, AT, 8) >= 5000000000ull);
+	assert_int_equal(fm_ld(m, AT + 8, 4), 10);
+
+	assert_int_equal(wrmsr(m, 0, MSR_KVM_SYSTEM_TIME_NEW, (AT + 64) | 1), 0);
+	version = (uint32_t)fm_ld(m, AT + 64, 4);
+	pv_vm_set_clock(&x86_board(&m->vm)->pv, 1000 * NS_PER_SEC, m->vm.tsc_khz);
+	assert_int_equal(arch_state_push(&m->vm, &e), 0);
+	assert_int_equal(fm_ld(m, AT + 64, 4), version + 2);
+	assert_int_equal(fm_ld(m, AT + 64 + 8, 8), x86_board(&m->vm)->pv.tsc0);
+	assert_true(pv_vm_clock(&x86_board(&m->vm)->pv, m->vm.tsc_khz) >= 1000 * NS_PER_SEC);
+	assert_true(fm_round_trip(&pv_vm_state, &a, &b));
+	assert_int_equal(b.tsc0, a.tsc0);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
