@@ -75,7 +75,7 @@ struct vcpu {
 	/* core's */
 	pthread_t thread;
 	bool has_thread;
-	pid_t tid; /* the thread's id for the host; 0 = none yet */
+	pid_t tid;		   /* the thread's id for the host; 0 = none yet */
 	_Atomic uint32_t sleeping; /* futex word */
 	pthread_mutex_t lock;	   /* leaf: guards what follows */
 	pthread_cond_t changed;
