@@ -286,7 +286,7 @@ static int explain_type(const struct conf_node *node, struct err *e)
 
 int dev_create(struct vm *vm, struct conf_node *node, struct dev **out, struct err *e)
 {
-	const struct dev_type *type = node->type ? dev_type_find(node->type) : NULL;
+	const struct dev_type *type = node->type ? dev_type_find_on(vm, node->type) : NULL;
 	struct dev *d;
 	int ret;
 
@@ -381,6 +381,19 @@ const struct dev_type *dev_type_find(const char *name)
 			return *t;
 	}
 	return NULL;
+}
+
+const struct dev_type *dev_type_find_on(const struct vm *vm, const char *name)
+{
+	const struct dev_type *found = dev_type_find(name);
+
+	if (!found || !strcmp(found->name, name) || !vm->virtio_bus)
+		return found;
+	for (const struct dev_type *const *t = dev_types; *t; t++) {
+		if ((*t)->bus == vm->virtio_bus && (*t)->alias && !strcmp((*t)->alias, name))
+			return *t;
+	}
+	return found;
 }
 
 void dev_guest_error(struct dev *d, const char *fmt, ...)

@@ -72,11 +72,18 @@ struct dev_attr {
 	int (*set)(struct dev *, const struct json_t *val, struct err *e); /* NULL: read only */
 };
 
-enum dev_bus { DEV_BUS_BOARD, DEV_BUS_ISA, DEV_BUS_PCI, DEV_BUS_VIRTIO_SERIAL };
+enum dev_bus {
+	DEV_BUS_BOARD,
+	DEV_BUS_ISA,
+	DEV_BUS_PCI,
+	DEV_BUS_VIRTIO_MMIO,
+	DEV_BUS_VIRTIO_SERIAL
+};
 
 struct dev_type {
-	const char *name;  /* QEMU's name where there is one: "virtio-blk-pci" */
-	const char *alias; /* "virtio-blk", or NULL */
+	const char *name; /* QEMU's name where there is one: "virtio-blk-pci" */
+	/* "virtio-blk", or NULL; of several types with one alias the machine's buses choose */
+	const char *alias;
 	enum dev_bus bus;
 	const char *help;
 	size_t size; /* of the whole instance; struct dev comes first in it */
@@ -117,6 +124,8 @@ void dev_reset_all(struct vm *);
 /* The table of user-creatable types; NULL-terminated. Defined beside types.def. */
 extern const struct dev_type *const dev_types[];
 const struct dev_type *dev_type_find(const char *name_or_alias);
+/* The same on this machine: an alias of virtio devices means the one for vm->virtio_bus. */
+const struct dev_type *dev_type_find_on(const struct vm *, const char *name_or_alias);
 
 /*
  * The guest did something that its specification forbids: counted, logged at a limited rate,

@@ -18,6 +18,7 @@
 struct accel_irqchip;
 struct accel_ops;
 struct pci_bus;
+struct virtio_mmio_bus;
 struct backend;
 struct dev;
 
@@ -97,7 +98,9 @@ struct vm {
 	unsigned nr_vcpus;
 	struct dev *devs; /* all devices, newest first */
 	struct msi_sink msi;
-	struct pci_bus *pci; /* bus 0, or NULL */
+	struct pci_bus *pci;		     /* bus 0, or NULL */
+	struct virtio_mmio_bus *virtio_mmio; /* or NULL */
+	unsigned virtio_bus; /* enum dev_bus: where "virtio-blk" and the like go; 0 = PCI */
 	struct vm_reset_hook *reset_hooks;
 	/* Guest TSC = host TSC + tsc_offset (vCPUs start equal); its rate. */
 	uint64_t tsc_khz;

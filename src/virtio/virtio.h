@@ -3,10 +3,12 @@
  * The contract between a virtio device and its transport, and the one ring implementation.
  * Source: Virtual I/O Device (VIRTIO) Version 1.2.
  *
- * A device type says its id, features, queues and configuration space; the transport (virtio_pci.c)
- * owns negotiation, queue set-up and interrupts. Queue parameters are copied and frozen when the
- * queue is enabled; nothing of a ring is read twice. A driver that breaks the rules gets
- * DEVICE_NEEDS_RESET and its queues stop; the VM goes on.
+ * A device type says its id, features, queues and configuration space; the transport (virtio_pci.c,
+ * virtio_mmio.c) owns negotiation, queue set-up and interrupts. A device is
+ *	struct virtio_blk { struct virtio v; ... };
+ * and knows no transport: virtio_dev.h makes a dev_type of it for each. Queue parameters are copied
+ *and frozen when the queue is enabled; nothing of a ring is read twice. A driver that breaks the
+ *rules gets DEVICE_NEEDS_RESET and its queues stop; the VM goes on.
  */
 #ifndef VIRTIO_VIRTIO_H
 #define VIRTIO_VIRTIO_H
@@ -47,7 +49,17 @@ struct vq_chain {
 /* The device side of one type. All calls under the device lock of the transport. */
 struct virtio_type {
 	const char *name;
-	uint16_t id;			       /* virtio device id */
+	uint16_t id;	    /* virtio device id */
+	uint32_t pci_class; /* class, subclass, interface: 0x010000 for storage */
+	/* Properties and v->dev are set; sets nr_vqs, vq_size, cfg_len. */
+	int (*init)(struct virtio *, struct err *e);
+	/* The transport has the device in the guest's reach. Optional. */
+	int (*plugged)(struct virtio *, struct err *e);
+	/* Before and after the transport takes it away; a half-done init is fine. Optional. */
+	void (*unplug)(struct virtio *);
+	void (*fini)(struct virtio *);
+	/* The machine goes on after a pause, before queues start. Optional. */
+	void (*resume)(struct virtio *);
 	uint64_t (*features)(struct virtio *); /* device-specific bits offered */
 	/* DRIVER_OK was set: queues may be used. */
 	int (*start)(struct virtio *, struct err *e);
@@ -69,9 +81,12 @@ struct virtio {
 	const struct virtio_type *type;
 	struct vm *vm;
 	struct dev *dev; /* the transport's device, for messages and the lock */
-	/* set by the device before virtio_pci_init() */
+	/* properties of every device */
+	bool p_event_idx, p_indirect, p_packed, p_in_order, p_queue_reset, p_notify_data;
+	/* set by type->init */
 	unsigned nr_vqs;
 	uint16_t vq_size; /* offered queue size, power of two <= VQ_MAX_SIZE */
+	uint32_t vectors; /* interrupt vectors that make sense; 0 = one a queue and one */
 	unsigned cfg_len;
 	uint8_t cfg[256];
 	uint8_t cfg_wmask[256]; /* bits of cfg the driver may write */
@@ -93,6 +108,9 @@ static inline bool virtio_has(const struct virtio *v, unsigned bit)
 {
 	return v->features >> bit & 1;
 }
+
+/* The virtio device that d is the transport of, or NULL. */
+struct virtio *virtio_of(struct dev *d);
 
 /*
  * The configuration space changed on the device's initiative: generation, interrupt. The device

@@ -13,6 +13,7 @@
  * State: the rings' and the writeback setting (in cfg[]); nothing is in flight when it is saved.
  */
 #include "virtio/virtio_blk.h"
+#include "virtio/virtio_dev.h"
 
 #include "base/bytes.h"
 #include "core/backend.h"
@@ -58,7 +59,7 @@ enum {
 
 static struct virtio_blk *blk_of(struct virtio *v)
 {
-	return container_of(v, struct virtio_blk, p.v);
+	return container_of(v, struct virtio_blk, v);
 }
 
 /* ---- virtio's callbacks ---- */
@@ -85,7 +86,7 @@ static uint64_t features(struct virtio *v)
 /* A driver that cannot flush gets a disk without a volatile cache (5.2.6.2). */
 static void update_wce(struct virtio_blk *b)
 {
-	const struct virtio *v = &b->p.v;
+	const struct virtio *v = &b->v;
 
 	b->wce = virtio_has(v, F_FLUSH) && (v->cfg[CFG_WRITEBACK] & 1);
 }
@@ -157,9 +158,15 @@ static void cfg_written(struct virtio *v, unsigned off, unsigned len)
 	pthread_mutex_unlock(&b->lock);
 }
 
+static int blk_init(struct virtio *, struct err *e);
+static void blk_fini(struct virtio *);
+
 static const struct virtio_type blk_virtio_type = {
 	.name = "virtio-blk",
 	.id = 2,
+	.pci_class = 0x010000,
+	.init = blk_init,
+	.fini = blk_fini,
 	.features = features,
 	.start = start,
 	.stop = stop,
@@ -178,7 +185,7 @@ static void queue_work(struct loop_work *w)
 	more = vblk_process(q);
 	pthread_mutex_unlock(&q->b->lock);
 	if (more)
-		loop_post(q->b->p.v.vm->loop, w);
+		loop_post(q->b->v.vm->loop, w);
 }
 
 /* ---- making one ---- */
@@ -197,7 +204,7 @@ static void fill_config(struct virtio_blk *b)
 {
 	const struct blk_info *info = blk_info(b->node);
 	uint32_t block = b->logical / SECTOR;
-	uint8_t *cfg = b->p.v.cfg;
+	uint8_t *cfg = b->v.cfg;
 
 	b->wce_default = b->write_cache == PROP_AUTO ? info->write_cache
 						     : b->write_cache == PROP_ON;
@@ -217,8 +224,8 @@ static void fill_config(struct virtio_blk *b)
 	st_le32(cfg + CFG_MAX_ZEROES_SEG, VBLK_MAX_SEGS);
 	cfg[CFG_ZEROES_UNMAP] = info->can_discard;
 	if (b->config_wce && !info->read_only)
-		b->p.v.cfg_wmask[CFG_WRITEBACK] = 1;
-	b->p.v.cfg_len = CFG_LEN;
+		b->v.cfg_wmask[CFG_WRITEBACK] = 1;
+	b->v.cfg_len = CFG_LEN;
 }
 
 static bool sector_like(uint32_t n)
@@ -257,7 +264,7 @@ static int check_sizes(struct virtio_blk *b, struct err *e)
 
 static int check_options(struct virtio_blk *b, struct err *e)
 {
-	const struct vm *vm = b->p.pci.d.vm;
+	const struct vm *vm = b->v.dev->vm;
 
 	if (!is_pow2(b->queue_size))
 		return err_set(e, EINVAL, "queue-size=%u is no power of two", b->queue_size);
@@ -278,10 +285,10 @@ static void make_queues(struct virtio_blk *b)
 		b->queue[i] = (struct vblk_queue){ .b = b, .index = i, .work.fn = queue_work };
 }
 
-static int blk_init(struct dev *d, struct err *e)
+static int blk_init(struct virtio *v, struct err *e)
 {
-	struct virtio_blk *b = container_of(d, struct virtio_blk, p.pci.d);
-	struct virtio *v = &b->p.v;
+	struct virtio_blk *b = blk_of(v);
+	struct dev *d = v->dev;
 	int ret;
 
 	pthread_mutex_init(&b->lock, NULL);
@@ -296,17 +303,16 @@ static int blk_init(struct dev *d, struct err *e)
 		return err_prefix(e, "%s: ", d->path);
 	make_queues(b);
 	fill_config(b);
-	v->type = &blk_virtio_type;
 	v->nr_vqs = b->num_queues;
 	v->vq_size = b->queue_size;
-	return virtio_pci_init(&b->p, 0x010000, e);
+	return 0;
 }
 
-static void blk_fini(struct dev *d)
+static void blk_fini(struct virtio *v)
 {
-	struct virtio_blk *b = container_of(d, struct virtio_blk, p.pci.d);
+	struct virtio_blk *b = blk_of(v);
+	struct dev *d = v->dev;
 
-	virtio_pci_fini(&b->p);
 	for (unsigned i = 0; b->queue && i < b->num_queues; i++)
 		loop_cancel(d->vm->loop, &b->queue[i].work);
 	if (b->node)
@@ -317,46 +323,43 @@ static void blk_fini(struct dev *d)
 	pthread_mutex_destroy(&b->lock);
 }
 
-static const struct prop blk_props[] = {
-	PROP_STRING("drive", struct virtio_blk, drive, NULL, "id of the -drive"),
-	PROP_STRING("serial", struct virtio_blk, serial, NULL, "up to 20 characters"),
-	PROP_UINT("num-queues", struct virtio_blk, num_queues, PROP_U16, 0, 0, VBLK_MAX_QUEUES,
-		  "request queues; 0 = one a CPU"),
-	PROP_UINT("queue-size", struct virtio_blk, queue_size, PROP_U16, 256, 4, VQ_MAX_SIZE,
-		  "entries of a queue, a power of two"),
-	PROP_UINT("write-cache", struct virtio_blk, write_cache, PROP_ONOFFAUTO, PROP_AUTO, 0, 0,
-		  "volatile write cache; auto = as the drive's cache mode says"),
-	PROP_FLAG("config-wce", struct virtio_blk, config_wce, 1,
-		  "let the guest switch the write cache"),
-	PROP_UINT("logical_block_size", struct virtio_blk, logical, PROP_U32, 0, 0, 65536,
-		  "smallest unit the guest sees; 0 = the drive's"),
-	PROP_UINT("physical_block_size", struct virtio_blk, physical, PROP_U32, 0, 0, 65536,
-		  "preferred unit; 0 = the drive's"),
-	PROP_UINT("min_io_size", struct virtio_blk, min_io, PROP_U32, 0, 0, MIB(64),
-		  "smallest sensible transfer in bytes; 0 = unsaid"),
-	PROP_UINT("opt_io_size", struct virtio_blk, opt_io, PROP_U32, 0, 0, MIB(1024),
-		  "best transfer in bytes; 0 = unsaid"),
-	PROP_FLAG("discard", struct virtio_blk, discard, 1, "offer DISCARD"),
-	PROP_FLAG("write-zeroes", struct virtio_blk, write_zeroes, 1, "offer WRITE_ZEROES"),
-	PROP_UINT("max-discard-sectors", struct virtio_blk, max_discard, PROP_U32, 4194303, 128,
-		  4194303, "of one discard"),
-	PROP_UINT("max-write-zeroes-sectors", struct virtio_blk, max_zeroes, PROP_U32, 4194303, 128,
-		  4194303, "of one write zeroes"),
-	PROP_UINT("bootindex", struct virtio_blk, bootindex, PROP_U32, UINT32_MAX, 0, UINT32_MAX,
-		  "boot order for firmware; direct kernel boot does not look at it"),
-	VIRTIO_PCI_PROPS(struct virtio_blk),
-	PROPS_END,
-};
+#define BLK_PROPS(type)                                                                           \
+	PROP_STRING("drive", type, x.drive, NULL, "id of the -drive"),                            \
+		PROP_STRING("serial", type, x.serial, NULL, "up to 20 characters"),               \
+		PROP_UINT("num-queues", type, x.num_queues, PROP_U16, 0, 0, VBLK_MAX_QUEUES,      \
+			  "request queues; 0 = one a CPU"),                                       \
+		PROP_UINT("queue-size", type, x.queue_size, PROP_U16, 256, 4, VQ_MAX_SIZE,        \
+			  "entries of a queue, a power of two"),                                  \
+		PROP_UINT("write-cache", type, x.write_cache, PROP_ONOFFAUTO, PROP_AUTO, 0, 0,    \
+			  "volatile write cache; auto = as the drive's cache mode says"),         \
+		PROP_FLAG("config-wce", type, x.config_wce, 1,                                    \
+			  "let the guest switch the write cache"),                                \
+		PROP_UINT("logical_block_size", type, x.logical, PROP_U32, 0, 0, 65536,           \
+			  "smallest unit the guest sees; 0 = the drive's"),                       \
+		PROP_UINT("physical_block_size", type, x.physical, PROP_U32, 0, 0, 65536,         \
+			  "preferred unit; 0 = the drive's"),                                     \
+		PROP_UINT("min_io_size", type, x.min_io, PROP_U32, 0, 0, MIB(64),                 \
+			  "smallest sensible transfer in bytes; 0 = unsaid"),                     \
+		PROP_UINT("opt_io_size", type, x.opt_io, PROP_U32, 0, 0, MIB(1024),               \
+			  "best transfer in bytes; 0 = unsaid"),                                  \
+		PROP_FLAG("discard", type, x.discard, 1, "offer DISCARD"),                        \
+		PROP_FLAG("write-zeroes", type, x.write_zeroes, 1, "offer WRITE_ZEROES"),         \
+		PROP_UINT("max-discard-sectors", type, x.max_discard, PROP_U32, 4194303, 128,     \
+			  4194303, "of one discard"),                                             \
+		PROP_UINT("max-write-zeroes-sectors", type, x.max_zeroes, PROP_U32, 4194303, 128, \
+			  4194303, "of one write zeroes"),                                        \
+		PROP_UINT("bootindex", type, x.bootindex, PROP_U32, UINT32_MAX, 0, UINT32_MAX,    \
+			  "boot order for firmware; direct kernel boot does not look at it"),
 
 /* The configuration describes the disk that is there now; only the cache setting was state. */
 static int blk_post_load(void *obj, struct err *e)
 {
 	struct virtio_blk *b = obj;
-	uint8_t writeback = b->p.v.cfg[CFG_WRITEBACK] & 1;
+	uint8_t writeback = b->v.cfg[CFG_WRITEBACK] & 1;
 
 	fill_config(b);
-	if (b->p.v.cfg_wmask[CFG_WRITEBACK])
-		b->p.v.cfg[CFG_WRITEBACK] = writeback;
+	if (b->v.cfg_wmask[CFG_WRITEBACK])
+		b->v.cfg[CFG_WRITEBACK] = writeback;
 	return 0;
 }
 
@@ -367,7 +370,7 @@ static const struct state_desc blk_state = {
 	.post_load = blk_post_load,
 	.fields =
 		(const struct state_field[]){
-			ST_SUB(struct virtio_blk, p, &virtio_pci_state),
+			ST_SUB(struct virtio_blk, v, &virtio_state),
 			ST_HOST(struct virtio_blk, drive),
 			ST_HOST(struct virtio_blk, serial),
 			ST_HOST(struct virtio_blk, num_queues),
@@ -397,17 +400,5 @@ static const struct state_desc blk_state = {
 		},
 };
 
-const struct dev_type virtio_blk_type = {
-	.name = "virtio-blk-pci",
-	.alias = "virtio-blk",
-	.bus = DEV_BUS_PCI,
-	.help = "virtio block device",
-	.size = sizeof(struct virtio_blk),
-	.props = blk_props,
-	.state = &blk_state,
-	.init = blk_init,
-	.fini = blk_fini,
-	.reset = virtio_pci_dev_reset,
-	.pause = virtio_pci_dev_pause,
-	.resume = virtio_pci_dev_resume,
-};
+VIRTIO_DEVICE(virtio_blk, blk_virtio_type, blk_state, BLK_PROPS, "virtio-blk",
+	      "virtio block device");

@@ -4,7 +4,7 @@
 #define VIRTIO_VIRTIO_BLK_H
 
 #include "block/block.h"
-#include "virtio/virtio_pci.h"
+#include "virtio/virtio.h"
 
 #define VBLK_MAX_QUEUES 256
 #define VBLK_MAX_SEGS	32 /* of one discard or write zeroes */
@@ -18,7 +18,7 @@ struct vblk_queue {
 };
 
 struct virtio_blk {
-	struct virtio_pci p; /* first */
+	struct virtio v; /* first */
 	/* properties */
 	char *drive, *serial;
 	uint16_t num_queues, queue_size;
@@ -41,6 +41,6 @@ struct virtio_blk {
 bool vblk_process(struct vblk_queue *);
 void vblk_free_spare(struct virtio_blk *);
 
-extern const struct dev_type virtio_blk_type;
+extern const struct dev_type virtio_blk_pci_type, virtio_blk_mmio_type;
 
 #endif

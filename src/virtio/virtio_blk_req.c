@@ -93,7 +93,7 @@ void vblk_free_spare(struct virtio_blk *b)
 static void finish(struct vblk_req *q, uint8_t status)
 {
 	struct virtio_blk *b = q->q->b;
-	struct vq *vq = virtio_vq(&b->p.v, q->q->index);
+	struct vq *vq = virtio_vq(&b->v, q->q->index);
 
 	iov_from_buf(q->iov + q->c.out_n, q->c.in_n, q->c.in_len - 1, &status, 1);
 	vq_push(vq, &q->c, (uint32_t)q->c.in_len);
@@ -107,7 +107,7 @@ static void report(struct vblk_req *q, int ret)
 	struct virtio_blk *b = q->q->b;
 
 	if (log_allow(&b->io_errors))
-		log_warn("%s: %s of %" PRIu64 " bytes at %" PRIu64 ": %s", b->p.pci.d.path,
+		log_warn("%s: %s of %" PRIu64 " bytes at %" PRIu64 ": %s", b->v.dev->path,
 			 names[q->r.op], q->r.len, q->r.off, strerror(-ret));
 }
 
@@ -170,7 +170,7 @@ static uint8_t submit_rw(struct vblk_req *q, uint64_t sector, bool write)
 	uint64_t len = write ? q->c.out_len - HEADER_LEN : q->c.in_len - 1;
 
 	if (!in_range(b, sector, len)) {
-		dev_guest_error(&b->p.pci.d, "%s of %" PRIu64 " bytes at sector %" PRIu64,
+		dev_guest_error(b->v.dev, "%s of %" PRIu64 " bytes at sector %" PRIu64,
 				write ? "write" : "read", len, sector);
 		return S_IOERR;
 	}
@@ -286,14 +286,14 @@ static bool start(struct vblk_queue *vbq, const struct vq_chain *c)
 	struct vblk_req *q;
 
 	if (c->out_len < HEADER_LEN || !c->in_len) {
-		virtio_break(&b->p.v,
+		virtio_break(&b->v,
 			     "request of %" PRIu64 " readable and %" PRIu64 " writable bytes",
 			     c->out_len, c->in_len);
 		return false;
 	}
 	q = get_req(b, c);
 	if (!q) {
-		virtio_break(&b->p.v, "the host is out of memory");
+		virtio_break(&b->v, "the host is out of memory");
 		return false;
 	}
 	q->q = vbq;
@@ -309,7 +309,7 @@ static bool start(struct vblk_queue *vbq, const struct vq_chain *c)
 bool vblk_process(struct vblk_queue *vbq)
 {
 	struct virtio_blk *b = vbq->b;
-	struct vq *vq = virtio_vq(&b->p.v, vbq->index);
+	struct vq *vq = virtio_vq(&b->v, vbq->index);
 
 	if (!b->running || vbq->stopped)
 		return false;

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "core/vm.h"
 #include "virtio/virtio_console.h"
+#include "virtio/virtio_dev.h"
 
 #define F_SIZE	    0
 #define F_MULTIPORT 1
@@ -42,12 +43,12 @@ enum control {
 
 static struct virtio_console *console_of(struct virtio *v)
 {
-	return container_of(virtio_to_pci(v), struct virtio_console, p);
+	return container_of(v, struct virtio_console, v);
 }
 
 static bool multiport(const struct virtio_console *vc)
 {
-	return virtio_has(&vc->p.v, F_MULTIPORT);
+	return virtio_has(&vc->v, F_MULTIPORT);
 }
 
 static unsigned rx_index(unsigned port)
@@ -57,19 +58,19 @@ static unsigned rx_index(unsigned port)
 
 struct vq *console_rx_queue(struct console_port *p)
 {
-	return virtio_vq(&p->vc->p.v, rx_index(p->nr));
+	return virtio_vq(&p->vc->v, rx_index(p->nr));
 }
 
 struct vq *console_tx_queue(struct console_port *p)
 {
-	return virtio_vq(&p->vc->p.v, rx_index(p->nr) + 1);
+	return virtio_vq(&p->vc->v, rx_index(p->nr) + 1);
 }
 
 /* ---- to the driver ---- */
 
 static size_t make_message(struct console_port *p, unsigned bit, uint8_t *msg)
 {
-	const uint8_t *cfg = p->vc->p.v.cfg;
+	const uint8_t *cfg = p->vc->v.cfg;
 	uint16_t event = 0, value = 1;
 	size_t len = CTRL_LEN;
 
@@ -103,7 +104,7 @@ static size_t make_message(struct console_port *p, unsigned bit, uint8_t *msg)
 /* False: the driver has no buffer now. */
 static bool send_message(struct virtio_console *vc, const uint8_t *msg, size_t len)
 {
-	struct vq *vq = virtio_vq(&vc->p.v, CTRL_RX);
+	struct vq *vq = virtio_vq(&vc->v, CTRL_RX);
 	struct vq_chain c = { .iov = vc->iov };
 
 	if (vq_pop(vq, &c) <= 0)
@@ -115,7 +116,7 @@ static bool send_message(struct virtio_console *vc, const uint8_t *msg, size_t l
 
 void console_send_control(struct virtio_console *vc)
 {
-	if (!vc->p.v.started || !multiport(vc))
+	if (!vc->v.started || !multiport(vc))
 		return;
 	for (unsigned i = 0; i < vc->max_ports; i++) {
 		struct console_port *p = &vc->port[i];
@@ -125,20 +126,20 @@ void console_send_control(struct virtio_console *vc)
 			unsigned bit = p->todo & -(unsigned)p->todo;
 
 			if (!send_message(vc, msg, make_message(p, bit, msg))) {
-				vq_notify(virtio_vq(&vc->p.v, CTRL_RX));
+				vq_notify(virtio_vq(&vc->v, CTRL_RX));
 				return;
 			}
 			p->todo &= (uint8_t)~bit;
 		}
 	}
-	vq_notify(virtio_vq(&vc->p.v, CTRL_RX));
+	vq_notify(virtio_vq(&vc->v, CTRL_RX));
 }
 
 /* ---- from the driver ---- */
 
 static void port_ready(struct console_port *p, bool ok)
 {
-	const uint8_t *cfg = p->vc->p.v.cfg;
+	const uint8_t *cfg = p->vc->v.cfg;
 
 	p->guest_ready = ok;
 	if (!ok)
@@ -161,7 +162,7 @@ static void handle_message(struct virtio_console *vc, const uint8_t *msg)
 		return;
 	}
 	if (!p || !p->present) {
-		dev_guest_error(&vc->p.pci.d, "control message %u for port %" PRIu32, event, id);
+		dev_guest_error(vc->v.dev, "control message %u for port %" PRIu32, event, id);
 		return;
 	}
 	if (event == PORT_READY) {
@@ -171,13 +172,13 @@ static void handle_message(struct virtio_console *vc, const uint8_t *msg)
 		if (p->guest_open)
 			console_port_kick_rx(p);
 	} else {
-		dev_guest_error(&vc->p.pci.d, "control message %u", event);
+		dev_guest_error(vc->v.dev, "control message %u", event);
 	}
 }
 
 static void take_control(struct virtio_console *vc)
 {
-	struct vq *vq = virtio_vq(&vc->p.v, CTRL_TX);
+	struct vq *vq = virtio_vq(&vc->v, CTRL_TX);
 	struct vq_chain c = { .iov = vc->iov };
 	unsigned budget = CTRL_BUDGET;
 
@@ -191,7 +192,7 @@ static void take_control(struct virtio_console *vc)
 	}
 	vq_notify(vq);
 	if (!budget)
-		loop_post(vc->p.v.vm->loop, &vc->more);
+		loop_post(vc->v.vm->loop, &vc->more);
 	console_send_control(vc);
 }
 
@@ -220,14 +221,14 @@ static void serve_more(struct loop_work *w)
 {
 	struct virtio_console *vc = container_of(w, struct virtio_console, more);
 
-	pthread_mutex_lock(&vc->p.pci.d.lock);
-	if (vc->p.v.started) {
+	pthread_mutex_lock(&vc->v.dev->lock);
+	if (vc->v.started) {
 		if (multiport(vc))
 			take_control(vc);
 		for (unsigned i = 0; i < vc->max_ports; i++)
 			console_port_send(&vc->port[i]);
 	}
-	pthread_mutex_unlock(&vc->p.pci.d.lock);
+	pthread_mutex_unlock(&vc->v.dev->lock);
 }
 
 /* ---- the device ---- */
@@ -268,9 +269,17 @@ static void console_cfg_written(struct virtio *v, unsigned off, unsigned len)
 		(void)char_write(p->end, v->cfg + CFG_EMERG, 1);
 }
 
+static int console_init(struct virtio *, struct err *e);
+static void console_fini(struct virtio *);
+static void console_resume(struct virtio *);
+
 static const struct virtio_type console_virtio = {
 	.name = "virtio-console",
 	.id = 3,
+	.pci_class = CLASS_SERIAL,
+	.init = console_init,
+	.fini = console_fini,
+	.resume = console_resume,
 	.features = console_features,
 	.reset = console_reset,
 	.kick = console_kick,
@@ -278,43 +287,43 @@ static const struct virtio_type console_virtio = {
 	.cfg_written = console_cfg_written,
 };
 
-static int console_init(struct dev *d, struct err *e)
+struct virtio_console *console_of_dev(struct dev *d)
 {
-	struct virtio_console *vc = container_of(d, struct virtio_console, p.pci.d);
-	struct virtio *v = &vc->p.v;
+	struct virtio *v = virtio_of(d);
+
+	return v && v->type == &console_virtio ? console_of(v) : NULL;
+}
+
+static int console_init(struct virtio *v, struct err *e)
+{
+	struct virtio_console *vc = console_of(v);
 
 	vc->more.fn = serve_more;
 	for (unsigned i = 0; i < CONSOLE_MAX_PORTS; i++) {
 		vc->port[i].vc = vc;
 		vc->port[i].nr = i;
 	}
-	v->type = &console_virtio;
 	v->nr_vqs = 2 * (vc->max_ports + 1);
 	v->vq_size = 128;
 	v->cfg_len = CFG_LEN;
 	st_le32(v->cfg + CFG_MAX_PORTS, vc->max_ports);
 	memset(v->cfg_wmask + CFG_EMERG, 0xff, 4);
 	/* Queues are many and idle: one vector a port is what drivers make use of. */
-	if (vc->p.nr_vectors == VIRTIO_VECTORS_AUTO)
-		vc->p.nr_vectors = vc->max_ports + 1;
-	return virtio_pci_init(&vc->p, CLASS_SERIAL, e);
+	v->vectors = vc->max_ports + 1;
+	return 0;
 }
 
-static void console_fini(struct dev *d)
+static void console_fini(struct virtio *v)
 {
-	struct virtio_console *vc = container_of(d, struct virtio_console, p.pci.d);
-
-	virtio_pci_fini(&vc->p);
-	loop_cancel(d->vm->loop, &vc->more);
+	loop_cancel(v->dev->vm->loop, &console_of(v)->more);
 }
 
-static void console_resume(struct dev *d)
+static void console_resume(struct virtio *v)
 {
-	struct virtio_console *vc = container_of(d, struct virtio_console, p.pci.d);
+	struct virtio_console *vc = console_of(v);
 
 	for (unsigned i = 0; i < vc->max_ports; i++)
 		vc->port[i].tx_blocked = false;
-	virtio_pci_dev_resume(d);
 }
 
 static int console_post_load(void *obj, struct err *e)
@@ -329,17 +338,15 @@ static int console_post_load(void *obj, struct err *e)
 		if ((p->todo & ~known) || (p->todo && !p->present))
 			return err_set(e, EINVAL, "port %u has messages %#x to send", i, p->todo);
 	}
-	if (ld_le32(vc->p.v.cfg + CFG_MAX_PORTS) != vc->max_ports)
+	if (ld_le32(vc->v.cfg + CFG_MAX_PORTS) != vc->max_ports)
 		return err_set(e, EINVAL, "the device had %" PRIu32 " ports, here are %" PRIu32,
-			       ld_le32(vc->p.v.cfg + CFG_MAX_PORTS), vc->max_ports);
+			       ld_le32(vc->v.cfg + CFG_MAX_PORTS), vc->max_ports);
 	return 0;
 }
 
-static const struct prop console_props[] = { VIRTIO_PCI_PROPS(struct virtio_console),
-					     PROP_UINT("max_ports", struct virtio_console,
-						       max_ports, PROP_U32, CONSOLE_MAX_PORTS, 1,
-						       CONSOLE_MAX_PORTS, "places for ports"),
-					     PROPS_END };
+#define CONSOLE_PROPS(type)                                                       \
+	PROP_UINT("max_ports", type, x.max_ports, PROP_U32, CONSOLE_MAX_PORTS, 1, \
+		  CONSOLE_MAX_PORTS, "places for ports"),
 
 static const struct state_desc port_state = {
 	.name = "console-port",
@@ -371,7 +378,7 @@ static const struct state_desc console_state = {
 	.post_load = console_post_load,
 	.fields =
 		(const struct state_field[]){
-			ST_SUB(struct virtio_console, p, &virtio_pci_state),
+			ST_SUB(struct virtio_console, v, &virtio_state),
 			ST_HOST(struct virtio_console, max_ports),
 			ST_SUBA(struct virtio_console, port, &port_state),
 			ST_HOST(struct virtio_console, more),
@@ -380,17 +387,5 @@ static const struct state_desc console_state = {
 		},
 };
 
-const struct dev_type virtio_serial_type = {
-	.name = "virtio-serial-pci",
-	.alias = "virtio-serial",
-	.bus = DEV_BUS_PCI,
-	.help = "console device: ports are virtconsole and virtserialport",
-	.size = sizeof(struct virtio_console),
-	.props = console_props,
-	.state = &console_state,
-	.init = console_init,
-	.fini = console_fini,
-	.reset = virtio_pci_dev_reset,
-	.pause = virtio_pci_dev_pause,
-	.resume = console_resume,
-};
+VIRTIO_DEVICE(virtio_console, console_virtio, console_state, CONSOLE_PROPS, "virtio-serial",
+	      "console device: ports are virtconsole and virtserialport");

@@ -10,7 +10,7 @@
 
 #include "base/base.h"
 #include "char/char.h"
-#include "virtio/virtio_pci.h"
+#include "virtio/virtio.h"
 
 #define CONSOLE_MAX_PORTS 31
 
@@ -41,8 +41,8 @@ struct console_port {
 };
 
 struct virtio_console {
-	struct virtio_pci p; /* first */
-	uint32_t max_ports;  /* property */
+	struct virtio v;    /* first */
+	uint32_t max_ports; /* property */
 	struct console_port port[CONSOLE_MAX_PORTS];
 	struct loop_work more; /* transmit work left behind by a kick */
 	struct iovec iov[VQ_MAX_SEGS];
@@ -59,6 +59,10 @@ struct vq *console_tx_queue(struct console_port *);
 struct console_port *console_take_place(struct virtio_console *, int nr, bool console,
 					struct err *e);
 
-extern const struct dev_type virtio_serial_type, virtconsole_type, virtserialport_type;
+/* The console device that d is, or NULL. */
+struct virtio_console *console_of_dev(struct dev *d);
+
+extern const struct dev_type virtio_console_pci_type, virtio_console_mmio_type, virtconsole_type,
+	virtserialport_type;
 
 #endif

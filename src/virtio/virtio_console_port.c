@@ -23,7 +23,7 @@
 
 static pthread_mutex_t *lock_of(struct console_port *p)
 {
-	return &p->vc->p.pci.d.lock;
+	return &p->vc->v.dev->lock;
 }
 
 /* ---- guest to host ---- */
@@ -58,7 +58,7 @@ void console_port_send(struct console_port *p)
 	struct vq_chain c = { .iov = vc->iov };
 	uint64_t done = 0;
 
-	if (!vc->p.v.started || p->tx_blocked)
+	if (!vc->v.started || p->tx_blocked)
 		return;
 	while (done < TX_BUDGET && vq_pop(vq, &c) > 0) {
 		if (!send_chain(p, &c)) {
@@ -71,7 +71,7 @@ void console_port_send(struct console_port *p)
 	}
 	vq_notify(vq);
 	if (done >= TX_BUDGET)
-		loop_post(vc->p.v.vm->loop, &vc->more);
+		loop_post(vc->v.vm->loop, &vc->more);
 }
 
 static void front_writable(struct char_front *f)
@@ -94,7 +94,7 @@ void console_port_kick_rx(struct console_port *p)
 
 static bool guest_listens(const struct console_port *p)
 {
-	const struct virtio *v = &p->vc->p.v;
+	const struct virtio *v = &p->vc->v;
 
 	return v->started && (p->guest_open || !virtio_has(v, 1 /* MULTIPORT */));
 }
@@ -152,7 +152,7 @@ static void front_connected(struct char_front *f, bool up)
 static void front_resized(struct char_front *f, unsigned cols, unsigned rows)
 {
 	struct console_port *p = container_of(f, struct console_port, front);
-	struct virtio *v = &p->vc->p.v;
+	struct virtio *v = &p->vc->v;
 
 	pthread_mutex_lock(lock_of(p));
 	if (p->console &&
@@ -197,11 +197,11 @@ struct console_port *console_take_place(struct virtio_console *vc, int nr, bool 
 			break;
 	}
 	if (nr >= 0)
-		err_set(e, EBUSY, "port %d of %s is taken or out of range%s", nr, vc->p.pci.d.path,
+		err_set(e, EBUSY, "port %d of %s is taken or out of range%s", nr, vc->v.dev->path,
 			nr || console ? "" : "; 0 is for a virtconsole");
 	else
 		err_set(e, ENOSPC,
-			"%s has no free port; give it more with max_ports=", vc->p.pci.d.path);
+			"%s has no free port; give it more with max_ports=", vc->v.dev->path);
 	return NULL;
 }
 
@@ -212,20 +212,19 @@ static struct virtio_console *find_console(struct port_dev *s, struct err *e)
 	struct dev *found = NULL;
 
 	for (struct dev *d = s->d.vm->devs; d; d = d->next) {
-		if (d->type != &virtio_serial_type)
+		if (!console_of_dev(d))
 			continue;
 		if (s->bus && (!d->id || strlen(d->id) != len || memcmp(d->id, s->bus, len)))
 			continue;
 		found = d;
 	}
 	if (!found) {
-		err_set(e, ENODEV,
-			"%s: there is no %s%s%s; write -device virtio-serial-pci in front",
+		err_set(e, ENODEV, "%s: there is no %s%s%s; write -device virtio-serial in front",
 			s->d.path, s->bus ? "bus '" : "virtio-serial device", s->bus ? s->bus : "",
 			s->bus ? "'" : "");
 		return NULL;
 	}
-	return container_of(found, struct virtio_console, p.pci.d);
+	return console_of_dev(found);
 }
 
 static int attach_end(struct port_dev *s, struct err *e)

@@ -12,6 +12,7 @@
  * State: the rings', the receive filter, the offloads in force.
  */
 #include "virtio/virtio_net.h"
+#include "virtio/virtio_dev.h"
 
 #include "base/bytes.h"
 #include "core/backend.h"
@@ -20,7 +21,7 @@
 
 static struct virtio_net *net_of(struct virtio *v)
 {
-	return container_of(v, struct virtio_net, p.v);
+	return container_of(v, struct virtio_net, v);
 }
 
 /* ---- offloads ---- */
@@ -66,7 +67,7 @@ uint64_t vnet_guest_offload_bits(const struct virtio_net *n)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(offload_map); i++)
 		bits |= BIT64(offload_map[i].guest);
-	return n->p.v.features & bits;
+	return n->v.features & bits;
 }
 
 void vnet_apply_offloads(struct virtio_net *n)
@@ -169,9 +170,19 @@ static void kick(struct virtio *v, unsigned q)
 	loop_post(v->vm->loop, &n->queue[q].work);
 }
 
+static int net_init(struct virtio *, struct err *e);
+static int net_plugged(struct virtio *, struct err *e);
+static void net_unplug(struct virtio *);
+static void net_fini(struct virtio *);
+
 static const struct virtio_type net_virtio_type = {
 	.name = "virtio-net",
 	.id = 1,
+	.pci_class = 0x020000,
+	.init = net_init,
+	.plugged = net_plugged,
+	.unplug = net_unplug,
+	.fini = net_fini,
 	.features = features,
 	.start = start,
 	.stop = stop,
@@ -196,7 +207,7 @@ static void tx_work(struct loop_work *w)
 	more = vnet_transmit(n);
 	pthread_mutex_unlock(&n->lock);
 	if (more)
-		loop_post(n->p.v.vm->loop, w);
+		loop_post(n->v.vm->loop, w);
 }
 
 static void ctrl_work(struct loop_work *w)
@@ -204,13 +215,13 @@ static void ctrl_work(struct loop_work *w)
 	struct virtio_net *n = container_of(w, struct vnet_queue, work)->n;
 	bool more;
 
-	pthread_mutex_lock(&n->p.pci.d.lock); /* it may change the MAC in cfg[] */
+	pthread_mutex_lock(&n->v.dev->lock); /* it may change the MAC in cfg[] */
 	pthread_mutex_lock(&n->lock);
 	more = vnet_control(n);
 	pthread_mutex_unlock(&n->lock);
-	pthread_mutex_unlock(&n->p.pci.d.lock);
+	pthread_mutex_unlock(&n->v.dev->lock);
 	if (more)
-		loop_post(n->p.v.vm->loop, w);
+		loop_post(n->v.vm->loop, w);
 }
 
 static void writable(struct net_nic *nic)
@@ -220,7 +231,7 @@ static void writable(struct net_nic *nic)
 	pthread_mutex_lock(&n->lock);
 	n->tx_blocked = false;
 	pthread_mutex_unlock(&n->lock);
-	loop_post(n->p.v.vm->loop, &n->queue[VNET_TX].work);
+	loop_post(n->v.vm->loop, &n->queue[VNET_TX].work);
 }
 
 /* May come from inside net_send(), with the lock held: the rest follows by itself. */
@@ -228,19 +239,19 @@ static void link_changed(struct net_nic *nic, bool up)
 {
 	struct virtio_net *n = container_of(nic, struct virtio_net, nic);
 
-	loop_post(n->p.v.vm->loop, &n->link_work);
+	loop_post(n->v.vm->loop, &n->link_work);
 }
 
 static void link_work(struct loop_work *w)
 {
 	struct virtio_net *n = container_of(w, struct virtio_net, link_work);
-	struct virtio *v = &n->p.v;
+	struct virtio *v = &n->v;
 
-	pthread_mutex_lock(&n->p.pci.d.lock);
+	pthread_mutex_lock(&n->v.dev->lock);
 	st_le16(v->cfg + VNET_CFG_STATUS, net_link_up(n->end) ? VNET_STATUS_LINK_UP : 0);
 	if (virtio_has(v, VNET_F_STATUS))
 		virtio_cfg_changed(v);
-	pthread_mutex_unlock(&n->p.pci.d.lock);
+	pthread_mutex_unlock(&n->v.dev->lock);
 }
 
 /* ---- making one ---- */
@@ -260,11 +271,13 @@ static int parse_mac(const char *text, uint8_t mac[VNET_MAC_LEN])
 
 static bool mac_taken(const struct vm *vm, const uint8_t mac[VNET_MAC_LEN])
 {
-	for (const struct dev *d = vm->devs; d; d = d->next)
-		if (d->type == &virtio_net_type &&
-		    !memcmp(container_of(d, struct virtio_net, p.pci.d)->own_mac, mac,
-			    VNET_MAC_LEN))
+	for (struct dev *d = vm->devs; d; d = d->next) {
+		struct virtio *v = virtio_of(d);
+
+		if (v && v->type == &net_virtio_type &&
+		    !memcmp(net_of(v)->own_mac, mac, VNET_MAC_LEN))
 			return true;
+	}
 	return false;
 }
 
@@ -282,7 +295,7 @@ static int choose_mac(struct virtio_net *n, struct err *e)
 	if (n->mac_text)
 		return 0;
 	memcpy(mac, first, sizeof(mac));
-	while (mac_taken(n->p.pci.d.vm, mac))
+	while (mac_taken(n->v.dev->vm, mac))
 		mac[5]++; /* fewer devices than addresses */
 	memcpy(n->own_mac, mac, sizeof(mac));
 	return 0;
@@ -319,7 +332,7 @@ static void set_up(struct virtio_net *n)
 
 static void fill_config(struct virtio_net *n)
 {
-	struct virtio *v = &n->p.v;
+	struct virtio *v = &n->v;
 
 	st_le16(v->cfg + VNET_CFG_STATUS, net_link_up(n->end) ? VNET_STATUS_LINK_UP : 0);
 	st_le16(v->cfg + VNET_CFG_PAIRS, 1);
@@ -327,10 +340,10 @@ static void fill_config(struct virtio_net *n)
 	v->cfg_len = VNET_CFG_LEN;
 }
 
-static int net_init(struct dev *d, struct err *e)
+static int net_init(struct virtio *v, struct err *e)
 {
-	struct virtio_net *n = container_of(d, struct virtio_net, p.pci.d);
-	struct virtio *v = &n->p.v;
+	struct virtio_net *n = net_of(v);
+	struct dev *d = v->dev;
 	int ret;
 
 	pthread_mutex_init(&n->lock, NULL);
@@ -345,21 +358,32 @@ static int net_init(struct dev *d, struct err *e)
 		return err_prefix(e, "%s: ", d->path);
 	set_up(n);
 	fill_config(n);
-	v->type = &net_virtio_type;
 	v->nr_vqs = n->p_ctrl_vq ? VNET_QUEUES : VNET_CTRL;
 	v->vq_size = n->rx_size;
 	driver_reset(v);
-	ret = virtio_pci_init(&n->p, 0x020000, e);
-	return ret < 0 ? ret : net_attach(n->end, &n->nic, e);
+	return 0;
 }
 
-static void net_fini(struct dev *d)
+static int net_plugged(struct virtio *v, struct err *e)
 {
-	struct virtio_net *n = container_of(d, struct virtio_net, p.pci.d);
+	struct virtio_net *n = net_of(v);
+
+	return net_attach(n->end, &n->nic, e);
+}
+
+static void net_unplug(struct virtio *v)
+{
+	struct virtio_net *n = net_of(v);
 
 	if (n->end)
 		net_attach(n->end, NULL, NULL);
-	virtio_pci_fini(&n->p);
+}
+
+static void net_fini(struct virtio *v)
+{
+	struct virtio_net *n = net_of(v);
+	struct dev *d = v->dev;
+
 	for (unsigned i = 0; i < VNET_QUEUES; i++)
 		if (n->queue[i].n)
 			loop_cancel(d->vm->loop, &n->queue[i].work);
@@ -372,32 +396,28 @@ static void net_fini(struct dev *d)
 	pthread_mutex_destroy(&n->lock);
 }
 
-static const struct prop net_props[] = {
-	PROP_STRING("netdev", struct virtio_net, netdev, NULL, "id of the -netdev"),
-	PROP_STRING("mac", struct virtio_net, mac_text, NULL, "default 52:54:00:12:34:56 and up"),
-	PROP_UINT("rx_queue_size", struct virtio_net, rx_size, PROP_U16, 256, 64, VQ_MAX_SIZE,
-		  "entries of the receive queue"),
-	PROP_UINT("tx_queue_size", struct virtio_net, tx_size, PROP_U16, 256, 64, VQ_MAX_SIZE,
-		  "entries of the transmit queue"),
-	PROP_UINT("host_mtu", struct virtio_net, host_mtu, PROP_U16, 0, 0, 65535,
-		  "MTU to tell the guest; 0 = none"),
-	PROP_FLAG("csum", struct virtio_net, p_csum, 1, "take frames without checksums"),
-	PROP_FLAG("guest_csum", struct virtio_net, p_guest_csum, 1,
-		  "give frames without checksums"),
-	PROP_FLAG("gso", struct virtio_net, p_tso, 1, "take large segments"),
-	PROP_FLAG("guest_gso", struct virtio_net, p_guest_tso, 1, "give large segments"),
-	PROP_FLAG("mrg_rxbuf", struct virtio_net, p_mrg_rxbuf, 1, "merge receive buffers"),
-	PROP_FLAG("status", struct virtio_net, p_status, 1, "offer the link status"),
-	PROP_FLAG("ctrl_vq", struct virtio_net, p_ctrl_vq, 1, "offer the control queue"),
-	PROP_FLAG("ctrl_rx", struct virtio_net, p_ctrl_rx, 1, "offer receive modes"),
-	PROP_FLAG("ctrl_vlan", struct virtio_net, p_ctrl_vlan, 1, "offer VLAN filtering"),
-	PROP_FLAG("ctrl_mac_addr", struct virtio_net, p_ctrl_mac, 1, "let the guest set its MAC"),
-	PROP_FLAG("mq", struct virtio_net, p_mq, 0, "several queue pairs: not there yet"),
-	PROP_UINT("bootindex", struct virtio_net, bootindex, PROP_U32, UINT32_MAX, 0, UINT32_MAX,
-		  "boot order for firmware; direct kernel boot does not look at it"),
-	VIRTIO_PCI_PROPS(struct virtio_net),
-	PROPS_END,
-};
+#define NET_PROPS(type)                                                                            \
+	PROP_STRING("netdev", type, x.netdev, NULL, "id of the -netdev"),                          \
+		PROP_STRING("mac", type, x.mac_text, NULL, "default 52:54:00:12:34:56 and up"),    \
+		PROP_UINT("rx_queue_size", type, x.rx_size, PROP_U16, 256, 64, VQ_MAX_SIZE,        \
+			  "entries of the receive queue"),                                         \
+		PROP_UINT("tx_queue_size", type, x.tx_size, PROP_U16, 256, 64, VQ_MAX_SIZE,        \
+			  "entries of the transmit queue"),                                        \
+		PROP_UINT("host_mtu", type, x.host_mtu, PROP_U16, 0, 0, 65535,                     \
+			  "MTU to tell the guest; 0 = none"),                                      \
+		PROP_FLAG("csum", type, x.p_csum, 1, "take frames without checksums"),             \
+		PROP_FLAG("guest_csum", type, x.p_guest_csum, 1, "give frames without checksums"), \
+		PROP_FLAG("gso", type, x.p_tso, 1, "take large segments"),                         \
+		PROP_FLAG("guest_gso", type, x.p_guest_tso, 1, "give large segments"),             \
+		PROP_FLAG("mrg_rxbuf", type, x.p_mrg_rxbuf, 1, "merge receive buffers"),           \
+		PROP_FLAG("status", type, x.p_status, 1, "offer the link status"),                 \
+		PROP_FLAG("ctrl_vq", type, x.p_ctrl_vq, 1, "offer the control queue"),             \
+		PROP_FLAG("ctrl_rx", type, x.p_ctrl_rx, 1, "offer receive modes"),                 \
+		PROP_FLAG("ctrl_vlan", type, x.p_ctrl_vlan, 1, "offer VLAN filtering"),            \
+		PROP_FLAG("ctrl_mac_addr", type, x.p_ctrl_mac, 1, "let the guest set its MAC"),    \
+		PROP_FLAG("mq", type, x.p_mq, 0, "several queue pairs: not there yet"),            \
+		PROP_UINT("bootindex", type, x.bootindex, PROP_U32, UINT32_MAX, 0, UINT32_MAX,     \
+			  "boot order for firmware; direct kernel boot does not look at it"),
 
 /* Status and MTU are those of the end and configuration that are there now. */
 static int net_post_load(void *obj, struct err *e)
@@ -405,7 +425,7 @@ static int net_post_load(void *obj, struct err *e)
 	struct virtio_net *n = obj;
 
 	fill_config(n);
-	memcpy(n->p.v.cfg + VNET_CFG_MAC, n->filter.mac, VNET_MAC_LEN);
+	memcpy(n->v.cfg + VNET_CFG_MAC, n->filter.mac, VNET_MAC_LEN);
 	return 0;
 }
 
@@ -416,7 +436,7 @@ static const struct state_desc net_state = {
 	.post_load = net_post_load,
 	.fields =
 		(const struct state_field[]){
-			ST_SUB(struct virtio_net, p, &virtio_pci_state),
+			ST_SUB(struct virtio_net, v, &virtio_state),
 			ST_HOST(struct virtio_net, netdev),
 			ST_HOST(struct virtio_net, mac_text),
 			ST_HOST(struct virtio_net, rx_size),
@@ -452,17 +472,5 @@ static const struct state_desc net_state = {
 		},
 };
 
-const struct dev_type virtio_net_type = {
-	.name = "virtio-net-pci",
-	.alias = "virtio-net",
-	.bus = DEV_BUS_PCI,
-	.help = "virtio network device",
-	.size = sizeof(struct virtio_net),
-	.props = net_props,
-	.state = &net_state,
-	.init = net_init,
-	.fini = net_fini,
-	.reset = virtio_pci_dev_reset,
-	.pause = virtio_pci_dev_pause,
-	.resume = virtio_pci_dev_resume,
-};
+VIRTIO_DEVICE(virtio_net, net_virtio_type, net_state, NET_PROPS, "virtio-net",
+	      "virtio network device");

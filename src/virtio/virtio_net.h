@@ -4,7 +4,7 @@
 #define VIRTIO_VIRTIO_NET_H
 
 #include "net/net.h"
-#include "virtio/virtio_pci.h"
+#include "virtio/virtio.h"
 
 #define VNET_MAC_LEN	6
 #define VNET_MAX_MACS	64 /* of the filter table, unicast and multicast together */
@@ -68,7 +68,7 @@ struct vnet_queue {
 };
 
 struct virtio_net {
-	struct virtio_pci p; /* first */
+	struct virtio v; /* first */
 	/* properties */
 	char *netdev, *mac_text;
 	uint16_t rx_size, tx_size;
@@ -107,6 +107,6 @@ void vnet_apply_offloads(struct virtio_net *);
 uint64_t vnet_guest_offload_bits(const struct virtio_net *);
 
 extern const struct state_desc vnet_filter_state;
-extern const struct dev_type virtio_net_type;
+extern const struct dev_type virtio_net_pci_type, virtio_net_mmio_type;
 
 #endif

@@ -28,7 +28,7 @@ void vnet_filter_reset(struct virtio_net *n)
 {
 	n->filter = (struct vnet_filter){ .promisc = true };
 	memcpy(n->filter.mac, n->own_mac, VNET_MAC_LEN);
-	memcpy(n->p.v.cfg + VNET_CFG_MAC, n->own_mac, VNET_MAC_LEN);
+	memcpy(n->v.cfg + VNET_CFG_MAC, n->own_mac, VNET_MAC_LEN);
 }
 
 static bool in_table(const struct vnet_filter *f, uint32_t first, uint32_t count,
@@ -142,7 +142,7 @@ static uint8_t do_mac(struct virtio_net *n, const struct cmd *c)
 	if (c->cmd != MAC_ADDR_SET || c->len != VNET_MAC_LEN)
 		return ACK_ERR;
 	memcpy(n->filter.mac, c->data, VNET_MAC_LEN);
-	memcpy(n->p.v.cfg + VNET_CFG_MAC, c->data, VNET_MAC_LEN);
+	memcpy(n->v.cfg + VNET_CFG_MAC, c->data, VNET_MAC_LEN);
 	return ACK_OK;
 }
 
@@ -166,8 +166,7 @@ static uint8_t do_offloads(struct virtio_net *n, const struct cmd *c)
 {
 	uint64_t want;
 
-	if (!virtio_has(&n->p.v, VNET_F_CTRL_GUEST_OFFLOADS) || c->cmd != OFFLOADS_SET ||
-	    c->len != 8)
+	if (!virtio_has(&n->v, VNET_F_CTRL_GUEST_OFFLOADS) || c->cmd != OFFLOADS_SET || c->len != 8)
 		return ACK_ERR;
 	want = ld_le64(c->data);
 	if (want & ~vnet_guest_offload_bits(n))
@@ -179,7 +178,7 @@ static uint8_t do_offloads(struct virtio_net *n, const struct cmd *c)
 
 static uint8_t do_command(struct virtio_net *n, const struct cmd *c)
 {
-	const struct virtio *v = &n->p.v;
+	const struct virtio *v = &n->v;
 
 	switch (c->class) {
 	case CLASS_RX:
@@ -197,7 +196,7 @@ static uint8_t do_command(struct virtio_net *n, const struct cmd *c)
 
 bool vnet_control(struct virtio_net *n)
 {
-	struct vq *vq = virtio_vq(&n->p.v, VNET_CTRL);
+	struct vq *vq = virtio_vq(&n->v, VNET_CTRL);
 	uint8_t buf[CMD_LEN + MAX_DATA], ack;
 	unsigned i;
 
@@ -210,7 +209,7 @@ bool vnet_control(struct virtio_net *n)
 		if (vq_pop(vq, &c) <= 0)
 			break;
 		if (c.out_len < CMD_LEN || !c.in_len) {
-			virtio_break(&n->p.v,
+			virtio_break(&n->v,
 				     "control command of %" PRIu64 " readable and %" PRIu64
 				     " writable bytes",
 				     c.out_len, c.in_len);

@@ -45,8 +45,7 @@ static int take_chain(struct rx *rx)
 	if (ret <= 0)
 		return ret;
 	if (c->out_n || c->in_len < (rx->chains ? 1 : NET_HDR_LEN)) {
-		virtio_break(&rx->n->p.v, "receive buffer of %" PRIu64 " writable bytes",
-			     c->in_len);
+		virtio_break(&rx->n->v, "receive buffer of %" PRIu64 " writable bytes", c->in_len);
 		return -1;
 	}
 	rx->segs += c->in_n;
@@ -58,7 +57,7 @@ static int take_chain(struct rx *rx)
 /* Enough buffers for len bytes. 1, 0 = none left, -1 = the frame cannot be delivered. */
 static int take_buffers(struct rx *rx, uint64_t len)
 {
-	bool merge = virtio_has(&rx->n->p.v, VNET_F_MRG_RXBUF);
+	bool merge = virtio_has(&rx->n->v, VNET_F_MRG_RXBUF);
 	int ret;
 
 	do {
@@ -121,7 +120,7 @@ static void put_frame(struct rx *rx, const struct iovec *v, unsigned nv)
 
 static bool deliver(struct virtio_net *n, const struct iovec *v, unsigned nv, uint64_t len)
 {
-	struct rx rx = { .n = n, .vq = virtio_vq(&n->p.v, VNET_RX) };
+	struct rx rx = { .n = n, .vq = virtio_vq(&n->v, VNET_RX) };
 	int ret;
 
 	if (!vq_enabled(rx.vq))
@@ -149,7 +148,7 @@ bool vnet_receive(struct net_nic *nic, const struct iovec *v, unsigned nv)
 	iov_to_buf(v, nv, NET_HDR_LEN, eth, sizeof(eth));
 	pthread_mutex_lock(&n->lock);
 	if (!n->running || n->queue[VNET_RX].stopped) /* no driver: lost; paused: kept */
-		taken = !(__atomic_load_n(&n->p.v.status, __ATOMIC_ACQUIRE) & 4);
+		taken = !(__atomic_load_n(&n->v.status, __ATOMIC_ACQUIRE) & 4);
 	else if (vnet_filter_wants(&n->filter, eth))
 		taken = deliver(n, v, nv, len);
 	pthread_mutex_unlock(&n->lock);

@@ -96,7 +96,7 @@ static ssize_t send_chain(struct virtio_net *n, const struct vq_chain *c)
 	if (len < ETH_MIN || c->out_len > NET_MAX_FRAME)
 		return -EMSGSIZE;
 	iov_to_buf(c->iov, c->out_n, 0, hdr, sizeof(hdr));
-	if (!check_header(&n->p.v, hdr, len))
+	if (!check_header(&n->v, hdr, len))
 		return -EINVAL;
 	pieces = frame_pieces(c, out);
 	if (!pieces) {
@@ -116,8 +116,7 @@ static int transmit_one(struct virtio_net *n, struct vq *vq)
 	if (vq_pop(vq, &c) <= 0)
 		return 0;
 	if (c.in_n || c.out_len < NET_HDR_LEN) {
-		virtio_break(&n->p.v,
-			     "frame of %" PRIu64 " readable and %" PRIu64 " writable bytes",
+		virtio_break(&n->v, "frame of %" PRIu64 " readable and %" PRIu64 " writable bytes",
 			     c.out_len, c.in_len);
 		return 0;
 	}
@@ -132,7 +131,7 @@ static int transmit_one(struct virtio_net *n, struct vq *vq)
 
 bool vnet_transmit(struct virtio_net *n)
 {
-	struct vq *vq = virtio_vq(&n->p.v, VNET_TX);
+	struct vq *vq = virtio_vq(&n->v, VNET_TX);
 	unsigned sent = 0;
 
 	if (!n->running || n->queue[VNET_TX].stopped || n->tx_blocked)

@@ -14,7 +14,7 @@
 #include "base/bytes.h"
 #include "core/state.h"
 #include "core/vm.h"
-#include "virtio/virtio_pci.h"
+#include "virtio/virtio_dev.h"
 #include "virtio/vq_int.h"
 
 #define VENDOR	     0x1af4
@@ -62,7 +62,7 @@ enum {
 
 static void notify(struct virtio *v, int n)
 {
-	struct virtio_pci *p = virtio_to_pci(v);
+	struct virtio_pci *p = container_of(v->dev, struct virtio_pci, pci.d);
 	uint16_t vector;
 
 	if (pci_msix_on(&p->pci)) {
@@ -89,26 +89,18 @@ static uint8_t read_isr(struct virtio_pci *p)
 
 /* ---- common configuration ---- */
 
-static struct vq *selected(struct virtio_pci *p)
-{
-	return p->queue_sel < p->v.nr_vqs ? &p->v.vqs[p->queue_sel] : NULL;
-}
-
-static uint32_t feature_word(uint64_t features, uint32_t word)
-{
-	return word > 1 ? 0 : (uint32_t)(features >> (32 * word));
-}
-
 static uint64_t common_read(struct virtio_pci *p, uint64_t off, unsigned size)
 {
-	struct virtio *v = &p->v;
-	const struct vq *vq = selected(p);
+	struct virtio *v = p->v;
+	const struct vq *vq = virtio_selected(v, p->queue_sel);
 	uint8_t img[COMMON_LEN] = { 0 };
 
 	st_le32(img + DEVICE_FEATURE_SEL, p->device_feature_sel);
-	st_le32(img + DEVICE_FEATURE, feature_word(virtio_offered(v), p->device_feature_sel));
+	st_le32(img + DEVICE_FEATURE,
+		virtio_feature_word(virtio_offered(v), p->device_feature_sel));
 	st_le32(img + DRIVER_FEATURE_SEL, p->driver_feature_sel);
-	st_le32(img + DRIVER_FEATURE, feature_word(v->driver_features, p->driver_feature_sel));
+	st_le32(img + DRIVER_FEATURE,
+		virtio_feature_word(v->driver_features, p->driver_feature_sel));
 	st_le16(img + CONFIG_VECTOR, p->config_vector);
 	st_le16(img + NUM_QUEUES, (uint16_t)v->nr_vqs);
 	img[DEVICE_STATUS] = virtio_get_status(v);
@@ -133,45 +125,22 @@ static uint16_t valid_vector(const struct virtio_pci *p, uint64_t val)
 	return val < p->pci.nr_msix ? (uint16_t)val : NO_VECTOR;
 }
 
-static void set_half(uint64_t *reg, bool high, uint64_t val)
+static void set_queue_reg(struct vq *vq, uint64_t off, uint32_t val)
 {
-	if (high)
-		*reg = (uint32_t)*reg | val << 32;
-	else
-		*reg = (*reg & ~0xffffffffull) | (uint32_t)val;
-}
+	static const enum virtio_queue_reg part[] = { VQ_REG_DESC, VQ_REG_DRIVER, VQ_REG_DEVICE };
 
-/* Only before the queue is enabled: its parameters are frozen then. */
-static void set_queue_reg(struct virtio_pci *p, struct vq *vq, uint64_t off, uint64_t val)
-{
-	if (vq->enabled) {
-		dev_guest_error(&p->pci.d, "queue %u changed while enabled", vq->index);
-		return;
-	}
-	switch (off & ~7ull) {
-	case QUEUE_DESC:
-		set_half(&vq->desc, off & 4, val);
-		break;
-	case QUEUE_DRIVER:
-		set_half(&vq->driver, off & 4, val);
-		break;
-	case QUEUE_DEVICE:
-		set_half(&vq->device, off & 4, val);
-		break;
-	default: /* QUEUE_SIZE; checked at enabling */
-		vq->size = (uint16_t)val;
-		break;
-	}
+	if (off < QUEUE_DESC)
+		virtio_queue_set(vq, VQ_REG_SIZE, false, val);
+	else
+		virtio_queue_set(vq, part[(off - QUEUE_DESC) >> 3], off & 4, val);
 }
 
 static void enable_queue(struct virtio_pci *p, struct vq *vq, uint64_t val)
 {
 	if (val != 1)
 		dev_guest_error(&p->pci.d, "queue_enable = %" PRIu64, val);
-	else if (!(p->v.status & VIRTIO_STATUS_FEATURES_OK))
-		dev_guest_error(&p->pci.d, "queue %u enabled before FEATURES_OK", vq->index);
 	else
-		vq_enable(vq);
+		virtio_queue_enable(vq);
 }
 
 static void set_status(struct virtio_pci *p, uint8_t val)
@@ -179,13 +148,13 @@ static void set_status(struct virtio_pci *p, uint8_t val)
 	if (!val)
 		virtio_pci_reset(p);
 	else
-		virtio_set_status(&p->v, val);
+		virtio_set_status(p->v, val);
 }
 
 /* Registers of the selected queue. */
 static bool queue_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsigned size)
 {
-	struct vq *vq = selected(p);
+	struct vq *vq = virtio_selected(p->v, p->queue_sel);
 	bool wide = off >= QUEUE_DESC && off < QUEUE_NOTIFY_DATA;
 
 	if (off < QUEUE_SIZE || size != (wide ? 4 : 2))
@@ -200,14 +169,14 @@ static bool queue_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsign
 		enable_queue(p, vq, val);
 		return true;
 	case QUEUE_RESET:
-		if (val == 1 && virtio_has(&p->v, VIRTIO_F_RING_RESET))
-			virtio_reset_queue(&p->v, p->queue_sel);
+		if (val == 1 && virtio_has(p->v, VIRTIO_F_RING_RESET))
+			virtio_reset_queue(p->v, p->queue_sel);
 		return true;
 	case QUEUE_NOTIFY_OFF:
 	case QUEUE_NOTIFY_DATA:
 		return false;
 	default:
-		set_queue_reg(p, vq, off, val);
+		set_queue_reg(vq, off, (uint32_t)val);
 		return true;
 	}
 }
@@ -219,7 +188,7 @@ static void common_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsig
 	else if (off == DRIVER_FEATURE_SEL && size == 4)
 		p->driver_feature_sel = (uint32_t)val;
 	else if (off == DRIVER_FEATURE && size == 4)
-		virtio_set_driver_features(&p->v, p->driver_feature_sel, (uint32_t)val);
+		virtio_set_driver_features(p->v, p->driver_feature_sel, (uint32_t)val);
 	else if (off == CONFIG_VECTOR && size == 2)
 		__atomic_store_n(&p->config_vector, valid_vector(p, val), __ATOMIC_RELAXED);
 	else if (off == DEVICE_STATUS && size == 1)
@@ -230,33 +199,6 @@ static void common_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsig
 		dev_guest_error(&p->pci.d,
 				"write of %u bytes at %#" PRIx64 " of the common configuration",
 				size, off);
-}
-
-/* ---- device configuration ---- */
-
-static uint64_t cfg_read(struct virtio_pci *p, uint64_t off, unsigned size)
-{
-	uint8_t buf[8] = { 0 };
-
-	for (unsigned i = 0; i < size && off + i < p->v.cfg_len; i++)
-		buf[i] = p->v.cfg[off + i];
-	return ld_le(buf, size);
-}
-
-static void cfg_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsigned size)
-{
-	struct virtio *v = &p->v;
-
-	if (off >= v->cfg_len || size > v->cfg_len - off)
-		return;
-	for (unsigned i = 0; i < size; i++) {
-		uint8_t mask = v->cfg_wmask[off + i];
-
-		v->cfg[off + i] =
-			(uint8_t)((v->cfg[off + i] & ~mask) | ((uint8_t)(val >> (8 * i)) & mask));
-	}
-	if (v->type->cfg_written)
-		v->type->cfg_written(v, (unsigned)off, size);
 }
 
 /* ---- the register BAR ---- */
@@ -272,7 +214,7 @@ static uint64_t reg_read(void *opaque, uint64_t off, unsigned size)
 	case ISR_OFF:
 		return in_page ? 0 : read_isr(p);
 	case DEVICE_OFF:
-		return cfg_read(p, in_page, size);
+		return virtio_cfg_read(p->v, in_page, size);
 	default:
 		return 0;
 	}
@@ -288,12 +230,12 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 		common_write(p, in_page, val, size);
 		break;
 	case DEVICE_OFF:
-		cfg_write(p, in_page, val, size);
+		virtio_cfg_write(p->v, in_page, val, size);
 		break;
 	case NOTIFY_OFF:
 		/* The address says which queue; NOTIFICATION_DATA adds a hint we do not need. */
 		if (in_page % NOTIFY_MULT == 0)
-			virtio_kick(&p->v, (unsigned)(in_page / NOTIFY_MULT));
+			virtio_kick(p->v, (unsigned)(in_page / NOTIFY_MULT));
 		break;
 	default:
 		break;
@@ -351,7 +293,7 @@ static void cfg_space_written(struct pci_dev *d, uint32_t off, unsigned size, ui
 	struct virtio_pci *p = container_of(d, struct virtio_pci, pci);
 
 	if (off < PCI_COMMAND + 2 && off + size > PCI_COMMAND)
-		virtio_set_dma(&p->v, pci_is_master(d));
+		virtio_set_dma(p->v, pci_is_master(d));
 	if (touches_data(p, off, size))
 		window_access(p, true);
 }
@@ -376,13 +318,13 @@ static int add_cap(struct virtio_pci *p, enum cap_type type, uint32_t off, uint3
 
 static int add_caps(struct virtio_pci *p, struct err *e)
 {
-	uint32_t cfg_len = MAX(p->v.cfg_len, 4u);
+	uint32_t cfg_len = MAX(p->v->cfg_len, 4u);
 	int win;
 
 	if (add_cap(p, CAP_COMMON, COMMON_OFF, COMMON_LEN, 0) < 0 ||
 	    add_cap(p, CAP_ISR, ISR_OFF, 1, 0) < 0 ||
 	    add_cap(p, CAP_DEVICE, DEVICE_OFF, cfg_len, 0) < 0 ||
-	    add_cap(p, CAP_NOTIFY, NOTIFY_OFF, NOTIFY_MULT * p->v.nr_vqs, 4) < 0)
+	    add_cap(p, CAP_NOTIFY, NOTIFY_OFF, NOTIFY_MULT * p->v->nr_vqs, 4) < 0)
 		return err_set(e, ENOSPC, "%s: no room for capabilities", p->pci.d.path);
 	win = add_cap(p, CAP_PCI_CFG, 0, 0, 4);
 	if (win < 0 || pci_add_pcie_endpoint_cap(&p->pci) < 0)
@@ -409,7 +351,7 @@ static int add_bars(struct virtio_pci *p, struct err *e)
 		return ret;
 	pci_set_intx_pin(&p->pci, 0);
 	if (vectors == VIRTIO_VECTORS_AUTO)
-		vectors = p->v.nr_vqs + 1;
+		vectors = p->v->vectors ?: p->v->nr_vqs + 1;
 	if (!vectors)
 		return 0;
 	return pci_add_msix_bar(&p->pci, MIN(vectors, (uint32_t)PCI_MSIX_MAX), MSIX_BAR, e);
@@ -425,23 +367,14 @@ static int check_props(const struct virtio_pci *p, struct err *e)
 	return 0;
 }
 
-static uint64_t ring_features(const struct virtio_pci *p)
-{
-	return (p->p_event_idx ? BIT64(VIRTIO_F_EVENT_IDX) : 0) |
-	       (p->p_indirect ? BIT64(VIRTIO_F_INDIRECT_DESC) : 0) |
-	       (p->p_packed ? BIT64(VIRTIO_F_RING_PACKED) : 0) |
-	       (p->p_in_order ? BIT64(VIRTIO_F_IN_ORDER) : 0) |
-	       (p->p_queue_reset ? BIT64(VIRTIO_F_RING_RESET) : 0) |
-	       (p->p_notify_data ? BIT64(VIRTIO_F_NOTIFICATION_DATA) : 0);
-}
-
-int virtio_pci_init(struct virtio_pci *p, uint32_t class_code, struct err *e)
+int virtio_pci_init(struct virtio_pci *p, struct virtio *v, const struct virtio_type *type,
+		    struct err *e)
 {
 	struct pci_id id = { .vendor = VENDOR,
-			     .device = (uint16_t)(DEVICE_BASE + p->v.type->id),
+			     .device = (uint16_t)(DEVICE_BASE + type->id),
 			     .subvendor = VENDOR,
 			     .subdevice = SUBSYSTEM,
-			     .class_rev = class_code << 8 | 1 };
+			     .class_rev = type->pci_class << 8 | 1 };
 	struct pci_bus *bus = pci_bus_of(p->pci.d.vm);
 	int ret = check_props(p, e);
 
@@ -449,33 +382,32 @@ int virtio_pci_init(struct virtio_pci *p, uint32_t class_code, struct err *e)
 		return ret;
 	if (!bus)
 		return err_set(e, ENODEV, "%s: this machine has no PCI bus", p->pci.d.path);
-	p->v.dev = &p->pci.d;
-	p->v.notify = notify;
-	p->v.ring_features = ring_features(p);
+	p->v = v;
 	p->config_vector = NO_VECTOR;
-	ret = virtio_init(&p->v, e);
-	p->v.may_dma = false; /* as the command register of a new function says */
+	ret = virtio_dev_init(v, &p->pci.d, type, notify, e);
+	v->may_dma = false; /* as the command register of a new function says */
 	if (ret == 0)
 		ret = pci_dev_attach(bus, &p->pci, &id, e);
 	if (ret == 0)
 		ret = add_bars(p, e);
-	return ret < 0 ? ret : add_caps(p, e);
+	if (ret == 0)
+		ret = add_caps(p, e);
+	return ret == 0 && type->plugged ? type->plugged(v, e) : ret;
 }
 
-void virtio_pci_fini(struct virtio_pci *p)
+void virtio_pci_dev_fini(struct dev *d)
 {
-	pthread_mutex_lock(&p->pci.d.lock);
-	if (p->v.vqs)
-		virtio_reset(&p->v);
-	pthread_mutex_unlock(&p->pci.d.lock);
+	struct virtio_pci *p = container_of(d, struct virtio_pci, pci.d);
+
+	virtio_dev_unplug(p->v);
 	pci_dev_detach(&p->pci);
-	virtio_fini(&p->v);
+	virtio_dev_fini(p->v);
 }
 
 /* A device reset by the driver: the PCI function itself stays as it is. */
 void virtio_pci_reset(struct virtio_pci *p)
 {
-	virtio_reset(&p->v);
+	virtio_reset(p->v);
 	p->device_feature_sel = p->driver_feature_sel = 0;
 	p->queue_sel = 0;
 	__atomic_store_n(&p->config_vector, NO_VECTOR, __ATOMIC_RELAXED);
@@ -489,7 +421,7 @@ void virtio_pci_dev_reset(struct dev *d)
 	pthread_mutex_lock(&d->lock);
 	virtio_pci_reset(p);
 	pci_dev_reset(&p->pci);
-	virtio_set_dma(&p->v, pci_is_master(&p->pci));
+	virtio_set_dma(p->v, pci_is_master(&p->pci));
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -498,17 +430,13 @@ void virtio_pci_dev_pause(struct dev *d)
 	struct virtio_pci *p = container_of(d, struct virtio_pci, pci.d);
 
 	pthread_mutex_lock(&d->lock);
-	virtio_pause(&p->v);
+	virtio_pause(p->v);
 	pthread_mutex_unlock(&d->lock);
 }
 
 void virtio_pci_dev_resume(struct dev *d)
 {
-	struct virtio_pci *p = container_of(d, struct virtio_pci, pci.d);
-
-	pthread_mutex_lock(&d->lock);
-	virtio_resume(&p->v);
-	pthread_mutex_unlock(&d->lock);
+	virtio_dev_resume(container_of(d, struct virtio_pci, pci.d)->v);
 }
 
 /* ---- state ---- */
@@ -517,15 +445,15 @@ static int virtio_pci_post_load(void *obj, struct err *e)
 {
 	struct virtio_pci *p = obj;
 
-	for (unsigned i = 0; i < p->v.nr_vqs; i++) {
-		if (p->v.vqs[i].vector != valid_vector(p, p->v.vqs[i].vector))
+	for (unsigned i = 0; i < p->v->nr_vqs; i++) {
+		if (p->v->vqs[i].vector != valid_vector(p, p->v->vqs[i].vector))
 			return err_set(e, EINVAL, "queue %u has vector %u of %u", i,
-				       p->v.vqs[i].vector, p->pci.nr_msix);
+				       p->v->vqs[i].vector, p->pci.nr_msix);
 	}
 	if (p->config_vector != valid_vector(p, p->config_vector))
 		return err_set(e, EINVAL, "configuration vector %u of %u", p->config_vector,
 			       p->pci.nr_msix);
-	p->v.may_dma = pci_is_master(&p->pci);
+	p->v->may_dma = pci_is_master(&p->pci);
 	return 0;
 }
 
@@ -537,7 +465,7 @@ const struct state_desc virtio_pci_state = {
 	.fields =
 		(const struct state_field[]){
 			ST_SUB(struct virtio_pci, pci, &pci_dev_state),
-			ST_SUB(struct virtio_pci, v, &virtio_state),
+			ST_HOST(struct virtio_pci, v),
 			ST_U32(struct virtio_pci, device_feature_sel),
 			ST_U32(struct virtio_pci, driver_feature_sel),
 			ST_U16(struct virtio_pci, queue_sel),
@@ -545,12 +473,6 @@ const struct state_desc virtio_pci_state = {
 			ST_U8(struct virtio_pci, isr),
 			ST_HOST(struct virtio_pci, cap_pci_cfg),
 			ST_HOST(struct virtio_pci, nr_vectors),
-			ST_HOST(struct virtio_pci, p_event_idx),
-			ST_HOST(struct virtio_pci, p_indirect),
-			ST_HOST(struct virtio_pci, p_packed),
-			ST_HOST(struct virtio_pci, p_in_order),
-			ST_HOST(struct virtio_pci, p_queue_reset),
-			ST_HOST(struct virtio_pci, p_notify_data),
 			ST_HOST(struct virtio_pci, p_disable_legacy),
 			ST_HOST(struct virtio_pci, p_disable_modern),
 			ST_END,

@@ -9,7 +9,7 @@
  */
 #include "base/base.h"
 #include "core/vm.h"
-#include "virtio/virtio_pci.h"
+#include "virtio/virtio_dev.h"
 #include <sys/random.h>
 
 #define CHAIN_MAX 4096u
@@ -17,14 +17,14 @@
 #define CLASS_RNG 0x00ff00 /* unclassified, as other implementations say */
 
 struct virtio_rng {
-	struct virtio_pci p; /* first */
+	struct virtio v; /* first */
 	struct loop_work more;
 	struct iovec iov[VQ_MAX_SEGS];
 };
 
 static struct virtio_rng *rng_of(struct virtio *v)
 {
-	return container_of(virtio_to_pci(v), struct virtio_rng, p);
+	return container_of(v, struct virtio_rng, v);
 }
 
 /* Fills one chain; returns how many bytes. */
@@ -46,7 +46,7 @@ static uint32_t fill(const struct vq_chain *c)
 
 static void serve(struct virtio_rng *s)
 {
-	struct vq *vq = virtio_vq(&s->p.v, 0);
+	struct vq *vq = virtio_vq(&s->v, 0);
 	struct vq_chain c = { .iov = s->iov };
 	uint32_t done = 0;
 
@@ -58,7 +58,7 @@ static void serve(struct virtio_rng *s)
 	}
 	vq_notify(vq);
 	if (done >= KICK_MAX)
-		loop_post(s->p.v.vm->loop, &s->more);
+		loop_post(s->v.vm->loop, &s->more);
 }
 
 static void rng_kick(struct virtio *v, unsigned n)
@@ -70,37 +70,35 @@ static void serve_more(struct loop_work *w)
 {
 	struct virtio_rng *s = container_of(w, struct virtio_rng, more);
 
-	pthread_mutex_lock(&s->p.pci.d.lock);
-	if (s->p.v.started)
+	pthread_mutex_lock(&s->v.dev->lock);
+	if (s->v.started)
 		serve(s);
-	pthread_mutex_unlock(&s->p.pci.d.lock);
+	pthread_mutex_unlock(&s->v.dev->lock);
 }
 
-static const struct virtio_type rng_virtio = { .name = "virtio-rng", .id = 4, .kick = rng_kick };
-
-static int rng_init(struct dev *d, struct err *e)
+static int rng_init(struct virtio *v, struct err *e)
 {
-	struct virtio_rng *s = container_of(d, struct virtio_rng, p.pci.d);
-
-	s->more.fn = serve_more;
-	s->p.v.type = &rng_virtio;
-	s->p.v.nr_vqs = 1;
-	s->p.v.vq_size = 64;
-	return virtio_pci_init(&s->p, CLASS_RNG, e);
+	rng_of(v)->more.fn = serve_more;
+	v->nr_vqs = 1;
+	v->vq_size = 64;
+	return 0;
 }
 
-static void rng_fini(struct dev *d)
+static void rng_fini(struct virtio *v)
 {
-	struct virtio_rng *s = container_of(d, struct virtio_rng, p.pci.d);
-
-	virtio_pci_fini(&s->p);
-	loop_cancel(d->vm->loop, &s->more);
+	loop_cancel(v->dev->vm->loop, &rng_of(v)->more);
 }
 
-static const struct prop rng_props[] = {
-	VIRTIO_PCI_PROPS(struct virtio_rng),
-	PROPS_END,
+static const struct virtio_type rng_virtio = {
+	.name = "virtio-rng",
+	.id = 4,
+	.pci_class = CLASS_RNG,
+	.init = rng_init,
+	.fini = rng_fini,
+	.kick = rng_kick,
 };
+
+#define RNG_PROPS(type)
 
 static const struct state_desc rng_state = {
 	.name = "virtio-rng",
@@ -108,25 +106,12 @@ static const struct state_desc rng_state = {
 	.version = 1,
 	.fields =
 		(const struct state_field[]){
-			ST_SUB(struct virtio_rng, p, &virtio_pci_state),
+			ST_SUB(struct virtio_rng, v, &virtio_state),
 			ST_HOST(struct virtio_rng, more),
 			ST_HOST(struct virtio_rng, iov),
 			ST_END,
 		},
 };
 
-extern const struct dev_type virtio_rng_type;
-const struct dev_type virtio_rng_type = {
-	.name = "virtio-rng-pci",
-	.alias = "virtio-rng",
-	.bus = DEV_BUS_PCI,
-	.help = "entropy from the host's getrandom(2)",
-	.size = sizeof(struct virtio_rng),
-	.props = rng_props,
-	.state = &rng_state,
-	.init = rng_init,
-	.fini = rng_fini,
-	.reset = virtio_pci_dev_reset,
-	.pause = virtio_pci_dev_pause,
-	.resume = virtio_pci_dev_resume,
-};
+VIRTIO_DEVICE(virtio_rng, rng_virtio, rng_state, RNG_PROPS, "virtio-rng",
+	      "entropy from the host's getrandom(2)");

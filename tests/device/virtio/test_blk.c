@@ -94,7 +94,7 @@ static void make_with(struct fix *f, const char *const *drive, const char *const
 	p = rig_device(&f->rig, "virtio-blk-pci", dev, &e);
 	if (!p)
 		fail_msg("%s", e.msg);
-	f->b = container_of(p, struct virtio_blk, p.pci);
+	f->b = container_of(virtio_of(&p->d), struct virtio_blk, v);
 	vdrv_find(&f->d, &f->rig, p);
 }
 

@@ -122,7 +122,7 @@ static void make_with(struct fix *f, uint32_t offloads, const char *const *kv)
 	p = rig_device(&f->rig, "virtio-net-pci", kv, &e);
 	if (!p)
 		fail_msg("%s", e.msg);
-	f->n = container_of(p, struct virtio_net, p.pci);
+	f->n = container_of(virtio_of(&p->d), struct virtio_net, v);
 	vdrv_find(&f->d, &f->rig, p);
 }
 

@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-const struct dev_type *const dev_types[] = { &virtio_serial_type, &virtconsole_type,
+const struct dev_type *const dev_types[] = { &virtio_console_pci_type, &virtconsole_type,
 					     &virtserialport_type, NULL };
 
 enum { READY, ADD, REMOVE, PORT_READY, CONSOLE, RESIZE, OPEN, NAME };
@@ -353,7 +353,7 @@ static void queue_reset_forgets_the_half(void **state)
 		send_bytes(r, 1, block, sizeof(block));
 		spin(r);
 	}
-	assert_true(container_of(r->dev, struct virtio_console, p.pci.d)->port[0].tx_off > 0);
+	assert_true(console_of_dev(r->dev)->port[0].tx_off > 0);
 	vdrv_wr(&r->d, r->d.common + 0x16, 1, 2);
 	vdrv_wr(&r->d, r->d.common + 0x3a, 1, 2);
 	vdrv_queue(&r->d, 1, 0);
@@ -400,7 +400,7 @@ static void emergency_write(void **state)
 static void size_changes(void **state)
 {
 	struct rig *r = *state;
-	struct virtio_console *vc = container_of(r->dev, struct virtio_console, p.pci.d);
+	struct virtio_console *vc = console_of_dev(r->dev);
 	uint32_t token, len;
 	unsigned irqs;
 
@@ -443,7 +443,7 @@ static void migration(void **state)
 	struct rig *r = *state;
 	struct vdrv_vm *t2 = vdrv_vm_new();
 	struct dev *dev2 = vdrv_make(t2, "virtio-serial-pci,max_ports=4");
-	struct virtio_console *vc2 = container_of(dev2, struct virtio_console, p.pci.d);
+	struct virtio_console *vc2 = console_of_dev(dev2);
 	uint32_t token, len;
 
 	with_ports(r);

@@ -8,18 +8,19 @@
 #include "base/bytes.h"
 #include "core/state.h"
 #include "rng.h"
+#include "virtio/virtio_dev.h"
 #include "virtio/vq_int.h"
 #include "virtio_driver.h"
 
 /* A device with two queues, eight bytes of configuration and a log of what it is told. */
 struct toy {
-	struct virtio_pci p; /* first */
+	struct virtio v; /* first */
 	unsigned started, stopped, kicks[2], queue_resets, resets, cfg_writes;
 };
 
 static struct toy *toy_of(struct virtio *v)
 {
-	return container_of(virtio_to_pci(v), struct toy, p);
+	return container_of(v, struct toy, v);
 }
 
 static uint64_t toy_features(struct virtio *v)
@@ -58,9 +59,21 @@ static void toy_cfg_written(struct virtio *v, unsigned off, unsigned len)
 	toy_of(v)->cfg_writes++;
 }
 
+static int toy_init(struct virtio *v, struct err *e)
+{
+	v->nr_vqs = 2;
+	v->vq_size = 256;
+	v->cfg_len = 8;
+	memcpy(v->cfg, "\1\2\3\4\5\6\7\10", 8);
+	v->cfg_wmask[4] = 0x0f;
+	return 0;
+}
+
 static const struct virtio_type toy_virtio = {
 	.name = "toy",
 	.id = 61,
+	.pci_class = 0x00ff00,
+	.init = toy_init,
 	.features = toy_features,
 	.start = toy_start,
 	.stop = toy_stop,
@@ -70,60 +83,27 @@ static const struct virtio_type toy_virtio = {
 	.cfg_written = toy_cfg_written,
 };
 
-static int toy_init(struct dev *d, struct err *e)
-{
-	struct toy *s = container_of(d, struct toy, p.pci.d);
-
-	s->p.v.type = &toy_virtio;
-	s->p.v.nr_vqs = 2;
-	s->p.v.vq_size = 256;
-	s->p.v.cfg_len = 8;
-	memcpy(s->p.v.cfg, "\1\2\3\4\5\6\7\10", 8);
-	s->p.v.cfg_wmask[4] = 0x0f;
-	return virtio_pci_init(&s->p, 0x00ff00, e);
-}
-
-static void toy_fini(struct dev *d)
-{
-	virtio_pci_fini(container_of(d, struct virtio_pci, pci.d));
-}
-
-static const struct prop toy_props[] = {
-	VIRTIO_PCI_PROPS(struct toy),
-	PROPS_END,
-};
-
 static const struct state_desc toy_state = {
 	.name = "toy",
 	.struct_name = "toy",
 	.version = 1,
 	.fields =
 		(const struct state_field[]){
-			ST_SUB(struct toy, p, &virtio_pci_state),
+			ST_SUB(struct toy, v, &virtio_state),
 			ST_END,
 		},
 };
 
-static const struct dev_type toy_type = {
-	.name = "toy",
-	.bus = DEV_BUS_PCI,
-	.size = sizeof(struct toy),
-	.props = toy_props,
-	.state = &toy_state,
-	.init = toy_init,
-	.fini = toy_fini,
-	.reset = virtio_pci_dev_reset,
-	.pause = virtio_pci_dev_pause,
-	.resume = virtio_pci_dev_resume,
-};
+#define TOY_PROPS(type)
+VIRTIO_DEVICE(toy, toy_virtio, toy_state, TOY_PROPS, "toy", "a test device");
 
-const struct dev_type *const dev_types[] = { &toy_type, NULL };
+const struct dev_type *const dev_types[] = { &toy_pci_type, NULL };
 
 #define VERSION_1 BIT64(VIRTIO_F_VERSION_1)
 
 struct rig {
 	struct vdrv_vm *t;
-	struct toy *s;
+	struct toy_pci *s;
 	struct vdrv d;
 };
 
@@ -132,8 +112,8 @@ static int setup(void **state)
 	struct rig *r = xnew(struct rig);
 
 	r->t = vdrv_vm_new();
-	r->s = container_of(vdrv_make(r->t, "toy,packed=on,in_order=on"), struct toy, p.pci.d);
-	vdrv_open(&r->d, r->t, &r->s->p.pci.d);
+	r->s = container_of(vdrv_make(r->t, "toy,packed=on,in_order=on"), struct toy_pci, t.pci.d);
+	vdrv_open(&r->d, r->t, &r->s->t.pci.d);
 	*state = r;
 	return 0;
 }
@@ -161,7 +141,7 @@ static void identity(void **state)
 {
 	struct rig *r = *state;
 	struct pci_bus *bus = r->t->vm.pci;
-	uint8_t fn = r->s->p.pci.devfn;
+	uint8_t fn = r->s->t.pci.devfn;
 
 	assert_int_equal(pci_cfg_read(bus, 0, fn, 0, 4), 0x107d1af4); /* 0x1040 + 61 */
 	assert_int_equal(pci_cfg_read(bus, 0, fn, 8, 1), 1);
@@ -185,19 +165,19 @@ static void negotiation(void **state)
 	/* Frozen now. */
 	set(r, 8, 0, 4);
 	set(r, 12, 0x21, 4);
-	assert_int_equal(r->s->p.v.features, VERSION_1 | BIT64(5));
-	assert_int_equal(r->s->started, 0);
+	assert_int_equal(r->s->x.v.features, VERSION_1 | BIT64(5));
+	assert_int_equal(r->s->x.started, 0);
 	vdrv_driver_ok(&r->d);
-	assert_int_equal(r->s->started, 1);
+	assert_int_equal(r->s->x.started, 1);
 	vdrv_driver_ok(&r->d);
-	assert_int_equal(r->s->started, 1);
+	assert_int_equal(r->s->x.started, 1);
 	/* Bits do not go away without a reset. */
 	set(r, 0x14, 1, 1);
 	assert_int_equal(vdrv_status(&r->d), 15);
 	set(r, 0x14, 0, 1);
 	assert_int_equal(vdrv_status(&r->d), 0);
-	assert_int_equal(r->s->stopped, 1);
-	assert_int_equal(r->s->p.v.features, 0);
+	assert_int_equal(r->s->x.stopped, 1);
+	assert_int_equal(r->s->x.v.features, 0);
 }
 
 static void wrong_order(void **state)
@@ -206,7 +186,7 @@ static void wrong_order(void **state)
 
 	vdrv_driver_ok(&r->d); /* before FEATURES_OK */
 	assert_int_equal(vdrv_status(&r->d), 3);
-	assert_int_equal(r->s->started, 0);
+	assert_int_equal(r->s->x.started, 0);
 	set(r, 0x16, 0, 2);
 	set(r, 0x1c, 1, 2); /* a queue before FEATURES_OK */
 	assert_int_equal(reg(r, 0x1c, 2), 0);
@@ -214,10 +194,10 @@ static void wrong_order(void **state)
 	set(r, 0x1c, 2, 2); /* enable has one value */
 	assert_int_equal(reg(r, 0x1c, 2), 0);
 	vdrv_kick(&r->d, 0); /* a kick before DRIVER_OK, of a queue that is off */
-	assert_int_equal(r->s->kicks[0], 0);
+	assert_int_equal(r->s->x.kicks[0], 0);
 	vdrv_driver_ok(&r->d);
 	vdrv_kick(&r->d, 0);
-	assert_int_equal(r->s->kicks[0], 0);
+	assert_int_equal(r->s->x.kicks[0], 0);
 }
 
 static void queue_registers(void **state)
@@ -248,7 +228,7 @@ static void queue_registers(void **state)
 	set(r, 0x16, 0xffff, 2);
 	set(r, 0x20, 0x1000, 4);
 	assert_int_equal(reg(r, 0x20, 8), 0);
-	assert_false(r->s->p.v.broken);
+	assert_false(r->s->x.v.broken);
 }
 
 static void absurd_queue(void **state)
@@ -262,7 +242,7 @@ static void absurd_queue(void **state)
 	assert_int_equal(reg(r, 0x1c, 2), 0);
 	assert_true(vdrv_status(&r->d) & 0x40);
 	vdrv_driver_ok(&r->d);
-	assert_int_equal(r->s->started, 0);
+	assert_int_equal(r->s->x.started, 0);
 	set(r, 0x14, 0, 1);
 	assert_int_equal(vdrv_status(&r->d), 0);
 	assert_int_equal(reg(r, 0x18, 2), 256);
@@ -278,11 +258,11 @@ static void kicks(void **state)
 	vdrv_driver_ok(&r->d);
 	vdrv_kick(&r->d, 1);
 	vdrv_wr(&r->d, r->d.notify, 0x80050000, 4); /* with notification data */
-	assert_int_equal(r->s->kicks[0], 1);
-	assert_int_equal(r->s->kicks[1], 1);
+	assert_int_equal(r->s->x.kicks[0], 1);
+	assert_int_equal(r->s->x.kicks[1], 1);
 	vdrv_wr(&r->d, r->d.notify + 8, 2, 2); /* no such queue */
 	vdrv_wr(&r->d, r->d.notify + 0xffc, 2, 2);
-	assert_int_equal(r->s->kicks[0] + r->s->kicks[1], 2);
+	assert_int_equal(r->s->x.kicks[0] + r->s->x.kicks[1], 2);
 }
 
 static void ring_reset(void **state)
@@ -297,16 +277,16 @@ static void ring_reset(void **state)
 	old = r->d.q[0].desc;
 	set(r, 0x16, 0, 2);
 	set(r, 0x3a, 1, 2);
-	assert_int_equal(r->s->queue_resets, 1);
+	assert_int_equal(r->s->x.queue_resets, 1);
 	assert_int_equal(reg(r, 0x3a, 2), 0); /* done */
 	assert_int_equal(reg(r, 0x1c, 2), 0);
 	assert_int_equal(reg(r, 0x1a, 2), 1);
 	vdrv_kick(&r->d, 0);
-	assert_int_equal(r->s->kicks[0], 0);
+	assert_int_equal(r->s->x.kicks[0], 0);
 	vdrv_queue(&r->d, 0, 32);
 	assert_int_not_equal(r->d.q[0].desc, old);
 	vdrv_kick(&r->d, 0);
-	assert_int_equal(r->s->kicks[0], 1);
+	assert_int_equal(r->s->x.kicks[0], 1);
 }
 
 static void device_config(void **state)
@@ -321,9 +301,9 @@ static void device_config(void **state)
 	vdrv_wr(&r->d, r->d.cfg, 0xff, 1); /* read-only */
 	vdrv_wr(&r->d, r->d.cfg + 0x800, 0xff, 1);
 	assert_int_equal(vdrv_rd(&r->d, r->d.cfg, 8), 0x0807060f04030201ull);
-	assert_int_equal(r->s->cfg_writes, 2);
+	assert_int_equal(r->s->x.cfg_writes, 2);
 	before = (uint8_t)reg(r, 0x15, 1);
-	virtio_cfg_changed(&r->s->p.v);
+	virtio_cfg_changed(&r->s->x.v);
 	assert_int_not_equal(reg(r, 0x15, 1), before);
 }
 
@@ -331,24 +311,24 @@ static void msix_interrupts(void **state)
 {
 	struct rig *r = *state;
 
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2);
-	r->s->p.v.notify(&r->s->p.v, 1);
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2);
+	r->s->x.v.notify(&r->s->x.v, 1);
 	assert_int_equal(r->t->msi[2], 1);
-	virtio_cfg_changed(&r->s->p.v);
+	virtio_cfg_changed(&r->s->x.v);
 	assert_int_equal(r->t->msi[0], 1);
 	assert_int_equal(r->t->intx, 0);
 	set(r, 0x16, 1, 2);
 	set(r, 0x1a, 0xffff, 2);
-	r->s->p.v.notify(&r->s->p.v, 1);
+	r->s->x.v.notify(&r->s->x.v, 1);
 	assert_int_equal(r->t->msi[2], 1);
-	virtio_break(&r->s->p.v, "test");
+	virtio_break(&r->s->x.v, "test");
 	assert_int_equal(r->t->msi[0], 2);
 }
 
 static void intx_interrupts(void **state)
 {
 	struct rig *r = *state;
-	struct virtio *v = &r->s->p.v;
+	struct virtio *v = &r->s->x.v;
 
 	assert_true(vdrv_negotiate(&r->d, VERSION_1));
 	vdrv_driver_ok(&r->d);
@@ -372,7 +352,7 @@ static void config_window(void **state)
 {
 	struct rig *r = *state;
 	struct pci_bus *bus = r->t->vm.pci;
-	uint8_t fn = r->d.pci->devfn, cap = r->s->p.cap_pci_cfg;
+	uint8_t fn = r->d.pci->devfn, cap = r->s->t.cap_pci_cfg;
 
 	assert_int_equal(pci_cfg_read(bus, 0, fn, cap + 3, 1), 5);
 	pci_cfg_write(bus, 0, fn, PCI_COMMAND, 0, 2); /* works without decoding */
@@ -401,9 +381,9 @@ static void machine_reset(void **state)
 {
 	struct rig *r = *state;
 
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2);
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2);
 	r->t->vm.devs->type->reset(r->t->vm.devs);
-	assert_int_equal(r->s->stopped, 1);
+	assert_int_equal(r->s->x.stopped, 1);
 	assert_int_equal(pci_cfg_read(r->t->vm.pci, 0, r->d.pci->devfn, PCI_COMMAND, 2), 0);
 	assert_false(pci_msix_on(r->d.pci));
 	assert_int_equal(pci_bar_addr(r->d.pci, 4), UINT64_MAX);
@@ -413,12 +393,12 @@ static void pause_and_resume(void **state)
 {
 	struct rig *r = *state;
 
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2);
-	virtio_pci_dev_pause(&r->s->p.pci.d);
-	assert_int_equal(r->s->stopped, 1);
-	virtio_pci_dev_resume(&r->s->p.pci.d);
-	assert_int_equal(r->s->started, 2);
-	assert_int_equal(r->s->kicks[0], 1); /* looked at the rings again */
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2);
+	virtio_pci_dev_pause(&r->s->t.pci.d);
+	assert_int_equal(r->s->x.stopped, 1);
+	virtio_pci_dev_resume(&r->s->t.pci.d);
+	assert_int_equal(r->s->x.started, 2);
+	assert_int_equal(r->s->x.kicks[0], 1); /* looked at the rings again */
 	assert_int_equal(vdrv_status(&r->d), 15);
 }
 
@@ -427,48 +407,48 @@ static void bus_mastering(void **state)
 {
 	struct rig *r = *state;
 	struct pci_bus *bus = r->t->vm.pci;
-	uint8_t fn = r->s->p.pci.devfn;
+	uint8_t fn = r->s->t.pci.devfn;
 	uint32_t on = pci_cfg_read(bus, 0, fn, PCI_COMMAND, 2), off = on & ~PCI_COMMAND_MASTER;
 
 	assert_true(on & PCI_COMMAND_MASTER);
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2);
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2);
 	pci_cfg_write(bus, 0, fn, PCI_COMMAND, off, 2);
-	assert_int_equal(r->s->stopped, 1);
+	assert_int_equal(r->s->x.stopped, 1);
 	assert_int_equal(vdrv_status(&r->d), 15);
 	vdrv_kick(&r->d, 0);
-	virtio_pci_dev_pause(&r->s->p.pci.d);
-	virtio_pci_dev_resume(&r->s->p.pci.d);
-	assert_int_equal(r->s->started, 1);
-	assert_int_equal(r->s->kicks[0], 0);
+	virtio_pci_dev_pause(&r->s->t.pci.d);
+	virtio_pci_dev_resume(&r->s->t.pci.d);
+	assert_int_equal(r->s->x.started, 1);
+	assert_int_equal(r->s->x.kicks[0], 0);
 	pci_cfg_write(bus, 0, fn, PCI_COMMAND, on, 2);
-	assert_int_equal(r->s->started, 2);
-	assert_int_equal(r->s->kicks[0], 1); /* what it missed meanwhile */
+	assert_int_equal(r->s->x.started, 2);
+	assert_int_equal(r->s->x.kicks[0], 1); /* what it missed meanwhile */
 	/* DRIVER_OK waits for it too. */
 	pci_cfg_write(bus, 0, fn, PCI_COMMAND, off, 2);
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2);
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2);
 	assert_int_equal(vdrv_status(&r->d), 15);
-	assert_int_equal(r->s->started, 2);
+	assert_int_equal(r->s->x.started, 2);
 	pci_cfg_write(bus, 0, fn, PCI_COMMAND, on, 2);
-	assert_int_equal(r->s->started, 3);
+	assert_int_equal(r->s->x.started, 3);
 }
 
 static void migration(void **state)
 {
 	struct rig *r = *state;
 	struct vdrv_vm *t2 = vdrv_vm_new();
-	struct toy *s2 =
-		container_of(vdrv_make(t2, "toy,packed=on,in_order=on"), struct toy, p.pci.d);
+	struct toy_pci *s2 =
+		container_of(vdrv_make(t2, "toy,packed=on,in_order=on"), struct toy_pci, t.pci.d);
 
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, BIT64(5), 2);
-	vdrv_migrate(r->t, &r->s->p.pci.d, t2, &s2->p.pci.d);
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, BIT64(5), 2);
+	vdrv_migrate(r->t, &r->s->t.pci.d, t2, &s2->t.pci.d);
 	r->d.t = t2;
 	assert_int_equal(vdrv_status(&r->d), 15);
-	assert_int_equal(s2->started, 1);
-	assert_int_equal(s2->p.v.features, r->s->p.v.features);
+	assert_int_equal(s2->x.started, 1);
+	assert_int_equal(s2->x.v.features, r->s->x.v.features);
 	set(r, 0x16, 1, 2);
 	assert_int_equal(reg(r, 0x20, 8), r->d.q[1].desc);
 	assert_int_equal(reg(r, 0x1c, 2), 1);
-	s2->p.v.notify(&s2->p.v, 1);
+	s2->x.v.notify(&s2->x.v, 1);
 	assert_int_equal(t2->msi[2], 1); /* the MSI-X table came along */
 	vdrv_vm_free(t2);
 }
@@ -481,14 +461,14 @@ static void foreign_state(void **state)
 	static const char *const others[] = { "toy,vectors=2,packed=on,in_order=on", "toy" };
 	struct state_buf buf = { 0 };
 
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, BIT64(VIRTIO_F_RING_PACKED), 2);
-	state_save(&buf, "d", &toy_state, r->s);
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, BIT64(VIRTIO_F_RING_PACKED), 2);
+	state_save(&buf, "d", &toy_pci_state, r->s);
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		struct dev *d2 = vdrv_make(t2, others[i]);
 		const uint8_t *pos = buf.data;
 		struct err e = { 0 };
 
-		assert_true(state_load(&pos, buf.data + buf.len, "d", &toy_state, d2, &e) < 0);
+		assert_true(state_load(&pos, buf.data + buf.len, "d", &toy_pci_state, d2, &e) < 0);
 		assert_true(e.msg[0]);
 		d2->type->reset(d2);
 	}
@@ -520,18 +500,18 @@ static void no_vectors(void **state)
 {
 	struct rig *r = *state;
 	struct dev *d = vdrv_make(r->t, "toy,vectors=0");
-	struct toy *toy = container_of(d, struct toy, p.pci.d);
+	struct toy_pci *toy = container_of(d, struct toy_pci, t.pci.d);
 
-	assert_int_equal(toy->p.pci.nr_msix, 0);
-	assert_int_equal(toy->p.pci.cap_msix, 0);
+	assert_int_equal(toy->t.pci.nr_msix, 0);
+	assert_int_equal(toy->t.pci.cap_msix, 0);
 	vdrv_open(&r->d, r->t, d);
 	assert_true(vdrv_negotiate(&r->d, VERSION_1));
 	set(r, 0x16, 1, 2);
 	assert_int_equal(reg(r, 0x1a, 2), 0xffff);
 	set(r, 0x1a, 0, 2);
 	assert_int_equal(reg(r, 0x1a, 2), 0xffff);
-	toy->p.v.notify(&toy->p.v, 1);
-	assert_int_equal(toy->p.isr, 1);
+	toy->x.v.notify(&toy->x.v, 1);
+	assert_int_equal(toy->t.isr, 1);
 }
 
 /* Any access to any register, in any state: nothing but the device's own state suffers. */
@@ -552,10 +532,10 @@ static void random_accesses(void **state)
 			vdrv_wr(&r->d, r->d.common + MIN(off, 0x3ff8ull), val, size);
 		if (rng_one_in(&rng, 50))
 			set(r, 0x14, 0, 1);
-		assert_true(r->s->p.v.vqs[0].size <= 256 || !r->s->p.v.vqs[0].enabled);
+		assert_true(r->s->x.v.vqs[0].size <= 256 || !r->s->x.v.vqs[0].enabled);
 	}
 	set(r, 0x14, 0, 1);
-	vdrv_start(&r->d, r->t, &r->s->p.pci.d, 0, 2); /* still good */
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2); /* still good */
 }
 
 int main(void)

@@ -4,8 +4,8 @@
 
 #include "virtio_driver.h"
 
-extern const struct dev_type virtio_rng_type;
-const struct dev_type *const dev_types[] = { &virtio_rng_type, NULL };
+extern const struct dev_type virtio_rng_pci_type;
+const struct dev_type *const dev_types[] = { &virtio_rng_pci_type, NULL };
 
 static void fills_buffers(void **state)
 {

@@ -8,8 +8,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-extern const struct dev_type virtio_rng_type;
-const struct dev_type *const dev_types[] = { &virtio_rng_type, NULL };
+extern const struct dev_type virtio_rng_pci_type;
+const struct dev_type *const dev_types[] = { &virtio_rng_pci_type, NULL };
 
 static void touch_bars(struct vdrv_vm *t, struct pci_dev *p, const uint8_t *r)
 {

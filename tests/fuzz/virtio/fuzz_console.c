@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-const struct dev_type *const dev_types[] = { &virtio_serial_type, &virtconsole_type,
+const struct dev_type *const dev_types[] = { &virtio_console_pci_type, &virtconsole_type,
 					     &virtserialport_type, NULL };
 
 /* What a host would send: something, whenever there is room. */
@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (!size)
 		return 0;
-	vc = container_of(dev, struct virtio_console, p.pci.d);
+	vc = console_of_dev(dev);
 	t->next = 0x1000;
 	vdrv_start(&d, t, dev,
 		   (data[0] & 1 ? 2 : 0) | (data[0] & 2 ? BIT64(34) : 0) |

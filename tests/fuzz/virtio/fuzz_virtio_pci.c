@@ -8,8 +8,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-extern const struct dev_type virtio_rng_type;
-const struct dev_type *const dev_types[] = { &virtio_rng_type, NULL };
+extern const struct dev_type virtio_rng_pci_type;
+const struct dev_type *const dev_types[] = { &virtio_rng_pci_type, NULL };
 
 static void record(struct vdrv *d, const uint8_t *r)
 {
