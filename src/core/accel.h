@@ -12,13 +12,10 @@
 
 struct vm;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
-<<<<<<< HEAD
 struct x86_cpu_model;
 struct x86_cpu_source; /* isa/x86/cpuid.h */
-=======
 struct x86_chips; /* isa/x86/irqchip.h */
 struct x86_lapic_regs;
->>>>>>> 6eff036 (accel, arch/x86: interrupt controllers and clocks of either engine are one state)
 
 /*
  * Interrupt controllers that an engine has itself, local APICs among them: the board hands lines
@@ -66,18 +63,16 @@ struct accel_ops {
 	/* At a machine reset, behind the vCPUs' own: the engine's interrupt controllers. Optional. */
 	void (*reset_irqchip)(struct vm *);
 	/*
-<<<<<<< HEAD
 	 * The VM's CPU model, and what models can be made of on this engine here (fills *src, valid
 	 * as long as the VM is; NULL: all that the soft engine has).
 	 */
 	const struct x86_cpu_model *(*model)(const struct vm *, const struct x86_cpu_source **src);
-=======
+	/*
 	 * The guests' paravirtual clock, in ns, of an engine that keeps one itself. Control thread.
 	 * Optional: else it is the board's.
 	 */
 	int (*get_clock)(struct vm *, uint64_t *ns);
 	int (*set_clock)(struct vm *, uint64_t ns, struct err *e);
->>>>>>> 6eff036 (accel, arch/x86: interrupt controllers and clocks of either engine are one state)
 	/* What CPUID gives this vCPU's guest. */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 };

@@ -280,3 +280,6 @@ const struct accel_ops accel_kvm = {
 	.reset_irqchip = kvm_irqchip_reset,
 	.get_clock = kvm_get_clock,
 	.set_clock = kvm_set_clock,
+	.model = kvm_cpuid_model,
+	.cpuid = kvm_cpuid_leaf,
+};
