@@ -55,7 +55,29 @@ struct blk_stats {
  * lock on the file so that two VMs cannot write one image. NULL with e set on failure.
  */
 struct blk_node *blk_open(struct loop *, struct conf_node *node, struct err *e);
+/*
+ * Opens a node of -blockdev: node->type is the driver (file, host_device or raw), node->id its
+ * node-name. A raw node stands on another one, which graph gives by name, for this user alone, or
+ * which the keys "file.driver" and so on describe.
+ */
+struct blk_graph {
+	struct blk_node *(*take)(struct blk_graph *, const char *name, struct err *e);
+};
+struct blk_node *blk_open_dev(struct loop *, struct conf_node *node, struct blk_graph *graph,
+			      struct err *e);
 struct blk_node *blk_close(struct blk_node *); /* drains first */
+/* The node that this one stands on, or NULL. */
+struct blk_node *blk_child(const struct blk_node *);
+
+/* What a node is, in the words of query-named-block-nodes. Strings are the node's. */
+struct blk_desc {
+	const char *driver;   /* "file", "host_device", "raw" */
+	const char *filename; /* of the file at the bottom */
+	uint64_t offset;      /* of a raw node in its child */
+	bool direct, no_flush, discard;
+	const char *detect_zeroes; /* "off", "on" or "unmap" */
+};
+void blk_describe(const struct blk_node *, struct blk_desc *);
 const struct blk_info *blk_info(const struct blk_node *);
 
 /* Any thread. Counters are each exact, and together as of about one moment. */

@@ -40,12 +40,32 @@ struct blk_counters {
 	_Atomic uint64_t wr_highest, last_ns;
 };
 
+enum blk_detect { BLK_DETECT_OFF, BLK_DETECT_ON, BLK_DETECT_UNMAP };
+
+/* How to open a file. */
+enum blk_aio { BLK_AIO_AUTO, BLK_AIO_THREADS, BLK_AIO_URING };
+struct blk_options {
+	const char *file;
+	bool read_only, auto_read_only, direct, no_flush, writeback, discard, lock;
+	enum blk_detect detect;
+	enum blk_aio aio;
+};
+
 struct blk_node {
 	struct loop *loop;
+	const struct vm_conf *conf; /* for /dev/fdset/N */
+	const char *driver;
+	/* A raw node: offset bytes into child, which does everything; no more below matters. */
+	struct blk_node *child;
+	bool owns_child;
+	uint64_t offset;
+	enum blk_detect detect;
+	bool auto_read_only; /* of read_only: may become so (blk_file_make_read_only()) */
+	char *read_only_why; /* auto_read_only: why it could not be written, or NULL */
 	char *path;
 	int fd;
 	struct blk_info info;
-	bool is_dev, direct, no_flush, discard;
+	bool is_dev, direct, no_flush, discard, locked;
 	uint32_t mem_align; /* of buffers, for direct I/O */
 	/* Set by any thread once the host said that it cannot. */
 	atomic_bool no_punch, no_zero_range, no_dsync, flush_failed;
@@ -59,6 +79,14 @@ struct blk_node {
 	struct blk_pool pool;
 	struct blk_counters stats;
 };
+
+/* The node with the file, under all raw nodes. */
+static inline struct blk_node *blk_bottom(const struct blk_node *n)
+{
+	while (n->child)
+		n = n->child;
+	return (struct blk_node *)n;
+}
 
 static inline void blk_reqs_init(struct blk_reqs *q)
 {
@@ -83,9 +111,13 @@ static inline struct blk_req *blk_reqs_pop(struct blk_reqs *q)
 }
 
 /* Use of blk_req.priv */
-#define BLK_DONE(r)   ((r)->priv[0]) /* READ, WRITE: bytes that are through already */
-#define BLK_RESULT(r) ((r)->priv[1]) /* of the pool, as (uint64_t)(int64_t)ret */
-#define BLK_START(r)  ((r)->priv[2]) /* when it was submitted, CLOCK_MONOTONIC ns */
+#define BLK_DONE(r)    ((r)->priv[0]) /* READ, WRITE: bytes that are through already */
+#define BLK_RESULT(r)  ((r)->priv[1]) /* of the pool, as (uint64_t)(int64_t)ret */
+#define BLK_SHIFT(r)   ((r)->priv[3]) /* how far raw nodes above moved off */
+#define BLK_REFUSED(r) ((r)->priv[4]) /* errno: a raw node above does not take it */
+#define BLK_ZEROES(r)  ((r)->priv[5]) /* a WRITE that became a ZERO; 2: unmap was not set before */
+#define BLK_IGNORED    UINT64_MAX     /* as errno: done, without doing anything */
+#define BLK_START(r)   ((r)->priv[2]) /* when it was submitted, CLOCK_MONOTONIC ns */
 
 /* node.c: lets the loop's thread look at the node. Any thread. */
 void blk_wake(struct blk_node *);
@@ -94,6 +126,19 @@ void blk_complete(struct blk_node *, struct blk_req *, int ret);
 
 /* stats.c: r is complete, with ret. run_lock held. */
 void blk_account(struct blk_node *, const struct blk_req *, int ret, bool refused);
+
+/* node.c: nothing yet but what is needed for blk_close(). */
+struct blk_node *blk_node_new(struct loop *, const struct vm_conf *);
+/* node.c: why n does not take r: 0 or -errno. */
+int blk_refuse(const struct blk_node *n, const struct blk_req *r);
+/* open.c: opens the file of o, locks it, starts its engine. */
+int blk_file_open(struct blk_node *, const struct blk_options *o, struct err *e);
+/* open.c: an auto_read_only file that is open for writing becomes read-only; nothing is in flight. */
+int blk_file_make_read_only(struct blk_node *, struct err *e);
+/* open.c: the keys that all drivers and drives have in common. */
+int blk_read_common(struct conf_node *, struct blk_options *o, struct err *e);
+/* detect.c: is all that r writes zero? */
+bool blk_all_zero(const struct blk_req *r);
 
 /* lock.c: see there. 0 or -errno with e set. */
 int blk_lock_file(int fd, bool read_only, const char *path, struct err *e);

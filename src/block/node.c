@@ -11,24 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include <fcntl.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
-
-const char *const blk_drive_keys[] = {
-	"file",	 "format",	 "readonly",	   "read-only",
-	"cache", "cache.direct", "cache.no-flush", "cache.writeback",
-	"aio",	 "discard",	 "locking",	   "detect-zeroes",
-	NULL,
-};
-
-enum aio { AIO_AUTO, AIO_THREADS, AIO_URING };
-
-struct options {
-	const char *file;
-	bool read_only, direct, no_flush, writeback, discard, lock;
-	enum aio aio;
-};
 
 void blk_wake(struct blk_node *n)
 {
@@ -42,6 +25,11 @@ void blk_wake(struct blk_node *n)
 
 static void complete(struct blk_node *n, struct blk_req *r, int ret, bool refused)
 {
+	r->off -= BLK_SHIFT(r);
+	if (BLK_ZEROES(r)) {
+		r->op = BLK_WRITE;
+		r->unmap = BLK_ZEROES(r) != 2;
+	}
 	blk_account(n, r, ret, refused);
 	atomic_fetch_sub(&n->inflight, 1);
 	r->done(r, ret);
@@ -53,7 +41,7 @@ void blk_complete(struct blk_node *n, struct blk_req *r, int ret)
 }
 
 /* Why the node does not take a request; the device should have known. */
-static int refuse(const struct blk_node *n, const struct blk_req *r)
+int blk_refuse(const struct blk_node *n, const struct blk_req *r)
 {
 	if (r->op == BLK_FLUSH)
 		return 0;
@@ -69,9 +57,10 @@ static int refuse(const struct blk_node *n, const struct blk_req *r)
 /* Gives r to an engine; false when it has to wait for room. */
 static bool start(struct blk_node *n, struct blk_req *r)
 {
-	int ret = refuse(n, r);
+	uint64_t above = BLK_REFUSED(r);
+	int ret = above && above != BLK_IGNORED ? -(int)above : blk_refuse(n, r);
 
-	if (ret || (r->op != BLK_FLUSH && !r->len)) {
+	if (ret || above || (r->op != BLK_FLUSH && !r->len)) {
 		complete(n, r, ret, ret != 0);
 		return true;
 	}
@@ -154,11 +143,40 @@ static void on_wake(struct loop_fd *f, uint32_t ready)
 	pthread_mutex_unlock(&n->run_lock);
 }
 
+/* A write of nothing but zeroes takes no space: the file is told so instead. */
+static void detect_zeroes(const struct blk_node *n, struct blk_req *r)
+{
+	if (n->detect == BLK_DETECT_OFF || r->op != BLK_WRITE || !blk_all_zero(r))
+		return;
+	BLK_ZEROES(r) = r->unmap ? 1 : 2;
+	r->op = BLK_ZERO;
+	r->unmap = n->detect == BLK_DETECT_UNMAP;
+}
+
+/* What a raw node does: to say no, and where in its child the request goes. */
+static void pass_down(const struct blk_node *n, struct blk_req *r)
+{
+	int ret = BLK_REFUSED(r) ? 0 : blk_refuse(n, r);
+
+	detect_zeroes(n, r);
+	if (ret)
+		BLK_REFUSED(r) = (uint64_t)-ret;
+	else if (r->op == BLK_DISCARD && !n->info.can_discard)
+		BLK_REFUSED(r) = BLK_IGNORED;
+	if (r->op != BLK_FLUSH && !BLK_REFUSED(r)) {
+		r->off += n->offset;
+		BLK_SHIFT(r) += n->offset;
+	}
+}
+
 void blk_submit(struct blk_node *n, struct blk_req *r)
 {
 	bool first;
 
 	memset(r->priv, 0, sizeof(r->priv));
+	for (; n->child; n = n->child)
+		pass_down(n, r);
+	detect_zeroes(n, r);
 	BLK_START(r) = clock_now_ns();
 	atomic_fetch_add(&n->inflight, 1);
 	pthread_mutex_lock(&n->lock);
@@ -171,6 +189,7 @@ void blk_submit(struct blk_node *n, struct blk_req *r)
 
 void blk_drain(struct blk_node *n)
 {
+	n = blk_bottom(n);
 	pthread_mutex_lock(&n->run_lock);
 	while (atomic_load(&n->inflight)) {
 		start_queued(n);
@@ -189,194 +208,43 @@ const struct blk_info *blk_info(const struct blk_node *n)
 
 const char *blk_engine(const struct blk_node *n)
 {
-	return n->uring ? "io_uring" : "threads";
+	return blk_bottom(n)->uring ? "io_uring" : "threads";
 }
 
-/* ---- opening ---- */
-
-static int bad_value(struct err *e, const char *key, const char *val, const char *known)
+struct blk_node *blk_child(const struct blk_node *n)
 {
-	return err_set(e, EINVAL, "%s=%s is not known: %s takes %s", key, val, key, known);
+	return n->child;
 }
 
-static int read_cache_mode(struct conf_node *c, struct options *o, struct err *e)
+void blk_describe(const struct blk_node *n, struct blk_desc *d)
 {
-	static const struct {
-		const char *name;
-		bool direct, no_flush, writeback;
-	} modes[] = {
-		{ "writeback", false, false, true },	 { "none", true, false, true },
-		{ "writethrough", false, false, false }, { "directsync", true, false, false },
-		{ "unsafe", false, true, true },
-	};
-	const char *val = conf_get(c, "cache");
-	unsigned i;
-	int ret;
+	static const char *const detect[] = { "off", "on", "unmap" };
+	const struct blk_node *file = blk_bottom(n);
 
-	o->writeback = true;
-	for (i = 0; val && i < ARRAY_SIZE(modes); i++)
-		if (!strcmp(val, modes[i].name)) {
-			o->direct = modes[i].direct;
-			o->no_flush = modes[i].no_flush;
-			o->writeback = modes[i].writeback;
-			break;
-		}
-	if (val && i == ARRAY_SIZE(modes))
-		return bad_value(e, "cache", val,
-				 "writeback, none, writethrough, directsync or unsafe");
-	ret = conf_get_bool(c, "cache.direct", &o->direct, e);
-	if (!ret)
-		ret = conf_get_bool(c, "cache.no-flush", &o->no_flush, e);
-	if (!ret)
-		ret = conf_get_bool(c, "cache.writeback", &o->writeback, e);
-	return ret;
+	*d = (struct blk_desc){ .driver = n->driver,
+				.filename = file->path,
+				.offset = n->offset,
+				.direct = file->direct,
+				.no_flush = file->no_flush,
+				.discard = n->info.can_discard,
+				.detect_zeroes = detect[n->detect] };
 }
 
-static int read_aio(struct conf_node *c, struct options *o, struct err *e)
-{
-	const char *val = conf_get(c, "aio");
-
-	if (!val)
-		o->aio = AIO_AUTO;
-	else if (!strcmp(val, "threads"))
-		o->aio = AIO_THREADS;
-	else if (!strcmp(val, "io_uring"))
-		o->aio = AIO_URING;
-	else if (!strcmp(val, "native")) /* Linux AIO did what io_uring does: take the better one */
-		o->aio = AIO_AUTO;
-	else
-		return bad_value(e, "aio", val, "threads, io_uring or native");
-	return 0;
-}
-
-static int read_discard(struct conf_node *c, struct options *o, struct err *e)
-{
-	const char *val = conf_get(c, "discard");
-
-	if (!val || !strcmp(val, "ignore") || !strcmp(val, "off"))
-		o->discard = false;
-	else if (!strcmp(val, "unmap") || !strcmp(val, "on"))
-		o->discard = true;
-	else
-		return bad_value(e, "discard", val, "ignore or unmap");
-	val = conf_get(c, "detect-zeroes");
-	if (val && strcmp(val, "off") != 0)
-		return bad_value(e, "detect-zeroes", val, "off");
-	val = conf_get(c, "locking");
-	if (!val || !strcmp(val, "auto") || !strcmp(val, "on"))
-		o->lock = true;
-	else if (strcmp(val, "off") != 0)
-		return bad_value(e, "locking", val, "on, off or auto");
-	return 0;
-}
-
-static int read_options(struct conf_node *c, struct options *o, struct err *e)
-{
-	const char *format = conf_get(c, "format");
-	int ret;
-
-	o->file = conf_get(c, "file");
-	if (!o->file || !*o->file)
-		return err_set(e, EINVAL, "no image: give file=<path>");
-	if (format && strcmp(format, "raw") != 0)
-		return err_set(e, ENOTSUP,
-			       "format=%s is not supported: convert the image "
-			       "(qemu-img convert -O raw %s disk.raw) and use format=raw",
-			       format, o->file);
-	ret = conf_get_bool(c, "readonly", &o->read_only, e);
-	if (!ret)
-		ret = conf_get_bool(c, "read-only", &o->read_only, e);
-	if (!ret)
-		ret = read_cache_mode(c, o, e);
-	if (!ret)
-		ret = read_aio(c, o, e);
-	if (!ret)
-		ret = read_discard(c, o, e);
-	return ret;
-}
-
-static int open_error(int code, const struct options *o, struct err *e)
-{
-	const char *what = "";
-
-	if (code == EINVAL && o->direct)
-		what = " for direct I/O (the file system may not support it: use cache=writeback)";
-	else if ((code == EACCES || code == EROFS || code == EPERM) && !o->read_only)
-		what = " for writing (readonly=on opens it for reading only)";
-	return err_set_errno(e, code, "cannot open '%s'%s", o->file, what);
-}
-
-static int open_file(struct blk_node *n, const struct options *o, struct err *e)
-{
-	int flags = (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY;
-
-	if (o->direct)
-		flags |= O_DIRECT;
-	n->path = xstrdup(o->file);
-	/* O_NONBLOCK: a FIFO or a serial line must not keep us waiting; blk_probe() refuses it */
-	n->fd = open(o->file, flags | O_NONBLOCK);
-	if (n->fd < 0)
-		return open_error(errno, o, e);
-	if (fcntl(n->fd, F_SETFL, flags & ~O_CLOEXEC) < 0)
-		return err_set_errno(e, errno, "cannot set up '%s'", o->file);
-	n->direct = o->direct;
-	n->no_flush = o->no_flush;
-	n->discard = o->discard && !o->read_only;
-	n->info.read_only = o->read_only;
-	n->info.write_cache = o->writeback;
-	n->info.can_discard = n->discard;
-	n->info.can_zero = !o->read_only;
-	return 0;
-}
-
-static int open_engine(struct blk_node *n, enum aio aio, struct err *e)
-{
-	struct err why = { 0 };
-
-	n->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (n->wake.fd < 0)
-		return err_set_errno(e, errno, "cannot make an eventfd");
-	n->wake.events = EPOLLIN;
-	n->wake.fn = on_wake;
-	if (aio != AIO_THREADS) {
-		n->uring = blk_uring_new(n->wake.fd, &why);
-		if (!n->uring && aio == AIO_URING)
-			return err_set(e, why.code, "aio=io_uring: %s", why.msg);
-		if (!n->uring)
-			log_debug("'%s': %s: worker threads do the I/O", n->path, why.msg);
-	}
-	return loop_add(n->loop, &n->wake, e);
-}
-
-static int open_node(struct blk_node *n, struct conf_node *c, struct err *e)
-{
-	struct options o = { 0 };
-	int ret = read_options(c, &o, e);
-
-	if (!ret)
-		ret = conf_check_unused(c, blk_drive_keys, e);
-	if (!ret)
-		ret = open_file(n, &o, e);
-	if (!ret)
-		ret = blk_probe(n, e);
-	if (!ret && o.lock)
-		ret = blk_lock_file(n->fd, o.read_only, n->path, e);
-	if (!ret)
-		ret = open_engine(n, o.aio, e);
-	return ret;
-}
-
-struct blk_node *blk_open(struct loop *loop, struct conf_node *c, struct err *e)
+struct blk_node *blk_node_new(struct loop *loop, const struct vm_conf *conf)
 {
 	struct blk_node *n = xnew(struct blk_node);
 
 	n->loop = loop;
+	n->conf = conf;
+	n->driver = "file";
 	n->fd = n->wake.fd = -1;
+	n->wake.events = EPOLLIN;
+	n->wake.fn = on_wake;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_mutex_init(&n->run_lock, NULL);
 	blk_reqs_init(&n->queue);
 	blk_pool_init(&n->pool);
-	return open_node(n, c, e) < 0 ? blk_close(n) : n;
+	return n;
 }
 
 struct blk_node *blk_close(struct blk_node *n)
@@ -384,6 +252,8 @@ struct blk_node *blk_close(struct blk_node *n)
 	if (!n)
 		return NULL;
 	blk_drain(n);
+	if (n->owns_child)
+		blk_close(n->child);
 	if (n->wake.fd >= 0) {
 		loop_del(n->loop, &n->wake);
 		close(n->wake.fd);
@@ -394,6 +264,7 @@ struct blk_node *blk_close(struct blk_node *n)
 		close(n->fd);
 	pthread_mutex_destroy(&n->lock);
 	pthread_mutex_destroy(&n->run_lock);
+	free(n->read_only_why);
 	free(n->path);
 	free(n);
 	return NULL;

@@ -45,7 +45,7 @@ void blk_account(struct blk_node *n, const struct blk_req *r, int ret, bool refu
 
 void blk_get_stats(const struct blk_node *n, struct blk_stats *s)
 {
-	const struct blk_counters *c = &n->stats;
+	const struct blk_counters *c = &blk_bottom(n)->stats;
 	uint64_t last = get(&c->last_ns);
 
 	for (unsigned i = 0; i < BLK_NR_OPS; i++)
@@ -62,13 +62,14 @@ void blk_get_stats(const struct blk_node *n, struct blk_stats *s)
 
 const char *blk_path(const struct blk_node *n)
 {
-	return n->path;
+	return blk_bottom(n)->path;
 }
 
 uint64_t blk_allocated(const struct blk_node *n)
 {
 	struct stat st;
 
+	n = blk_bottom(n);
 	if (n->is_dev || fstat(n->fd, &st) < 0)
 		return 0;
 	return (uint64_t)st.st_blocks * 512;
@@ -76,10 +77,10 @@ uint64_t blk_allocated(const struct blk_node *n)
 
 bool blk_is_direct(const struct blk_node *n)
 {
-	return n->direct;
+	return blk_bottom(n)->direct;
 }
 
 bool blk_is_unsafe(const struct blk_node *n)
 {
-	return n->no_flush;
+	return blk_bottom(n)->no_flush;
 }

@@ -27,6 +27,42 @@ static void close_char(void *end)
 	char_close(end);
 }
 
+/* Nodes for the raw nodes on them. */
+struct graph {
+	struct blk_graph g;
+	struct vm *vm;
+	const char *user;
+	char *taken; /* the id, or NULL */
+};
+
+static struct blk_node *take_node(struct blk_graph *g, const char *name, struct err *e)
+{
+	struct graph *graph = container_of(g, struct graph, g);
+	autofree char *user = xasprintf("node '%s'", graph->user);
+	struct blk_node *n = backend_claim(graph->vm, BACKEND_BLOCK, name, user, e);
+
+	if (n)
+		graph->taken = xstrdup(name);
+	return n;
+}
+
+static int open_blockdev(struct vm *vm, struct conf_node *node, struct err *e)
+{
+	struct graph graph = { .g.take = take_node, .vm = vm, .user = node->id };
+	autofree char *taken = NULL;
+	struct blk_node *n = blk_open_dev(vm->loop, node, &graph.g, e);
+	int r = n ? backend_add_take(vm, BACKEND_BLOCK, node->id, n, close_block, e) : -EINVAL;
+
+	taken = graph.taken;
+	if (taken && !r)
+		backend_uses(vm, BACKEND_BLOCK, node->id, taken);
+	else if (taken)
+		backend_release(vm, BACKEND_BLOCK, taken);
+	if (r < 0 && e && strncmp(e->msg, node->where, strlen(node->where)) != 0)
+		return err_prefix(e, "%s: ", node->where);
+	return r;
+}
+
 int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
 {
 	enum backend_kind kind;
@@ -36,6 +72,8 @@ int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
 
 	switch (node->kind) {
 	case CONF_DRIVE:
+		if (node->type)
+			return open_blockdev(vm, node, e);
 		kind = BACKEND_BLOCK;
 		close = close_block;
 		end = blk_open(vm->loop, node, e);

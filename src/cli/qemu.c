@@ -26,7 +26,6 @@ static const struct {
 	{ "hdc", "-drive file=F,if=virtio,format=raw" },
 	{ "hdd", "-drive file=F,if=virtio,format=raw" },
 	{ "cdrom", "-drive file=F,if=virtio,format=raw,readonly=on" },
-	{ "blockdev", "-drive file=F,if=none,id=ID,format=raw" },
 	{ "bios", "-kernel and -initrd: there is no firmware" },
 	{ "pflash", "-kernel and -initrd: there is no firmware" },
 	{ "vnc", "-nographic" },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * QEMU's -device, -drive, -netdev and -nic, translated to nodes of the configuration.
+ * QEMU's -device, -netdev and -nic, translated to nodes of the configuration.
  * Control thread, start-up only.
  */
 #include "base/base.h"
@@ -107,70 +107,6 @@ int qemu_opt_device(struct qemu_line *line, const char *arg, const char *where, 
 	} else if (!r) {
 		front_add_node(line->conf, CONF_DEVICE, type, &kvs, where);
 	}
-	keyvals_fini(&kvs);
-	return r;
-}
-
-/* Keys of -drive that say what to build rather than how to open the image. */
-struct drive_shape {
-	char *interface, *media, *index, *serial;
-};
-
-static int check_drive_shape(const struct drive_shape *s, struct err *e)
-{
-	if (!s->interface)
-		return err_set(e, EINVAL,
-			       "without if= QEMU means an IDE disk, which is not here yet: "
-			       "say if=virtio (or if=none and a -device)");
-	if (strcmp(s->interface, "virtio") && strcmp(s->interface, "none"))
-		return err_set(e, EINVAL,
-			       "if=%s is not here yet: say if=virtio, or if=none and a -device",
-			       s->interface);
-	if (s->media && strcmp(s->media, "disk"))
-		return err_set(e, EINVAL, "media=%s is not here yet: only media=disk", s->media);
-	return 0;
-}
-
-static void free_shape(struct drive_shape *s)
-{
-	free(s->interface);
-	free(s->media);
-	free(s->index);
-	free(s->serial);
-}
-
-int qemu_opt_drive(struct qemu_line *line, const char *arg, const char *where, struct err *e)
-{
-	struct keyvals kvs;
-	struct drive_shape s;
-	int r = keyvals_parse(&kvs, arg, NULL, e);
-
-	if (r < 0)
-		return r;
-	s.interface = keyvals_take(&kvs, "if");
-	s.media = keyvals_take(&kvs, "media");
-	s.index = keyvals_take(&kvs, "index");
-	s.serial = keyvals_take(&kvs, "serial");
-	r = check_drive_shape(&s, e);
-	if (!r && !keyvals_get(&kvs, "file"))
-		r = err_set(e, EINVAL, "file= is missing: which image?");
-	if (!r) {
-		autofree char *made = xasprintf("%s%u", s.interface, line->nr_drive++);
-		bool has_id = keyvals_get(&kvs, "id") != NULL;
-		struct conf_node *drive = front_add_node(line->conf, CONF_DRIVE, NULL, &kvs, where);
-
-		if (!has_id)
-			drive->id = take_ptr(made);
-		if (!strcmp(s.interface, "virtio")) {
-			struct conf_node *dev = front_add_disk(line->conf, drive->id, where);
-
-			if (s.serial)
-				conf_set(dev, "serial", s.serial);
-		} else if (s.serial) {
-			r = err_set(e, EINVAL, "serial= belongs to the -device when if=none");
-		}
-	}
-	free_shape(&s);
 	keyvals_fini(&kvs);
 	return r;
 }

@@ -376,6 +376,8 @@ const struct qemu_opt qemu_opts[] = {
 	{ "append", "TEXT", on_append, "the kernel's command line" },
 	{ "drive", "file=F,if=virtio,format=raw", qemu_opt_drive,
 	  "a disk image (if=virtio or none)" },
+	{ "blockdev", "driver=,node-name=", qemu_opt_blockdev,
+	  "a block node: driver=file, host_device or raw, also as JSON" },
 	{ "device", "TYPE[,prop=value]", qemu_opt_device, "a device ('help', 'TYPE,help' list)" },
 	{ "netdev", "user|tap,id=ID", qemu_opt_netdev, "a network back end" },
 	{ "nic", "user|tap|none[,mac=]", qemu_opt_nic, "a NIC and its back end in one" },

@@ -48,8 +48,9 @@ int qemu_opt_add_fd(struct qemu_line *, const char *arg, const char *where, stru
 /* A monitor on the chardev of that id; mode is "control" or "readline". */
 struct conf_node *qemu_add_monitor(struct qemu_line *, const char *chardev, const char *mode,
 				   bool pretty, const char *where);
-/* -drive, -netdev, -nic, -device */
+/* -drive, -blockdev, -netdev, -nic, -device */
 int qemu_opt_drive(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_blockdev(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_netdev(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_nic(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_device(struct qemu_line *, const char *arg, const char *where, struct err *e);

@@ -21,10 +21,13 @@ static struct backend *find(struct vm *vm, enum backend_kind kind, const char *i
 	return NULL;
 }
 
-static void free_backend(struct backend *b)
+static void free_backend(struct vm *vm, struct backend *b)
 {
 	if (b->close)
 		b->close(b->end);
+	if (b->uses)
+		backend_release(vm, b->kind, b->uses);
+	free(b->uses);
 	free(b->id);
 	free(b->user);
 	free(b);
@@ -40,7 +43,7 @@ int backend_add_take(struct vm *vm, enum backend_kind kind, const char *id, void
 	b->end = end;
 	b->close = close;
 	if (find(vm, kind, id)) {
-		free_backend(b);
+		free_backend(vm, b);
 		return err_set(e, EEXIST, "there are two %ss with id '%s'; give one another id",
 			       kind_word[kind], id);
 	}
@@ -110,12 +113,37 @@ void backend_share(struct vm *vm, enum backend_kind kind, const char *id)
 		b->shared = true;
 }
 
+void backend_uses(struct vm *vm, enum backend_kind kind, const char *id, const char *used)
+{
+	struct backend *b = find(vm, kind, id);
+
+	if (b)
+		b->uses = xstrdup(used);
+}
+
+int backend_remove(struct vm *vm, enum backend_kind kind, const char *id, struct err *e)
+{
+	struct backend *b = find(vm, kind, id), **p = &vm->backends;
+
+	if (!b) {
+		explain_missing(vm, kind, id, e);
+		return -ENOENT;
+	}
+	if (b->user)
+		return err_set(e, EBUSY, "%s '%s' is in use by %s", kind_word[kind], id, b->user);
+	while (*p != b)
+		p = &(*p)->next;
+	*p = b->next;
+	free_backend(vm, b);
+	return 0;
+}
+
 void backend_close_all(struct vm *vm)
 {
 	while (vm->backends) {
 		struct backend *b = vm->backends;
 
 		vm->backends = b->next;
-		free_backend(b);
+		free_backend(vm, b);
 	}
 }

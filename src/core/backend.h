@@ -19,6 +19,7 @@ struct backend {
 	void (*close)(void *end);
 	bool shared; /* claimed by any number of users */
 	char *user;  /* path of the device that claimed it, or NULL */
+	char *uses;  /* id of another one of the kind, claimed by this one; or NULL */
 	struct backend *next;
 };
 
@@ -39,6 +40,11 @@ void backend_release(struct vm *, enum backend_kind, const char *id);
 
 /* From now on backend_claim() gives the end to everybody: what many may use at once. */
 void backend_share(struct vm *, enum backend_kind, const char *id);
+
+/* The end of id holds its claim on used: it is released when id goes. */
+void backend_uses(struct vm *, enum backend_kind, const char *id, const char *used);
+/* Closes an end that nobody uses: -ENOENT, or -EBUSY with e naming the user. */
+int backend_remove(struct vm *, enum backend_kind, const char *id, struct err *e) MUST_CHECK;
 
 void backend_close_all(struct vm *);
 

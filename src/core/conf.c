@@ -17,8 +17,10 @@ struct vm_conf *vm_conf_new(void)
 	return c;
 }
 
-static void free_node(struct conf_node *n)
+struct conf_node *conf_node_free(struct conf_node *n)
 {
+	if (!n)
+		return NULL;
 	while (n->kv) {
 		struct conf_kv *kv = n->kv;
 
@@ -31,6 +33,7 @@ static void free_node(struct conf_node *n)
 	free(n->id);
 	free(n->where);
 	free(n);
+	return NULL;
 }
 
 struct vm_conf *vm_conf_free(struct vm_conf *c)
@@ -41,7 +44,7 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 		struct conf_node *n = c->nodes;
 
 		c->nodes = n->next;
-		free_node(n);
+		conf_node_free(n);
 	}
 	fdset_free_all(c);
 	for (size_t i = 0; i < ARRAY_SIZE(c->serial); i++)
@@ -58,22 +61,6 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	return NULL;
 }
 
-struct conf_node *conf_add(struct vm_conf *c, enum conf_kind kind, const char *type, const char *id,
-			   const char *where)
-{
-	struct conf_node *n = xnew(struct conf_node), **p = &c->nodes;
-
-	n->conf = c;
-	n->kind = kind;
-	n->type = type ? xstrdup(type) : NULL;
-	n->id = id ? xstrdup(id) : NULL;
-	n->where = xstrdup(where ? where : "configuration");
-	while (*p)
-		p = &(*p)->next;
-	*p = n;
-	return n;
-}
-
 struct conf_node *conf_find(const struct vm_conf *c, enum conf_kind kind, const char *id)
 {
 	for (struct conf_node *n = c->nodes; n; n = n->next) {
@@ -81,6 +68,53 @@ struct conf_node *conf_find(const struct vm_conf *c, enum conf_kind kind, const 
 			return n;
 	}
 	return NULL;
+}
+
+static struct conf_node *new_node(struct vm_conf *c, enum conf_kind kind, const char *where)
+{
+	struct conf_node *n = xnew(struct conf_node);
+
+	n->conf = c;
+	n->kind = kind;
+	n->where = xstrdup(where ? where : "configuration");
+	return n;
+}
+
+struct conf_node *conf_add(struct vm_conf *c, enum conf_kind kind, const char *type, const char *id,
+			   const char *where)
+{
+	struct conf_node *n = new_node(c, kind, where), **p = &c->nodes;
+
+	n->type = type ? xstrdup(type) : NULL;
+	n->id = id ? xstrdup(id) : NULL;
+	while (*p)
+		p = &(*p)->next;
+	*p = n;
+	return n;
+}
+
+struct conf_node *conf_child(struct conf_node *n, const char *prefix)
+{
+	struct conf_node *child = NULL;
+	size_t len = strlen(prefix);
+
+	for (struct conf_kv *kv = n->kv; kv; kv = kv->next) {
+		const char *key = kv->key + len + 1;
+
+		if (strncmp(kv->key, prefix, len) || kv->key[len] != '.' || !*key)
+			continue;
+		kv->used = true;
+		child = child ?: new_node(n->conf, n->kind, n->where);
+		if (!strcmp(key, "driver") || !strcmp(key, "node-name")) {
+			char **slot = *key == 'd' ? &child->type : &child->id;
+
+			free(*slot);
+			*slot = xstrdup(kv->val);
+		} else {
+			conf_set(child, key, kv->val);
+		}
+	}
+	return child;
 }
 
 static struct conf_kv *find_kv(const struct conf_node *n, const char *key)

@@ -28,8 +28,9 @@ enum conf_kind {
 struct conf_node {
 	struct vm_conf *conf; /* whose it is */
 	enum conf_kind kind;
-	char *type;  /* "virtio-blk-pci", "tap", "stdio"; NULL for drives and monitors */
-	char *id;    /* NULL when anonymous */
+	char *type; /* "virtio-blk-pci", "tap", "stdio"; of -blockdev its driver; NULL: -drive, -mon
+		     */
+	char *id;   /* NULL when anonymous */
 	char *where; /* how the user wrote it, for messages */
 	struct conf_kv *kv;
 	struct conf_node *next;
@@ -64,6 +65,13 @@ struct vm_conf *vm_conf_free(struct vm_conf *);
 struct conf_node *conf_add(struct vm_conf *, enum conf_kind, const char *type, const char *id,
 			   const char *where);
 struct conf_node *conf_find(const struct vm_conf *, enum conf_kind, const char *id);
+
+/*
+ * A node of its own, in no list, from n's keys that begin with "prefix." (which it marks used):
+ * "driver" becomes the type and "node-name" the id. NULL when there are none. For conf_node_free().
+ */
+struct conf_node *conf_child(struct conf_node *n, const char *prefix);
+struct conf_node *conf_node_free(struct conf_node *); /* of conf_child(); returns NULL */
 
 void conf_set(struct conf_node *, const char *key, const char *val);
 /* Adds a value beside those that key has: for keys that are lists (hostfwd). */

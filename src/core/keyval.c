@@ -61,7 +61,7 @@ static int add_part(struct keyvals *kvs, const char *part, const char *implied, 
 	return 0;
 }
 
-static bool is_identifier(const char *s)
+bool is_identifier(const char *s)
 {
 	if (!isalpha((unsigned char)*s))
 		return false;

@@ -34,6 +34,8 @@ void keyvals_fini(struct keyvals *);
 
 /* Adds one behind the others. */
 void keyvals_add(struct keyvals *, const char *key, const char *val);
+/* A letter, then letters, digits and -._ */
+bool is_identifier(const char *);
 /* "id", when it is there, has to be an identifier. */
 int keyvals_check_id(const struct keyvals *, struct err *e) MUST_CHECK;
 

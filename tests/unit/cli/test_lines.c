@@ -312,11 +312,39 @@ static void test_json_lines(void **state)
 	qemu_bad("-netdev {\"id\":\"n\"}", "say which");
 }
 
+static void test_blockdev(void **state)
+{
+	struct vm_conf *conf = qemu_ok(
+		"-nodefaults -display none "
+		"-blockdev {\"driver\":\"file\",\"filename\":\"/d,1\",\"node-name\":\"l-1-storage\","
+		"\"auto-read-only\":true,\"discard\":\"unmap\",\"cache\":{\"direct\":true}} "
+		"-blockdev node-name=l-1-format,read-only=off,driver=raw,file=l-1-storage "
+		"-blockdev driver=raw,node-name=two,file.driver=file,file.filename=/d2 "
+		"-device virtio-blk-pci,drive=l-1-format,id=d");
+	struct conf_node *n = conf_find(conf, CONF_DRIVE, "l-1-storage");
+
+	assert_non_null(n);
+	assert_string_equal(n->type, "file");
+	expect(n, "filename", "/d,1");
+	expect(n, "cache.direct", "on");
+	n = conf_find(conf, CONF_DRIVE, "l-1-format");
+	assert_non_null(n);
+	assert_string_equal(n->type, "raw");
+	expect(n, "file", "l-1-storage");
+	n = conf_find(conf, CONF_DRIVE, "two");
+	assert_non_null(n);
+	expect(n, "file.filename", "/d2");
+	vm_conf_free(conf);
+	qemu_bad("-blockdev driver=file", "node-name");
+	qemu_bad("-blockdev node-name=n", "driver=");
+	qemu_bad("-blockdev driver=raw,node-name=a/b", "identifier");
+	qemu_bad("-drive if=none,id=a,file=F -blockdev driver=raw,node-name=a", "already");
+}
+
 /* What QEMU has and hanok has not: named as that, with what to say instead. */
 static void test_absent(void **state)
 {
 	qemu_bad("-hda x", "-drive file=");
-	qemu_bad("-blockdev driver=file", "-drive file=");
 	qemu_bad("-bios x", "-kernel");
 	qemu_bad("-global a.b=c", "not here yet");
 	qemu_bad("-frobnicate", "not known");
@@ -457,6 +485,7 @@ int main(void)
 		cmocka_unit_test(test_absent),		cmocka_unit_test(test_nodefaults),
 		cmocka_unit_test(test_help_words),	cmocka_unit_test(test_monitors),
 		cmocka_unit_test(test_default_monitor), cmocka_unit_test(test_json_lines),
+		cmocka_unit_test(test_blockdev),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
