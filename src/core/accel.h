@@ -73,6 +73,11 @@ struct accel_ops {
 	 */
 	int (*get_clock)(struct vm *, uint64_t *ns);
 	int (*set_clock)(struct vm *, uint64_t ns, struct err *e);
+	/*
+	 * vCPUs at a stand: the host's TSC (and its clock, in ns) ran on by so much in which the
+	 * guest's time stood still. Optional: without it guests see pauses pass.
+	 */
+	void (*hold_time)(struct vm *, uint64_t ns, uint64_t tsc);
 	/* What CPUID gives this vCPU's guest. */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 };

@@ -12,6 +12,7 @@
 
 struct conf_node;
 struct err;
+struct state_desc;
 struct vcpu;
 struct vm;
 
@@ -57,14 +58,32 @@ int arch_cpu_features(const struct vm *vm, const char *text,
 extern const char arch_cpu_type_suffix[];
 
 /*
- * Saving and loading: the board's objects (local APICs, IOAPIC, PICs, paravirtual clock) are what
- * is saved and loaded, by their tables, on every engine. Control thread, everything at a stand.
- * pull, before the tables are saved: objects that an engine holds itself are brought up to date.
- * push, when every table was loaded and set_state() was called for every vCPU: lines, controllers,
- * timers and clocks go on from the objects, in the engine or in the board itself.
+ * A saved machine. What is neither a device nor RAM are named objects with state tables: the
+ * board's own and, of each vCPU, its state and what belongs to it, on every engine the same.
+ *
+ * Save: collect (reads the engine; objects that it holds itself are brought up to date), visit,
+ * release. Load: visit (fn fills the objects), apply (checks them once more and gives them to the
+ * engine: lines, controllers, timers and clocks go on; RAM must be there), release. ns and tsc are
+ * by how much the host's clocks are ahead of those at the time of the save (see state_shift()).
+ * Control thread, everything at a stand.
+ */
+typedef int arch_state_fn(void *arg, const char *id, const struct state_desc *, void *obj,
+			  struct err *e);
+int arch_state_collect(struct vm *vm, struct err *e) MUST_CHECK;
+int arch_state_visit(struct vm *vm, arch_state_fn *fn, void *arg, struct err *e) MUST_CHECK;
+int arch_state_apply(struct vm *vm, uint64_t ns, uint64_t tsc, struct err *e) MUST_CHECK;
+void arch_state_release(struct vm *vm);
+/*
+ * Inside those: pull, before the tables are saved; push, when every table was loaded and
+ * set_state() was called for every vCPU.
  */
 int arch_state_pull(struct vm *vm, struct err *e) MUST_CHECK;
 int arch_state_push(struct vm *vm, struct err *e) MUST_CHECK;
+/* The guest's time stood still meanwhile: moves what of these objects are moments of the host. */
+void arch_time_moved(struct vm *vm, uint64_t ns, uint64_t tsc);
+/* What the guest sees of its machine and processor, as keys and values, to compare two machines. */
+void arch_describe(struct vm *vm, void (*fn)(void *arg, const char *key, const char *val),
+		   void *arg);
 
 /*
  * A legacy interrupt line (ISA: 0..15) for one source: a shared line is up while any source holds

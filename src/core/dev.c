@@ -356,21 +356,27 @@ struct dev *dev_find(struct vm *vm, const char *id)
 	return NULL;
 }
 
-/* In the order of their making: a bus before what sits on it. */
-void dev_reset_all(struct vm *vm)
+size_t dev_list(struct vm *vm, struct dev ***out)
 {
-	autofree struct dev **all = NULL;
-	size_t n = 0;
+	size_t n = 0, i;
 
 	for (struct dev *d = vm->devs; d; d = d->next)
 		n++;
-	all = xnew_n(struct dev *, n);
-	n = 0;
+	*out = xnew_n(struct dev *, n + 1);
+	i = n;
 	for (struct dev *d = vm->devs; d; d = d->next)
-		all[n++] = d;
-	while (n--) {
-		if (all[n]->type->reset)
-			all[n]->type->reset(all[n]);
+		(*out)[--i] = d;
+	return n;
+}
+
+void dev_reset_all(struct vm *vm)
+{
+	autofree struct dev **all = NULL;
+	size_t n = dev_list(vm, &all);
+
+	for (size_t i = 0; i < n; i++) {
+		if (all[i]->type->reset)
+			all[i]->type->reset(all[i]);
 	}
 }
 

@@ -119,7 +119,12 @@ int dev_create_internal(struct vm *, const struct dev_type *type, const char *id
 			struct err *e) MUST_CHECK;
 void dev_destroy(struct dev *);
 struct dev *dev_find(struct vm *, const char *id);
-void dev_reset_all(struct vm *);
+/*
+ * All devices in the order of their making, a bus before what sits on it; *out is the caller's to
+ * free.
+ */
+size_t dev_list(struct vm *, struct dev ***out);
+void dev_reset_all(struct vm *); /* in that order */
 
 /* The table of user-creatable types; NULL-terminated. Defined beside types.def. */
 extern const struct dev_type *const dev_types[];

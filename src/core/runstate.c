@@ -115,12 +115,14 @@ void vm_pause(struct vm *vm)
 			d->type->pause(d);
 	}
 	vm->going = false;
+	vm_time_stops(vm);
 }
 
 void vm_resume(struct vm *vm)
 {
 	if (vm->going)
 		return;
+	vm_time_goes_on(vm);
 	for (struct dev *d = vm->devs; d; d = d->next) {
 		if (d->type->resume)
 			d->type->resume(d);

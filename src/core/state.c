@@ -65,6 +65,8 @@ static uint32_t wire_size(const struct state_field *f)
 	case STATE_U32:
 		return 4;
 	case STATE_U64:
+	case STATE_NS:
+	case STATE_TSC:
 		return 8;
 	default:
 		return 0;
@@ -82,6 +84,8 @@ static uint64_t load_scalar(const void *at, enum state_kind kind)
 	case STATE_U32:
 		return *(const uint32_t *)at;
 	case STATE_U64:
+	case STATE_NS:
+	case STATE_TSC:
 		return *(const uint64_t *)at;
 	case STATE_BOOL:
 		return *(const uint8_t *)at != 0; /* whatever byte a bool holds */
@@ -104,6 +108,8 @@ static void store_scalar(void *at, enum state_kind kind, uint64_t val)
 		*(uint32_t *)at = (uint32_t)val;
 		break;
 	case STATE_U64:
+	case STATE_NS:
+	case STATE_TSC:
 		*(uint64_t *)at = val;
 		break;
 	case STATE_BOOL:
@@ -172,6 +178,34 @@ void state_save(struct state_buf *out, const char *id, const struct state_desc *
 	save_fields(out, d, obj);
 	st_le32(out->data + start + 4, (uint32_t)(out->len - start - OBJECT_HEADER));
 	put(out, crc32c(0, out->data + start, out->len - start), 4);
+}
+
+/* ---- time ---- */
+
+static void shift_field(const struct state_field *f, void *obj, uint64_t ns, uint64_t tsc)
+{
+	uint32_t count;
+	uint8_t *at = elements(f, obj, &count);
+
+	for (uint32_t i = 0; i < count; i++, at += f->elem) {
+		uint64_t *moment = (uint64_t *)(void *)at;
+
+		if (f->sub)
+			state_shift(f->sub, at, ns, tsc);
+		else if (f->kind == STATE_TSC)
+			*moment += tsc;
+		else if (*moment != UINT64_MAX)
+			*moment += ns;
+	}
+}
+
+void state_shift(const struct state_desc *d, void *obj, uint64_t ns, uint64_t tsc)
+{
+	for (const struct state_field *f = d->fields; f->kind != STATE_END; f++) {
+		if (f->kind == STATE_NS || f->kind == STATE_TSC || f->kind == STATE_SUB ||
+		    f->kind == STATE_SUBS)
+			shift_field(f, obj, ns, tsc);
+	}
 }
 
 /* ---- loading ---- */

@@ -24,7 +24,9 @@ enum state_kind {
 	STATE_SUB,    /* nested struct(s) with a table of their own */
 	STATE_SUBS,   /* pointer to an array of such structs; the object fixed their number */
 	STATE_HOST,   /* not state */
-	STATE_DERIVED /* not state, rebuilt by post_load */
+	STATE_DERIVED, /* not state, rebuilt by post_load */
+	STATE_NS,  /* u64: a CLOCK_MONOTONIC of the host, in ns; UINT64_MAX = never */
+	STATE_TSC, /* u64: a time stamp counter of the host */
 };
 
 struct state_desc;
@@ -66,8 +68,17 @@ struct state_desc {
 #define ST_U16(type, m)	 ST_SCALAR_(type, m, uint16_t, STATE_U16)
 #define ST_U32(type, m)	 ST_SCALAR_(type, m, uint32_t, STATE_U32)
 #define ST_U64(type, m)	 ST_SCALAR_(type, m, uint64_t, STATE_U64)
+/* Moments of the host: see state_shift(). */
+#define ST_NS(type, m)	 ST_SCALAR_(type, m, uint64_t, STATE_NS)
+#define ST_TSC(type, m)	 ST_SCALAR_(type, m, uint64_t, STATE_TSC)
 #define ST_BOOL(type, m) ST_SCALAR_(type, m, bool, STATE_BOOL)
 #define ST_U8A(type, m)	 ST_ARRAY_(type, m, uint8_t, STATE_BYTES)
+/* An array of byte arrays. */
+#define ST_U8AA(type, m)                                                                \
+	{ .name = #m, .kind = STATE_BYTES, .offset = offsetof(type, m),                 \
+	  .elem = (uint32_t)sizeof(char[_Generic(&((type *)0)->m[0][0], uint8_t *: 1,  \
+						default: -1)]),                         \
+	  .count = sizeof(((type *)0)->m) }
 #define ST_U16A(type, m) ST_ARRAY_(type, m, uint16_t, STATE_U16)
 #define ST_U32A(type, m) ST_ARRAY_(type, m, uint32_t, STATE_U32)
 #define ST_U64A(type, m) ST_ARRAY_(type, m, uint64_t, STATE_U64)
@@ -94,6 +105,12 @@ struct state_desc {
 	{ .name = #m, .kind = STATE_DERIVED, .offset = offsetof(type, m),               \
 	  .elem = sizeof(((type *)0)->m), .count = 1 }
 #define ST_END { .kind = STATE_END }
+
+/*
+ * Moves every moment in obj: the guest's time stood still while the host's clocks ran on by so much
+ * (modulo 2^64, so a negative number works too), or it goes on where they read otherwise.
+ */
+void state_shift(const struct state_desc *, void *obj, uint64_t ns, uint64_t tsc);
 
 /* A growing byte buffer that a save writes to. */
 struct state_buf {

@@ -15,6 +15,11 @@
 #define LEAF_HV_TIMING 0x40000010u
 #define HYPERVISOR_BIT BIT32(31) /* CPUID.1:ECX */
 
+uint64_t host_tsc(void)
+{
+	return __rdtsc();
+}
+
 static uint64_t khz_from_cpuid(void)
 {
 	uint32_t a, b, c, d;

@@ -261,5 +261,7 @@ int vm_reset_machine(struct vm *vm, struct err *e)
 	dev_reset_all(vm);
 	for (struct vm_reset_hook *h = vm->reset_hooks; h; h = h->next)
 		h->fn(h);
+	if (!vm->going)
+		vm_time_stops(vm); /* devices have just begun anew */
 	return arch_board_boot(vm, e);
 }

@@ -113,7 +113,9 @@ struct vm {
 	struct vm_actions actions;
 	struct vm_observer *observers; /* core/event.h */
 	struct vm_event_queue *event_queue;
-	pthread_t control;	  /* the thread that made the VM */
+	pthread_t control; /* the thread that made the VM */
+	/* Where the guest's time stands while it does not run: clock and TSC of the host. */
+	uint64_t stopped_ns, stopped_tsc;
 	struct backend *backends; /* core/backend.h */
 	/* requests from any thread, carried out by the control thread */
 	_Atomic uint32_t requests;
@@ -185,6 +187,15 @@ void vm_inject_nmi(struct vm *);
 /* Runs fn(vcpu, arg) on v's thread, outside the engine, and waits. Control thread. */
 void vm_run_on(struct vcpu *v, void (*fn)(struct vcpu *, void *), void *arg);
 
+/*
+ * For core and whoever loads a machine. From the first on the guest's time stands still, as far as
+ * the engine can hold it: what devices keep as moments of the host is moved by the second.
+ */
+void vm_time_stops(struct vm *);
+void vm_time_goes_on(struct vm *);
+
+/* The host's TSC now. */
+uint64_t host_tsc(void);
 /* Host TSC rate in kHz (CPUID, else measured against CLOCK_MONOTONIC). */
 uint64_t host_tsc_khz(void);
 

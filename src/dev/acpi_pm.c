@@ -276,7 +276,7 @@ const struct state_desc acpi_pm_state = {
 			ST_U16(S, pm1_sts), ST_U16(S, pm1_en), ST_U16(S, pm1_cnt),
 			ST_U32(S, smi_en), ST_U32(S, smi_sts), ST_U8A(S, gpe_sts),
 			ST_U8A(S, gpe_en), ST_U8A(S, tco), ST_U8(S, apm_cnt), ST_U8(S, apm_sts),
-			ST_U64(S, timer_ns), ST_U32(S, timer_toggles), ST_BOOL(S, level), ST_END },
+			ST_NS(S, timer_ns), ST_U32(S, timer_toggles), ST_BOOL(S, level), ST_END },
 };
 #undef S
 
@@ -422,6 +422,18 @@ static void dev_reset(struct dev *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
+static void dev_pause(struct dev *d)
+{
+	loop_disarm(d->vm->loop, &container_of(d, struct acpi_pm_dev, d)->timer);
+}
+
+static void dev_resume(struct dev *d)
+{
+	pthread_mutex_lock(&d->lock);
+	rearm(container_of(d, struct acpi_pm_dev, d), clock_now_ns());
+	pthread_mutex_unlock(&d->lock);
+}
+
 #define S struct acpi_pm_dev
 static const struct state_desc dev_state = {
 	.name = "acpi-pm-dev",
@@ -443,4 +455,6 @@ const struct dev_type acpi_pm_dev_type = {
 	.init = dev_init,
 	.fini = dev_fini,
 	.reset = dev_reset,
+	.pause = dev_pause,
+	.resume = dev_resume,
 };

@@ -332,7 +332,7 @@ const struct state_desc pit_channel_state = {
 						ST_U8(S, write_low), ST_U8(S, count_latched),
 						ST_BOOL(S, status_latched), ST_U8(S, status),
 						ST_U16(S, latch), ST_U32(S, count),
-						ST_U64(S, start_ns), ST_U64(S, frozen), ST_END },
+						ST_NS(S, start_ns), ST_U64(S, frozen), ST_END },
 };
 #undef S
 

@@ -57,6 +57,7 @@ struct uart_dev {
 	struct char_front front;
 	struct char_end *end; /* NULL: nothing connected */
 	struct loop_timer idle;
+	bool paused; /* takes no input: what is saved is what there is */
 	struct map_region region;
 	char *chardev;
 	uint8_t index; /* 0 = COM1 */

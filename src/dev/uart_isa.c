@@ -80,7 +80,7 @@ static size_t front_room(struct char_front *f)
 	size_t n;
 
 	pthread_mutex_lock(&s->d.lock);
-	n = uart_room(&s->chip);
+	n = s->paused ? 0 : uart_room(&s->chip);
 	pthread_mutex_unlock(&s->d.lock);
 	return n;
 }
@@ -207,6 +207,29 @@ static void dev_reset(struct dev *d)
 	chip_accept(s);
 }
 
+static void dev_pause(struct dev *d)
+{
+	struct uart_dev *s = container_of(d, struct uart_dev, d);
+
+	pthread_mutex_lock(&d->lock);
+	s->paused = true;
+	loop_disarm(d->vm->loop, &s->idle);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* What a FIFO holds goes out now, and what it has room for comes in. */
+static void dev_resume(struct dev *d)
+{
+	struct uart_dev *s = container_of(d, struct uart_dev, d);
+
+	pthread_mutex_lock(&d->lock);
+	s->paused = false;
+	uart_writable(&s->chip);
+	watch_idle(s);
+	pthread_mutex_unlock(&d->lock);
+	chip_accept(s);
+}
+
 static const struct prop props[] = {
 	PROP_STRING("chardev", struct uart_dev, chardev, NULL, "character device to connect"),
 	PROP_UINT("index", struct uart_dev, index, PROP_U8, UART_ANY, 0, UART_ANY,
@@ -221,8 +244,9 @@ static const struct state_desc dev_state = {
 	.version = 1,
 	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_SUB(S, chip, &uart_state),
 						ST_HOST(S, front), ST_HOST(S, end),
-						ST_HOST(S, idle), ST_HOST(S, region),
-						ST_HOST(S, chardev), ST_HOST(S, index), ST_END },
+						ST_HOST(S, idle), ST_DERIVED(S, paused),
+						ST_HOST(S, region), ST_HOST(S, chardev),
+						ST_HOST(S, index), ST_END },
 };
 #undef S
 
@@ -236,4 +260,6 @@ const struct dev_type uart_dev_type = {
 	.init = dev_init,
 	.fini = dev_fini,
 	.reset = dev_reset,
+	.pause = dev_pause,
+	.resume = dev_resume,
 };

@@ -13,6 +13,7 @@
  */
 #include "base/base.h"
 #include "mem/ram.h"
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -132,6 +133,23 @@ void ram_populate(struct ram_block *rb, uint64_t off, uint64_t len)
 	uint64_t first = align_down(off, RAM_PAGE_SIZE);
 
 	madvise(rb->host + first, align_up(off + len, RAM_PAGE_SIZE) - first, MADV_POPULATE_WRITE);
+}
+
+int ram_discard(struct ram_block *rb, struct err *e)
+{
+	if (fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)rb->size) < 0)
+		return err_set_errno(e, errno, "memory '%s': cannot be emptied", rb->name);
+	ram_written_slow(rb, 0, rb->size);
+	return 0;
+}
+
+uint64_t ram_next_data(const struct ram_block *rb, uint64_t off)
+{
+	off_t at = lseek(rb->fd, (off_t)off, SEEK_DATA);
+
+	if (at < 0)
+		return errno == ENXIO ? rb->size : off;
+	return MIN((uint64_t)at, rb->size);
 }
 
 /* The bits of [off, off + len), which lie within one page. */

@@ -48,6 +48,17 @@ struct ram_block *ram_free(struct ram_block *); /* returns NULL */
  */
 void ram_populate(struct ram_block *, uint64_t off, uint64_t len);
 
+/*
+ * Makes the whole block read as zeroes again and gives its memory back to the host. Nobody may
+ * use the block meanwhile.
+ */
+int ram_discard(struct ram_block *, struct err *e) MUST_CHECK;
+/*
+ * The first byte from off on that may be other than zero; rb->size when there is none. What the
+ * host never had to give memory for is passed over without touching it.
+ */
+uint64_t ram_next_data(const struct ram_block *, uint64_t off);
+
 /* To be called by whoever wrote [off, off + len) of the block, after the write. Any thread. */
 void ram_written_slow(struct ram_block *, uint64_t off, uint64_t len);
 

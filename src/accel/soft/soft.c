@@ -237,6 +237,20 @@ static int soft_set_state(struct vcpu *v, const struct cpu_state *s, struct err 
 	return set_pv(v, s, e);
 }
 
+static void soft_hold_time(struct vm *vm, uint64_t ns, uint64_t tsc)
+{
+	struct soft_vm *sv = vm->accel_state;
+
+	for (unsigned i = 0; i < sv->nr_cpus; i++) {
+		struct soft_cpu *c = sv->cpus[i];
+
+		if (!c)
+			continue;
+		c->s.tsc_offset -= tsc;
+		atomic_store_explicit(&c->vcpu->tsc_offset, c->s.tsc_offset, memory_order_relaxed);
+	}
+}
+
 static void soft_reset(struct vcpu *v, bool init)
 {
 	cpu_reset(v->engine, init);
@@ -292,5 +306,6 @@ const struct accel_ops accel_soft = {
 	.set_state = soft_set_state,
 	.reset = soft_reset,
 	.model = soft_model,
+	.hold_time = soft_hold_time,
 	.cpuid = soft_cpuid,
 };

@@ -21,6 +21,7 @@ struct lpc;
 struct mch;
 struct pit_dev;
 struct rtc_dev;
+struct cpu_state;
 
 #define X86_NR_GSI    24u
 #define GSI_PIRQ      16u /* of PIRQ A */
@@ -32,6 +33,7 @@ struct rtc_dev;
 struct x86_vcpu {
 	struct lapic lapic;
 	struct pv_vcpu pv;
+	struct cpu_state *saved; /* while the machine is saved or loaded (machine_state.c) */
 };
 
 static inline struct x86_vcpu *x86_vcpu(struct vcpu *v)
@@ -83,6 +85,9 @@ static inline struct x86_board *x86_board(struct vm *vm)
 extern const struct vcpu_ops x86_vcpu_ops;
 uint64_t x86_guest_tsc(const struct vcpu *);
 void x86_vcpu_reset(struct vcpu *);
+
+/* cpu_table.c: of struct cpu_state. */
+extern const struct state_desc x86_cpu_state;
 
 /* gsi.c. irq.opaque is the board. Any thread. */
 void gsi_init(struct x86_board *);

@@ -179,6 +179,7 @@ void arch_vcpu_fini(struct vcpu *v)
 	if (!x)
 		return;
 	pv_vcpu_fini(&x->pv);
+	free(x->saved);
 	v->ops_opaque = NULL;
 	v->ops = NULL;
 	free(x);

@@ -64,6 +64,8 @@ static enum vcpu_exit fake_run(struct vcpu *v)
 	return VCPU_EXIT_INTR;
 }
 
+static void fake_hold_time(struct vm *, uint64_t ns, uint64_t tsc);
+
 static void fake_reset(struct vcpu *v, bool init)
 {
 	fake_step("reset", NULL);
@@ -78,6 +80,7 @@ static const struct accel_ops accel_fake = {
 	.vcpu_fini = fake_vcpu_fini,
 	.run = fake_run,
 	.reset = fake_reset,
+	.hold_time = fake_hold_time,
 };
 
 /* One that this host cannot run: passed over unless it is the only one named. */
@@ -123,6 +126,19 @@ void arch_board_fini(struct vm *vm)
 int arch_board_boot(struct vm *vm, struct err *e)
 {
 	return fake_step("boot", e);
+}
+
+/* By how much the guest's time was last held. */
+static uint64_t fake_held_ns;
+
+static void fake_hold_time(struct vm *vm, uint64_t ns, uint64_t tsc)
+{
+	fake_held_ns = ns;
+}
+
+void arch_time_moved(struct vm *vm, uint64_t ns, uint64_t tsc)
+{
+	assert(ns == fake_held_ns);
 }
 
 static void fake_close(void *end)

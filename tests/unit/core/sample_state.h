@@ -28,7 +28,9 @@ struct sample {
 	struct sample_part *list;
 	uint32_t newer; /* since version 2 */
 	uint32_t derived;
-	uint32_t index; /* checked: < 3 */
+	uint32_t index;		     /* checked: < 3 */
+	uint64_t when, never, ticks; /* moments */
+	uint8_t grid[2][3];
 };
 
 static int sample_post_load(void *obj, struct err *e)
@@ -77,6 +79,10 @@ static const struct state_field sample_fields[] = {
 	  .since = 2 },
 	ST_DERIVED(struct sample, derived),
 	ST_U32(struct sample, index),
+	ST_NS(struct sample, when),
+	ST_NS(struct sample, never),
+	ST_TSC(struct sample, ticks),
+	ST_U8AA(struct sample, grid),
 	ST_END,
 };
 
@@ -101,6 +107,10 @@ static inline void sample_fill(struct sample *s, struct sample_part *list, uint3
 	s->u32 = 0x84838281;
 	s->u64 = 0x8887868584838281;
 	s->flag = true;
+	s->when = 0x1122334455667788;
+	s->never = UINT64_MAX;
+	s->ticks = 0x99aabbccddeeff00;
+	memcpy(s->grid, "\x0a\x0b\x0c\x0d\x0e\x0f", 6);
 	memcpy(s->bytes, "\x01\x02\x03\x04\x05", 5);
 	for (uint16_t i = 0; i < 3; i++) {
 		s->words[i] = (uint16_t)(0x1100 + i);

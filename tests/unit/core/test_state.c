@@ -57,6 +57,10 @@ static void same_state(const struct sample *a, const struct sample *b)
 	assert_memory_equal(a->longs, b->longs, sizeof(a->longs));
 	assert_memory_equal(a->flags, b->flags, sizeof(a->flags));
 	assert_memory_equal(&a->one, &b->one, sizeof(a->one));
+	assert_int_equal(a->when, b->when);
+	assert_int_equal(a->never, b->never);
+	assert_int_equal(a->ticks, b->ticks);
+	assert_memory_equal(a->grid, b->grid, sizeof(a->grid));
 	assert_memory_equal(a->many, b->many, sizeof(a->many));
 	assert_int_equal(a->index, b->index);
 	assert_memory_equal(a->list, b->list, sizeof(list_a));
@@ -360,6 +364,22 @@ static void format_is_stable(void **state)
 	state_buf_fini(&b);
 }
 
+/* Only moments do, by their own clock, and never stays never. */
+static void moments_move(void **state)
+{
+	struct sample a, b;
+
+	sample_fill(&a, list_a, ARRAY_SIZE(list_a));
+	b = a;
+	state_shift(&sample_state, &b, (uint64_t)-5, 1000);
+	assert_int_equal(b.when, a.when - 5);
+	assert_int_equal(b.never, UINT64_MAX);
+	assert_int_equal(b.ticks, a.ticks + 1000);
+	b.when = a.when;
+	b.ticks = a.ticks;
+	same_state(&a, &b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +394,7 @@ int main(void)
 		cmocka_unit_test(list_lengths_must_match),
 		cmocka_unit_test(duplicates_and_bad_values),
 		cmocka_unit_test(pre_save_runs),
+		cmocka_unit_test(moments_move),
 		cmocka_unit_test(format_is_stable),
 	};
 

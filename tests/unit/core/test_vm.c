@@ -14,6 +14,7 @@ struct toy {
 	struct dev dev;
 	char *drive;
 	struct map_region r;
+	uint64_t born_ns; /* a moment of the host */
 };
 
 static int toy_init(struct dev *d, struct err *e)
@@ -50,10 +51,20 @@ static const struct prop toy_props[] = {
 	PROPS_END,
 };
 
+static const struct state_desc toy_state = {
+	.name = "toy",
+	.struct_name = "toy",
+	.version = 1,
+	.fields = (const struct state_field[]){ ST_HOST(struct toy, dev),
+						ST_HOST(struct toy, drive), ST_HOST(struct toy, r),
+						ST_NS(struct toy, born_ns), ST_END },
+};
+
 static const struct dev_type toy_type = {
 	.name = "toy",
 	.size = sizeof(struct toy),
 	.props = toy_props,
+	.state = &toy_state,
 	.init = toy_init,
 	.fini = toy_fini,
 	.reset = toy_reset,
@@ -263,6 +274,25 @@ static void devices_hear_of_pause(void **state)
 	vm_pause(vm);
 	vm_resume(vm);
 	assert_string_equal(fake_log, "toypause toyresume ");
+	vm_free(vm);
+}
+
+/* The guest's time stands still with it: what devices keep as moments moves along. */
+static void time_stands_still_in_a_pause(void **state)
+{
+	struct err e = { 0 };
+	struct vm *vm = full_vm(&e);
+	struct toy *t = container_of(vm->devs, struct toy, dev);
+	uint64_t before;
+
+	assert_int_equal(vm_start(vm, &e), 0);
+	t->born_ns = 1000;
+	before = clock_now_ns();
+	vm_pause(vm);
+	usleep(3000);
+	vm_resume(vm);
+	assert_in_range(fake_held_ns, 3000000, clock_now_ns() - before);
+	assert_int_equal(t->born_ns, 1000 + fake_held_ns);
 	vm_free(vm);
 }
 
@@ -575,6 +605,7 @@ int main(void)
 		T(backends_are_claimed_once),
 		T(pause_stands_still),
 		T(devices_hear_of_pause),
+		T(time_stands_still_in_a_pause),
 		T(runs_functions_on_vcpus),
 		T(kicks_wake_sleepers),
 		T(deadlines),
