@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "base/qsbr.h"
+#include "core/exits.h"
 #include <pthread.h>
 
 struct vm;
@@ -72,6 +73,7 @@ struct vcpu {
 	void *ops_opaque;
 	void *engine; /* the engine's own struct */
 	char fail[512];
+	struct exits exits; /* written by this vCPU's thread */
 	/* core's */
 	pthread_t thread;
 	bool has_thread;

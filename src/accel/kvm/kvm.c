@@ -221,6 +221,9 @@ static int open_vcpu(struct kvm_vcpu *c, struct err *e)
 	if (run == MAP_FAILED)
 		return err_set_errno(e, errno, "the page that KVM shares for vCPU %u", v->index);
 	c->run = run;
+	/* Which instruction it was, of every exit, without a call for it. */
+	if (kvm_cap(c->kv, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS)
+		c->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
 	c->kv->has_tsc_offset = kvm_ioctl(c->fd, KVM_HAS_DEVICE_ATTR, &tsc) == 0;
 	return 0;
 }

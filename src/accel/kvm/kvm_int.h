@@ -54,6 +54,8 @@ struct kvm_vcpu {
 	bool has_timer;
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX = off */
 	void *xsave;	   /* kv->xsave_size bytes */
+	/* the last KVM_RUN: when it came back, and how long it took (0: cut short), in TSC cycles */
+	uint64_t left, trip;
 };
 
 static inline struct kvm_vcpu *kvm_vcpu(struct vcpu *v)

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...)
@@ -278,8 +279,49 @@ static enum vcpu_exit internal_error(struct kvm_vcpu *c)
 		    regs.rip);
 }
 
+/* What core counts of an exit, and what it was about. */
+static enum exit_reason reason_of(const struct kvm_run *run, uint64_t *where)
+{
+	*where = 0;
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		*where = run->io.port;
+		return run->io.direction == KVM_EXIT_IO_OUT ? EXIT_PORT_WRITE : EXIT_PORT_READ;
+	case KVM_EXIT_MMIO:
+		*where = run->mmio.phys_addr;
+		return run->mmio.is_write ? EXIT_MMIO_WRITE : EXIT_MMIO_READ;
+	case KVM_EXIT_X86_RDMSR:
+		*where = run->msr.index;
+		return run->msr.error ? EXIT_RDMSR_REFUSED : EXIT_RDMSR;
+	case KVM_EXIT_X86_WRMSR:
+		*where = run->msr.index;
+		return run->msr.error ? EXIT_WRMSR_REFUSED : EXIT_WRMSR;
+	case KVM_EXIT_HLT:
+		return EXIT_HALT;
+	case KVM_EXIT_INTR:
+		return EXIT_KICK;
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return EXIT_IRQ_WINDOW;
+	default:
+		return EXIT_OTHER;
+	}
+}
+
+/* Behind the exit's handling. A trip that was cut short says nothing of what trips cost. */
+static void note_exit(struct kvm_vcpu *c)
+{
+	struct exits *x = &c->vcpu->exits;
+	uint64_t where;
+	enum exit_reason reason = reason_of(c->run, &where);
+
+	if (c->trip)
+		exits_note_trip(x, reason, c->trip);
+	/* KVM fills it in where it can (KVM_CAP_SYNC_REGS). */
+	exits_note(x, reason, where, c->run->s.regs.regs.rip, __rdtsc() - c->left);
+}
+
 /* True: goes on. False: *why says how run() ends. */
-static bool handle_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
+static bool take_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 {
 	struct kvm_run *run = c->run;
 
@@ -326,6 +368,14 @@ static bool handle_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 	}
 }
 
+static bool handle_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
+{
+	bool on = take_exit(c, why);
+
+	note_exit(c);
+	return on;
+}
+
 /* ---- the loop ---- */
 
 /* The task priority is the board's to keep. */
@@ -338,6 +388,8 @@ static bool own_apic(const struct kvm_vcpu *c)
 static int enter(struct kvm_vcpu *c, bool immediately)
 {
 	struct vcpu *v = c->vcpu;
+	uint64_t start;
+	bool short_trip;
 	int r;
 
 	if (own_apic(c))
@@ -346,7 +398,11 @@ static int enter(struct kvm_vcpu *c, bool immediately)
 	if (immediately || vcpu_events(v) & ~(c->run->request_interrupt_window ? VCPU_EV_INTR : 0u))
 		c->run->immediate_exit = 1;
 	qsbr_offline(&v->reader);
+	short_trip = c->run->immediate_exit;
+	start = __rdtsc();
 	r = kvm_ioctl(c->fd, KVM_RUN, NULL);
+	c->left = __rdtsc();
+	c->trip = short_trip ? 0 : c->left - start;
 	qsbr_online(&v->reader);
 	atomic_store(&c->in_guest, 0);
 	c->run->immediate_exit = 0;

@@ -16,9 +16,9 @@
 #include "core/vcpu.h"
 #include "isa/x86/cpu_state.h"
 #include "isa/x86/x86.h"
+#include "mem/map.h"
 #include <setjmp.h>
 
-struct map;
 struct ram_block;
 struct soft_vm;
 
@@ -162,6 +162,15 @@ static inline uint64_t cpu_next_rip(const struct soft_cpu *c)
 {
 	return c->r[R_PC] + c->cur->next;
 }
+
+/*
+ * What would be an exit on an engine that leaves the guest for it: counted (core/exits.h). start:
+ * __rdtsc() before what it took. The instruction may not have faulted meanwhile.
+ */
+void cpu_note_exit(struct soft_cpu *, enum exit_reason, uint64_t where, uint64_t start);
+/* An access to registers of a device: map_access(), counted. */
+void cpu_access(struct soft_cpu *, enum map_space, uint64_t addr, void *data, unsigned size,
+		bool write);
 
 /* run.c: leave the instruction with an exception. rip of the fault is the current instruction. */
 _Noreturn void cpu_raise(struct soft_cpu *, unsigned vector);

@@ -139,7 +139,7 @@ static uint64_t page_load(struct soft_cpu *c, const struct mmu_page *pg, unsigne
 	uint64_t v = 0;
 
 	if (!pg->host) {
-		map_access(c->map, MAP_MEM, pg->gpa, &v, size, false);
+		cpu_access(c, MAP_MEM, pg->gpa, &v, size, false);
 		return v;
 	}
 	switch (size) {
@@ -167,7 +167,7 @@ static void page_wrote(struct soft_cpu *c, const struct mmu_page *pg, unsigned s
 static void page_store(struct soft_cpu *c, const struct mmu_page *pg, uint64_t v, unsigned size)
 {
 	if (!pg->host) {
-		map_access(c->map, MAP_MEM, pg->gpa, &v, size, true);
+		cpu_access(c, MAP_MEM, pg->gpa, &v, size, true);
 		return;
 	}
 	switch (size) {
@@ -332,7 +332,7 @@ static void io_bulk(struct soft_cpu *c, uint64_t gpa, uint8_t *data, unsigned le
 			n >>= 1;
 		if (write)
 			memcpy(&v, data, n);
-		map_access(c->map, MAP_MEM, gpa, &v, n, write);
+		cpu_access(c, MAP_MEM, gpa, &v, n, write);
 		if (!write)
 			memcpy(data, &v, n);
 		gpa += n;

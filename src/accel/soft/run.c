@@ -14,6 +14,7 @@
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
 #include "isa/x86/reset.h"
+#include <x86intrin.h>
 
 /* Blocks between two looks at the clock: some tens of microseconds. */
 #define POLL_BLOCKS 2048
@@ -242,6 +243,7 @@ static bool sleeps_long(const struct vcpu *v)
 static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
 {
 	const struct vcpu_ops *ops = c->vcpu->ops;
+	uint64_t start = __rdtsc(), asleep;
 
 	fpu_host(c);
 	leave_guest(c);
@@ -249,10 +251,14 @@ static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
 		ops->halt(c->vcpu, true);
 	if (sleeps_long(c->vcpu) && block_cache_trim(c->blocks))
 		mmu_trim(c);
+	asleep = __rdtsc();
 	vcpu_wait(c->vcpu, wanted);
+	start += __rdtsc() - asleep; /* sleeping costs nothing */
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, false);
 	enter_guest(c);
+	if (c->s.mp_state == MP_HALTED)
+		cpu_note_exit(c, EXIT_HALT, 0, start);
 	c->poll = POLL_BLOCKS;
 }
 
@@ -317,7 +323,8 @@ static inline void run_block(struct soft_cpu *c, struct block *b)
 	c->cur = NULL;
 }
 
-static void run_fast(struct soft_cpu *c)
+/* Out of line: in a function that calls setjmp() the compiler keeps nothing in registers. */
+static __attribute__((noinline)) void run_fast(struct soft_cpu *c)
 {
 	const struct vcpu *v = c->vcpu;
 	struct block *b;

@@ -7,6 +7,7 @@
  */
 #include "accel/soft/sys.h"
 #include "accel/soft/soft_vm.h"
+#include <x86intrin.h>
 
 #define FLAT_CODE (SEG_P | SEG_S | SEG_G | 0xb)
 #define FLAT_DATA (SEG_P | SEG_S | SEG_G | SEG_DB | 0x3)
@@ -191,6 +192,7 @@ static const struct insn *sys_vmcall(struct soft_cpu *c, const struct insn *in)
 	static const uint8_t regs[] = { RBX, RCX, RDX, RSI };
 	const struct vcpu_ops *ops = c->vcpu->ops;
 	uint64_t mask = c->code_bits == 64 ? UINT64_MAX : UINT32_MAX, arg[4];
+	uint64_t start = __rdtsc(), nr = c->r[RAX] & mask;
 
 	if (!ops || !ops->hypercall)
 		cpu_raise(c, X86_UD);
@@ -199,8 +201,8 @@ static const struct insn *sys_vmcall(struct soft_cpu *c, const struct insn *in)
 	if (c->cpl)
 		c->r[RAX] = (uint64_t)-1 & mask;
 	else
-		c->r[RAX] = ops->hypercall(c->vcpu, c->r[RAX] & mask, arg, c->code_bits == 64) &
-			    mask;
+		c->r[RAX] = ops->hypercall(c->vcpu, nr, arg, c->code_bits == 64) & mask;
+	cpu_note_exit(c, EXIT_HYPERCALL, nr, start);
 	return sys_end(c);
 }
 

@@ -31,14 +31,14 @@ static uint64_t port_in(struct soft_cpu *c, uint16_t port, unsigned size)
 {
 	uint64_t val = 0;
 
-	map_access(c->map, MAP_PIO, port, &val, size, false);
+	cpu_access(c, MAP_PIO, port, &val, size, false);
 	debug_io(c, port, size);
 	return val;
 }
 
 static void port_out(struct soft_cpu *c, uint16_t port, uint64_t val, unsigned size)
 {
-	map_access(c->map, MAP_PIO, port, &val, size, true);
+	cpu_access(c, MAP_PIO, port, &val, size, true);
 	debug_io(c, port, size);
 }
 

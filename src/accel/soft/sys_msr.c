@@ -5,6 +5,7 @@
  */
 #include "accel/soft/sys.h"
 #include "accel/soft/soft_vm.h"
+#include <x86intrin.h>
 
 static void set_edx_eax(struct soft_cpu *c, uint64_t val)
 {
@@ -14,10 +15,14 @@ static void set_edx_eax(struct soft_cpu *c, uint64_t val)
 
 static const struct insn *sys_rdmsr(struct soft_cpu *c, const struct insn *in)
 {
-	uint64_t val = 0;
+	uint64_t val = 0, start = __rdtsc();
+	uint32_t msr = (uint32_t)c->r[RCX];
+	bool ok;
 
 	need_cpl0(c);
-	if (!msr_read(c, (uint32_t)c->r[RCX], &val))
+	ok = msr_read(c, msr, &val);
+	cpu_note_exit(c, ok ? EXIT_RDMSR : EXIT_RDMSR_REFUSED, msr, start);
+	if (!ok)
 		cpu_raise_err(c, X86_GP, 0);
 	set_edx_eax(c, val);
 	return in->flags & INSN_END ? sys_end(c) : in + 1;
@@ -25,17 +30,25 @@ static const struct insn *sys_rdmsr(struct soft_cpu *c, const struct insn *in)
 
 static const struct insn *sys_wrmsr(struct soft_cpu *c, const struct insn *in)
 {
+	uint32_t msr = (uint32_t)c->r[RCX];
+	uint64_t start = __rdtsc();
+	bool ok;
+
 	need_cpl0(c);
-	if (!msr_write(c, (uint32_t)c->r[RCX], (uint32_t)c->r[RAX] | c->r[RDX] << 32))
+	ok = msr_write(c, msr, (uint32_t)c->r[RAX] | c->r[RDX] << 32);
+	cpu_note_exit(c, ok ? EXIT_WRMSR : EXIT_WRMSR_REFUSED, msr, start);
+	if (!ok)
 		cpu_raise_err(c, X86_GP, 0);
 	return sys_end(c);
 }
 
 static const struct insn *sys_cpuid(struct soft_cpu *c, const struct insn *in)
 {
-	uint32_t r[4];
+	uint32_t r[4], leaf = (uint32_t)c->r[RAX];
+	uint64_t start = __rdtsc();
 
-	cpu_cpuid(c, (uint32_t)c->r[RAX], (uint32_t)c->r[RCX], r);
+	cpu_cpuid(c, leaf, (uint32_t)c->r[RCX], r);
+	cpu_note_exit(c, EXIT_CPUID, leaf, start);
 	c->r[RAX] = r[0];
 	c->r[RBX] = r[1];
 	c->r[RCX] = r[2];

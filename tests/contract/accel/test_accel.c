@@ -124,6 +124,56 @@ static void registers(void **state)
 	map_del(t->vm.map, &r);
 }
 
+/* ---- exits are counted ---- */
+
+static bool find_row(enum exits_by by, enum exit_reason reason, struct exit_row *out)
+{
+	size_t n;
+	autofree struct exit_row *rows = exits_collect(&t->vm, by, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].reason == reason) {
+			*out = rows[i];
+			return true;
+		}
+	return false;
+}
+
+static void exits(void **state)
+{
+	struct map_region r, p;
+	struct exit_row row;
+
+	map_dev(&p, MAP_PIO, 0xe0, 16);
+	map_dev(&r, MAP_MEM, 0xf0000000, 0x1000);
+	/* mov $5,%ecx; 1: out %al,$0xe9; loop 1b; mov $0xf0000010,%ebx; mov (%rbx),%edx;
+	 * mov $0x9999,%ecx; rdmsr */
+	EXEC(64, 0xb9, 5, 0, 0, 0, 0xe6, 0xe9, 0xe2, 0xfc, 0xbb, 0x10, 0, 0, 0xf0, 0x8b, 0x13, 0xb9,
+	     0x99, 0x99, 0, 0, 0x0f, 0x32, 0xf4);
+	assert_int_equal(tvm_vector(t, 0), X86_GP);
+	assert_true(find_row(EXITS_BY_REASON, EXIT_PORT_WRITE, &row));
+	assert_int_equal(row.count, 5);
+	assert_true(row.emulate > 0);
+	assert_true(!strcmp(accel->name, "soft") || row.trip);
+	assert_true(find_row(EXITS_BY_SOURCE, EXIT_PORT_WRITE, &row));
+	assert_string_equal(row.name, "dev");
+	assert_int_equal(row.first, 0xe0);
+	assert_int_equal(row.last, 0xef);
+	assert_true(find_row(EXITS_BY_CODE, EXIT_PORT_WRITE, &row));
+	assert_int_equal(row.count, 5);
+	assert_in_range(row.rip, TVM_CODE + 5, TVM_CODE + 7); /* it, or the one behind it */
+	assert_true(find_row(EXITS_BY_SOURCE, EXIT_MMIO_READ, &row));
+	assert_int_equal(row.first, 0xf0000000);
+	assert_int_equal(row.count, 1);
+	assert_true(find_row(EXITS_BY_CODE, EXIT_MMIO_READ, &row));
+	assert_in_range(row.rip, TVM_CODE + 14, TVM_CODE + 16);
+	assert_true(find_row(EXITS_BY_SOURCE, EXIT_RDMSR_REFUSED, &row));
+	assert_int_equal(row.first, 0x9999);
+	assert_true(find_row(EXITS_BY_REASON, EXIT_HALT, &row));
+	map_del(t->vm.map, &r);
+	map_del(t->vm.map, &p);
+}
+
 /* ---- memory follows the map ---- */
 
 static void memory(void **state)
@@ -486,7 +536,7 @@ int main(int argc, char **argv)
 		T(exceptions),	 T(triple_fault),   T(interrupts),  T(masked_halt),
 		T(msrs),	 T(kick),	    T(deadline),    T(start_up),
 		T(state_survives), T(bad_state_is_refused), T(cpuid),
-		T(interrupts_follow_state),
+		T(interrupts_follow_state), T(exits),
 	};
 	struct err e = { 0 };
 
