@@ -16,7 +16,7 @@ const struct dev_type *const dev_types[] = { NULL };
 struct ear {
 	struct vm_observer o;
 	struct vm *vm;
-	char text[2048]; /* events, in words: "STOP RESET(guest-reset) " */
+	char text[16384]; /* events, in words: "STOP RESET(guest-reset) " */
 };
 
 static const char *const kinds[] = {
