@@ -14,7 +14,7 @@ struct vm;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
 struct x86_cpu_model;
 struct x86_cpu_source; /* isa/x86/cpuid.h */
-struct x86_chips; /* isa/x86/irqchip.h */
+struct x86_chips;      /* isa/x86/irqchip.h */
 struct x86_lapic_regs;
 
 /*

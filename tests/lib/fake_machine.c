@@ -45,7 +45,7 @@ static void must(bool ok, const char *what, const struct err *e)
 	abort();
 }
 
-struct fm *fm_new(unsigned cpus, uint64_t ram, bool map_ram)
+static struct fm *make_base(unsigned cpus, uint64_t ram)
 {
 	struct fm *m = xnew(struct fm);
 	struct err e = {0};
@@ -64,12 +64,13 @@ struct fm *fm_new(unsigned cpus, uint64_t ram, bool map_ram)
 	if (ram)
 		m->vm.ram = ram_new("ram", ram, &e);
 	must(!ram || m->vm.ram, "ram", &e);
-	if (ram && map_ram) {
-		m->ram_region = (struct map_region){.name = "ram", .space = MAP_MEM,
-						    .kind = MAP_RAM, .size = ram,
-						    .rb = m->vm.ram};
-		must(!map_add(m->vm.map, &m->ram_region, &e), "map", &e);
-	}
+	return m;
+}
+
+static void make_cpus(struct fm *m, unsigned cpus)
+{
+	struct err e = {0};
+
 	m->vm.vcpus = m->v;
 	for (unsigned i = 0; i < cpus; i++) {
 		m->state[i] = aligned_alloc(64, align_up(sizeof(struct cpu_state), 64));
@@ -77,7 +78,38 @@ struct fm *fm_new(unsigned cpus, uint64_t ram, bool map_ram)
 		m->v[i] = vcpu_new(&m->vm, i, &e);
 		m->vm.nr_vcpus++;
 		must(!arch_vcpu_init(m->v[i], &e), "vcpu", &e);
+		if (m->engine)
+			must(!m->vm.accel->vcpu_init(m->v[i], &e), "engine's vcpu", &e);
 	}
+}
+
+struct fm *fm_new(unsigned cpus, uint64_t ram, bool map_ram)
+{
+	struct fm *m = make_base(cpus, ram);
+	struct err e = {0};
+
+	if (ram && map_ram) {
+		m->ram_region = (struct map_region){.name = "ram", .space = MAP_MEM,
+						    .kind = MAP_RAM, .size = ram,
+						    .rb = m->vm.ram};
+		must(!map_add(m->vm.map, &m->ram_region, &e), "map", &e);
+	}
+	make_cpus(m, cpus);
+	return m;
+}
+
+struct fm *fm_new_on(const struct accel_ops *accel, const char *model, bool no_irqchip, unsigned cpus,
+		     uint64_t ram)
+{
+	struct fm *m = make_base(cpus, ram);
+	struct err e = {0};
+
+	m->vm.tsc_khz = host_tsc_khz();
+	m->vm.conf->no_irqchip = no_irqchip;
+	m->engine = true;
+	m->vm.accel = accel;
+	must(!accel->vm_init(&m->vm, model, &e), accel->name, &e);
+	make_cpus(m, cpus);
 	return m;
 }
 
@@ -89,10 +121,14 @@ void fm_free(struct fm *m)
 		arch_board_fini(&m->vm);
 	for (unsigned i = 0; i < m->vm.nr_vcpus; i++) {
 		vcpu_end_thread(m->v[i]);
+		if (m->engine)
+			m->vm.accel->vcpu_fini(m->v[i]);
 		arch_vcpu_fini(m->v[i]);
 		vcpu_free(m->v[i]);
 		free(m->state[i]);
 	}
+	if (m->engine)
+		m->vm.accel->vm_fini(&m->vm);
 	qsbr_unregister(&m->vm.reader);
 	map_free(m->vm.map);
 	ram_free(m->vm.ram);

@@ -20,10 +20,17 @@ struct fm {
 	struct vcpu *v[FM_MAX_CPUS];
 	struct cpu_state *state[FM_MAX_CPUS];
 	bool board; /* arch_board_init() was called */
+	bool engine; /* a real one */
 };
 
 /* cpus 0..8; ram bytes of RAM, at 0 unless the board maps it. Never NULL. */
 struct fm *fm_new(unsigned cpus, uint64_t ram, bool map_ram);
+/*
+ * The same on a real engine, which works here; the board, to be made by the test, maps the RAM.
+ * no_irqchip: with the board's interrupt controllers.
+ */
+struct fm *fm_new_on(const struct accel_ops *, const char *model, bool no_irqchip, unsigned cpus,
+		     uint64_t ram);
 void fm_free(struct fm *); /* also destroys devices and board */
 
 /* Port and memory accesses as a vCPU makes them. */

@@ -35,6 +35,8 @@ GUESTS = [
     ("panic-1", "on", 1, "panic", "-no-reboot", ["Kernel panic"]),
     ("own-chips-2", "off", 2, "check", DISK, FINE + ["guest: cpus 2"]),
 ]
+# Machines that go on on another engine than they were saved on.
+MOVES = [("kvm", "kvm"), ("kvm", "soft"), ("soft", "kvm"), ("kvm", "kvm-off"), ("kvm-off", "kvm")]
 
 
 def job_text():
@@ -45,6 +47,8 @@ def job_text():
         lines.append(f"echo 'part {name}'\n{command} </dev/null 2>&1\necho \"end {name} $?\"")
 
     part("accel-kvm", "/t-accel kvm")
+    for one, other in MOVES:
+        part(f"{one}-to-{other}", f"/t-move {one} {other}")
     for name, chips, cpus, do, options, _ in GUESTS:
         part(name, f"{GUEST % chips} -smp {cpus} {options} -append 'console=ttyS0 quiet panic=-1 hanok.do={do}'")
     return "\n".join(lines) + "\n"
@@ -71,10 +75,10 @@ def main():
         job.write(job_text())
         job.flush()
         proc = subprocess.run([f"{HERE}/l1.sh", f"{build}/guest/{L1_SUITE}", job.name, f"{build}/hanok",
-                               f"{build}/tests/contract/accel/t-accel", f"{guest}/vmlinuz", f"{guest}/initrd.cpio"],
+                               f"{build}/tests/contract/accel/t-accel", f"{build}/tests/contract/accel/t-move", f"{guest}/vmlinuz", f"{guest}/initrd.cpio"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     text = proc.stdout.decode(errors="replace").replace("\r", "")
-    parts = [("accel-kvm", ["PASSED"])] + [(g[0], g[5]) for g in GUESTS]
+    parts = [("accel-kvm", ["PASSED"])] + [(f"{a}-to-{b}", ["PASSED"]) for a, b in MOVES] + [(g[0], g[5]) for g in GUESTS]
     problems = {name: verdict(text, name, wanted) for name, wanted in parts}
     if any(problems.values()):
         print(text)
