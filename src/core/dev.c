@@ -11,7 +11,8 @@
 #include <stdio.h>
 
 /* Keys of every -device that bus code reads during init. */
-static const char *const bus_keys[] = { "addr", "bus", "id", "multifunction", "romfile" };
+static const char *const bus_keys[] = { "acpi-index",	 "addr",   "bus",    "id",
+					"multifunction", "rombar", "romfile" };
 
 /* ---- properties ---- */
 

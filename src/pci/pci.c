@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI functions on bus 0: lookup, configuration space, capabilities, reset, state.
+ * PCI functions: their places, configuration space, capabilities, reset, state.
  * PCI Local Bus 3.0 chapter 6; PCI Express Base 5.0 sections 7.5 and 7.7.
  *
  * A configuration space is bytes with two masks: what the guest may write, and what it clears by
@@ -14,47 +14,9 @@
 #include "pci/pci_int.h"
 #include "core/state.h"
 
-#define PCIE_CAP_LEN 0x3cu
-#define STATUS_W1C   0xf900u /* parity, SERR, master and target abort bits */
+#define STATUS_W1C 0xf900u /* parity, SERR, master and target abort bits */
 
-/* ---- bus ---- */
-
-struct pci_bus *pci_bus_new(struct vm *vm,
-			    void (*intx)(void *opaque, uint8_t devfn, unsigned pin, int level),
-			    void *opaque)
-{
-	struct pci_bus *bus = xnew(struct pci_bus);
-
-	bus->vm = vm;
-	bus->intx = intx;
-	bus->opaque = opaque;
-	bus->first_slot = 1;
-	vm->pci = bus;
-	return bus;
-}
-
-struct pci_bus *pci_bus_free(struct pci_bus *bus)
-{
-	if (bus && bus->vm->pci == bus)
-		bus->vm->pci = NULL;
-	free(bus);
-	return NULL;
-}
-
-struct pci_bus *pci_bus_of(struct vm *vm)
-{
-	return vm->pci;
-}
-
-struct pci_dev *pci_bus_dev_find(struct pci_bus *bus, uint8_t devfn)
-{
-	return bus->dev[devfn];
-}
-
-void pci_bus_set_first_slot(struct pci_bus *bus, unsigned slot)
-{
-	bus->first_slot = slot & 31;
-}
+/* ---- places ---- */
 
 static bool slot_is_free(const struct pci_bus *bus, unsigned slot)
 {
@@ -67,7 +29,7 @@ static bool slot_is_free(const struct pci_bus *bus, unsigned slot)
 
 static int find_free_slot(const struct pci_bus *bus)
 {
-	for (unsigned slot = bus->first_slot; slot < 32; slot++) {
+	for (unsigned slot = bus->first_slot; slot < bus->nr_slots; slot++) {
 		if (slot_is_free(bus, slot))
 			return PCI_DEVFN(slot, 0);
 	}
@@ -99,19 +61,37 @@ static int parse_addr(struct conf_node *node, const char *text, int *addr, struc
 	return 0;
 }
 
-static int read_node(struct pci_dev *d, bool *multi, struct err *e)
+static int unknown_bus(const struct pci_bus *root, const struct conf_node *node, const char *name,
+		       struct err *e)
+{
+	autofree char *list = pci_bus_list(root);
+
+	return err_set(e, ENOENT,
+		       "%s: there is no PCI bus '%s', but %s; a bus is made by a"
+		       " pcie-root-port of that id, which must come before the devices on it",
+		       node->where, name, list);
+}
+
+static int read_node(struct pci_bus **bus, struct pci_dev *d, bool *multi, struct err *e)
 {
 	struct conf_node *node = d->d.node;
-	const char *addr, *bus;
+	const char *addr, *name;
 
 	if (!node)
 		return 0;
 	d->addr = PCI_ANY_ADDR;
-	bus = conf_get(node, "bus");
-	if (bus && strcmp(bus, "pcie.0") && strcmp(bus, "pci.0"))
-		return err_set(e, ENOENT, "%s: there is no bus '%s', only 'pcie.0'", node->where,
-			       bus);
-	(void)conf_get(node, "romfile"); /* no option ROMs: any is as good as none */
+	name = conf_get(node, "bus");
+	if (name) {
+		struct pci_bus *named = pci_bus_find(d->d.vm, name);
+
+		if (!named)
+			return unknown_bus(*bus, node, name, e);
+		*bus = named;
+	}
+	/* No option ROMs: any is as good as none. The index is a name for firmware tables. */
+	(void)conf_get(node, "romfile");
+	(void)conf_get(node, "rombar");
+	(void)conf_get(node, "acpi-index");
 	addr = conf_get(node, "addr");
 	if (addr && parse_addr(node, addr, &d->addr, e) < 0)
 		return -EINVAL;
@@ -150,30 +130,72 @@ static void init_header(struct pci_dev *d, const struct pci_id *id)
 	d->last_cap = 0;
 }
 
+static int check_place(const struct pci_bus *bus, const struct pci_dev *d, int addr, struct err *e)
+{
+	if (addr < 0)
+		return err_set(e, ENOSPC,
+			       "%s: no free slot on PCI bus %s; give two devices"
+			       " functions of one slot with addr=slot.function, or put a"
+			       " pcie-root-port on pcie.0 and devices on its bus",
+			       d->d.path, bus->name);
+	if (addr > 255 || (unsigned)addr >> 3 >= bus->nr_slots)
+		return err_set(e, EINVAL, "%s: PCI bus %s has no slot %02x: %s", d->d.path,
+			       bus->name, (unsigned)addr >> 3,
+			       bus->nr_slots == 1 ? "below a PCI Express port there is slot 0 only"
+						  : "0 to 1f are possible");
+	if (bus->dev[addr])
+		return err_set(e, EBUSY, "%s: PCI address %02x.%x of bus %s is taken by %s",
+			       d->d.path, addr >> 3, addr & 7, bus->name, bus->dev[addr]->d.path);
+	return 0;
+}
+
 int pci_dev_attach(struct pci_bus *bus, struct pci_dev *d, const struct pci_id *id, struct err *e)
 {
 	bool multi = false;
-	int ret = read_node(d, &multi, e), addr;
+	int ret = read_node(&bus, d, &multi, e), addr;
 
 	if (ret < 0)
 		return ret;
 	addr = d->addr == PCI_ANY_ADDR ? find_free_slot(bus) : d->addr;
-	if (addr < 0)
-		return err_set(e, ENOSPC,
-			       "%s: no free slot on the PCI bus; give two devices"
-			       " functions of one slot with addr=slot.function",
-			       d->d.path);
-	if (addr > 255 || bus->dev[addr])
-		return err_set(e, EBUSY, "%s: PCI address %02x.%x is taken by %s", d->d.path,
-			       addr >> 3, addr & 7,
-			       addr > 255 ? "nobody, but does not exist" : bus->dev[addr]->d.path);
+	ret = check_place(bus, d, addr, e);
+	if (ret < 0)
+		return ret;
 	pthread_mutex_init(&d->irq_lock, NULL);
 	d->bus = bus;
 	d->devfn = (uint8_t)addr;
+	d->upstream_master = pci_bus_masters(bus);
 	init_header(d, id);
 	bus->dev[addr] = d;
 	mark_multifunction(bus, d->devfn, multi);
 	return 0;
+}
+
+static int check_slots(const struct pci_bus *bus, struct err *e)
+{
+	for (unsigned slot = 0; slot < bus->nr_slots; slot++) {
+		for (unsigned fn = 1; fn < 8 && !bus->dev[PCI_DEVFN(slot, 0)]; fn++) {
+			const struct pci_dev *d = bus->dev[PCI_DEVFN(slot, fn)];
+
+			if (d)
+				return err_set(e, EINVAL,
+					       "%s: function %u of slot %x on PCI bus %s, but"
+					       " function 0 is empty, so that no guest would look"
+					       " for it; put a device at addr=%x.0",
+					       d->d.path, fn, slot, bus->name, slot);
+		}
+	}
+	for (const struct pci_bus *below = bus->child; below; below = below->sibling) {
+		int ret = check_slots(below, e);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+int pci_check_functions(struct vm *vm, struct err *e)
+{
+	return vm->pci ? check_slots(vm->pci, e) : 0;
 }
 
 void pci_dev_detach(struct pci_dev *d)
@@ -194,7 +216,7 @@ void pci_dev_detach(struct pci_dev *d)
 
 bool pci_is_master(const struct pci_dev *d)
 {
-	return pci_command(d) & PCI_COMMAND_MASTER;
+	return (pci_command(d) & PCI_COMMAND_MASTER) && d->upstream_master;
 }
 
 void pci_dev_reset(struct pci_dev *d)
@@ -203,7 +225,7 @@ void pci_dev_reset(struct pci_dev *d)
 	st_le16(d->cfg + PCI_COMMAND, 0);
 	for (unsigned i = 0; i < PCIE_CFG_SIZE; i++)
 		d->cfg[i] &= (uint8_t)~d->w1cmask[i];
-	for (unsigned n = 0; n < PCI_NR_BARS; n++) {
+	for (unsigned n = 0; n < pci_nr_bars(d); n++) {
 		uint8_t *at = d->cfg + PCI_BAR0 + 4 * n;
 
 		st_le32(at, ld_le32(at) & ~ld_le32(d->wmask + PCI_BAR0 + 4 * n));
@@ -244,9 +266,13 @@ int pci_add_pcie_endpoint_cap(struct pci_dev *d)
 	if (at < 0)
 		return at;
 	d->cap_exp = (uint16_t)at;
-	/* Version 2, root complex integrated endpoint: bus 0 has no links above it. */
-	st_le16(d->cfg + at + 2, 2 | 9 << 4);
+	/* Version 2; bus 0 has no links above it: a root complex integrated endpoint. */
+	st_le16(d->cfg + at + 2, d->bus && d->bus->above ? 2 : 2 | 9 << 4);
 	st_le32(d->cfg + at + 4, BIT32(15)); /* role-based error reporting */
+	if (d->bus && d->bus->above) {
+		st_le32(d->cfg + at + 12, 1 | 1 << 4); /* a link of 2.5 GT/s, one lane, */
+		st_le16(d->cfg + at + 18, 1 | 1 << 4); /* and up */
+	}
 	st_le16(d->wmask + at + 8,
 		0x781f); /* error reporting, relaxed order, read size, no snoop */
 	st_le16(d->w1cmask + at + 10, 0x000f);
@@ -260,13 +286,15 @@ void pci_set_intx_pin(struct pci_dev *d, unsigned pin)
 
 /* ---- configuration accesses ---- */
 
-static struct pci_dev *cfg_target(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t off,
+static struct pci_dev *cfg_target(struct pci_bus *root, uint8_t busnr, uint8_t devfn, uint32_t off,
 				  unsigned size)
 {
-	if (busnr || off >= PCIE_CFG_SIZE || (size != 1 && size != 2 && size != 4) ||
-	    (off & 3) + size > 4)
+	struct pci_bus *bus;
+
+	if (off >= PCIE_CFG_SIZE || (size != 1 && size != 2 && size != 4) || (off & 3) + size > 4)
 		return NULL;
-	return bus->dev[devfn];
+	bus = pci_bus_route(root, busnr);
+	return bus ? bus->dev[devfn] : NULL;
 }
 
 uint32_t pci_cfg_read(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t off,
@@ -287,20 +315,17 @@ uint32_t pci_cfg_read(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_
 	return val;
 }
 
-static bool overlaps(uint32_t off, unsigned size, uint32_t at, uint32_t len)
-{
-	return len && off < at + len && at < off + size;
-}
-
 static void write_bytes(struct pci_dev *d, uint32_t off, uint32_t val, unsigned size)
 {
 	pthread_mutex_lock(&d->irq_lock);
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t *at = d->cfg + off + i, byte = (uint8_t)(val >> (8 * i));
 		uint8_t mask = d->wmask[off + i];
+		uint8_t now = (uint8_t)((*at & ~mask) | (byte & mask));
 
-		*at = (uint8_t)((*at & ~mask) | (byte & mask));
-		*at &= (uint8_t) ~(byte & d->w1cmask[off + i]);
+		/* Bus numbers are read without a lock by accesses that pass a bridge. */
+		__atomic_store_n(at, (uint8_t)(now & ~(byte & d->w1cmask[off + i])),
+				 __ATOMIC_RELAXED);
 	}
 	pthread_mutex_unlock(&d->irq_lock);
 }
@@ -314,13 +339,16 @@ void pci_cfg_write(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t o
 		return;
 	pthread_mutex_lock(&d->d.lock);
 	write_bytes(d, off, val, size);
-	if (overlaps(off, size, PCI_COMMAND, 2) || overlaps(off, size, PCI_BAR0, 4 * PCI_NR_BARS))
+	if (pci_overlaps(off, size, PCI_COMMAND, 2) ||
+	    pci_overlaps(off, size, PCI_BAR0, 4 * pci_nr_bars(d)))
 		pci_bars_update(d);
-	if (overlaps(off, size, PCI_COMMAND, 2) ||
-	    (d->cap_msix && overlaps(off, size, d->cap_msix + 2u, 2))) {
+	if (pci_overlaps(off, size, PCI_COMMAND, 2) ||
+	    (d->cap_msix && pci_overlaps(off, size, d->cap_msix + 2u, 2))) {
 		pci_msix_update(d);
 		pci_intx_update(d);
 	}
+	if (d->secondary)
+		pci_bridge_written(d, off, size);
 	if (d->cfg_written)
 		d->cfg_written(d, off, size, val);
 	pthread_mutex_unlock(&d->d.lock);
@@ -334,7 +362,7 @@ static int check_cfg(struct pci_dev *d, struct err *e)
 	if (d->nr_msix && d->cap_msix &&
 	    (ld_le16(d->cfg + d->cap_msix + 2) & 0x7ff) != d->nr_msix - 1)
 		return err_set(e, EINVAL, "the MSI-X table has another size than this device's");
-	for (unsigned n = 0; n < PCI_NR_BARS; n++) {
+	for (unsigned n = 0; n < pci_nr_bars(d); n++) {
 		bool upper = n && d->bar[n - 1].kind == PCI_BAR_MEM64;
 		uint32_t kind = ld_le32(d->cfg + PCI_BAR0 + 4 * n) & 0xf, want = 0;
 		uint32_t fixed = ~ld_le32(d->wmask + PCI_BAR0 + 4 * n);
@@ -362,10 +390,13 @@ static int pci_dev_post_load(void *obj, struct err *e)
 	for (uint32_t i = 0; i < d->nr_msix; i++)
 		d->msix[i].ctrl &= 1;
 	if (d->bus) {
+		d->upstream_master = pci_bus_masters(d->bus);
 		pci_bars_update(d);
 		pci_msix_update(d);
 		pci_intx_update(d);
 	}
+	if (d->secondary)
+		pci_bridge_loaded(d);
 	return 0;
 }
 
@@ -392,6 +423,7 @@ const struct state_desc pci_dev_state = {
 		(const struct state_field[]){
 			ST_HOST(struct pci_dev, d),
 			ST_HOST(struct pci_dev, bus),
+			ST_HOST(struct pci_dev, secondary),
 			ST_HOST(struct pci_dev, devfn),
 			ST_HOST(struct pci_dev, addr),
 			ST_U8A(struct pci_dev, cfg),
@@ -410,6 +442,7 @@ const struct state_desc pci_dev_state = {
 			ST_HOST(struct pci_dev, msix_pba_off),
 			ST_DERIVED(struct pci_dev, msix_enabled),
 			ST_DERIVED(struct pci_dev, msix_masked),
+			ST_DERIVED(struct pci_dev, upstream_master),
 			ST_BOOL(struct pci_dev, intx_level),
 			ST_DERIVED(struct pci_dev, intx_out),
 			ST_HOST(struct pci_dev, cfg_written),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI and PCI Express: functions, configuration space, BARs, capabilities, INTx, MSI-X, one bus.
- * Host bridges (port CF8/CFC, ECAM) belong to the board and call pci_cfg_read/write.
+ * PCI and PCI Express: functions, configuration space, BARs, capabilities, INTx, MSI-X, the tree of
+ * buses. Host bridges (port CF8/CFC, ECAM) belong to the board and call pci_cfg_read/write.
  * Sources: PCI Local Bus 3.0, PCI Express Base 5.0 chapter 7.
  */
 #ifndef PCI_PCI_H
@@ -40,6 +40,7 @@ struct pci_msix_entry {
 struct pci_dev {
 	struct dev d; /* first */
 	struct pci_bus *bus;
+	struct pci_bus *secondary; /* a bridge's: the bus below it; NULL for others */
 	uint8_t devfn;
 	int addr; /* board devices: slot << 3 | fn, or PCI_ANY_ADDR = first free slot */
 	uint8_t cfg[PCIE_CFG_SIZE];
@@ -60,6 +61,7 @@ struct pci_dev {
 	unsigned msix_bar;
 	uint32_t msix_table_off, msix_pba_off;
 	bool msix_enabled, msix_masked; /* derived from cfg */
+	bool upstream_master;		/* the bridges above pass its requests on; derived */
 	bool intx_level;		/* what the device asserts */
 	bool intx_out;			/* what the board was told: less when INTx is disabled */
 	/* Optional: after the generic handling of a configuration write / before a read. */
@@ -78,6 +80,10 @@ struct pci_bus *pci_bus_new(struct vm *,
 			    void *opaque);
 struct pci_bus *pci_bus_free(struct pci_bus *);
 struct pci_bus *pci_bus_of(struct vm *); /* NULL when the board has none */
+/* "pcie.0" or "pci.0" is bus 0; any other name is the id of the bridge above. NULL = none. */
+struct pci_bus *pci_bus_find(struct vm *, const char *name);
+/* The number that configuration accesses reach it by now: for a bus below a bridge, the guest's. */
+uint8_t pci_bus_number(const struct pci_bus *);
 
 /* The function at devfn, or NULL. */
 struct pci_dev *pci_bus_dev_find(struct pci_bus *, uint8_t devfn);
@@ -86,15 +92,23 @@ void pci_bus_set_first_slot(struct pci_bus *, unsigned slot);
 
 /*
  * Puts a function on the bus, with an empty header. A device made from a configuration node goes
- * where its keys addr ("slot" or "slot.function", hexadecimal), bus ("pcie.0") and multifunction
- * say; others go to dev->addr, which the maker sets. Call it inside dev_type.init, before the
- * functions below that build the configuration space.
+ * where its keys addr ("slot" or "slot.function", hexadecimal), bus (pci_bus_find()) and
+ * multifunction say; others go to dev->addr, which the maker sets. Call it inside dev_type.init,
+ * before the functions below that build the configuration space.
  */
 int pci_dev_attach(struct pci_bus *, struct pci_dev *, const struct pci_id *,
 		   struct err *e) MUST_CHECK;
 /* Takes it off the bus and the map, and frees what this folder allocated; half-done is fine. */
 void pci_dev_detach(struct pci_dev *);
-/* The guest lets the function read and write memory (bus mastering). Under the device's lock. */
+/*
+ * Every function of the tree can be found by a guest: where there is a function 1 to 7 there is a
+ * function 0. For the board, when all devices are made.
+ */
+int pci_check_functions(struct vm *, struct err *e) MUST_CHECK;
+/*
+ * The guest lets the function read and write memory: bus mastering is on, here and in all bridges
+ * above. Under the device's lock.
+ */
 bool pci_is_master(const struct pci_dev *);
 /* Clears command, BARs, MSI-X; for dev_type.reset. */
 void pci_dev_reset(struct pci_dev *);
@@ -112,6 +126,7 @@ uint64_t pci_bar_addr(const struct pci_dev *, unsigned n);
  * for zeros). Returns its offset, or -ENOSPC.
  */
 int pci_add_cap(struct pci_dev *, uint8_t id, const void *data, unsigned len);
+/* An endpoint's: integrated on bus 0, at the end of a link below a port. */
 int pci_add_pcie_endpoint_cap(struct pci_dev *);
 /* Interrupt pin 'A' + pin, which the guest sees in the header. */
 void pci_set_intx_pin(struct pci_dev *, unsigned pin);
@@ -146,10 +161,26 @@ struct pci_window {
 	uint64_t io_base, io_size, mem32_base, mem32_size, mem64_base, mem64_size;
 };
 /*
- * Gives every BAR an address, large ones first, and enables decoding and bus mastering, as a
- * firmware would. A 64-bit BAR that finds no room above 4 GiB goes below.
+ * What a firmware does: numbers the buses depth first, gives every BAR an address, large ones
+ * first, and each bridge windows that cover what is below it; enables decoding and bus mastering.
+ * A bridge with nothing below it keeps its windows closed. 64-bit BARs that find no room below
+ * 4 GiB go above.
  */
 int pci_assign(struct pci_bus *, const struct pci_window *, struct err *e) MUST_CHECK;
+
+/*
+ * Bridges (PCI-to-PCI Bridge Architecture 1.2). Called in dev_type.init behind pci_dev_attach():
+ * makes the header one of type 1 and a bus below, which pci_bus_find() knows by the device's id.
+ * slots: how many that bus has; PCI Express links have one.
+ */
+int pci_bridge_init(struct pci_dev *, unsigned slots, struct err *e) MUST_CHECK;
+/* Before pci_dev_detach(); nothing may sit below any more. Half-done is fine. */
+void pci_bridge_fini(struct pci_dev *);
+/* Instead of pci_dev_reset(): also closes the windows and forgets the bus numbers. */
+void pci_bridge_reset(struct pci_dev *);
+/* Something is on the bus below. */
+bool pci_bridge_occupied(const struct pci_dev *);
+extern const struct dev_type pcie_root_port_type;
 
 /* Standard header and capability numbers that devices and boards need. */
 #define PCI_VENDOR_ID	     0x00
@@ -172,6 +203,16 @@ int pci_assign(struct pci_bus *, const struct pci_window *, struct err *e) MUST_
 #define PCI_INT_PIN	     0x3d
 #define PCI_CAP_ID_VENDOR    0x09
 #define PCI_CAP_ID_EXP	     0x10
+#define PCI_PRIMARY_BUS	     0x18 /* header type 1 from here on */
+#define PCI_SECONDARY_BUS    0x19
+#define PCI_SUBORDINATE_BUS  0x1a
+#define PCI_IO_BASE	     0x1c
+#define PCI_SEC_STATUS	     0x1e
+#define PCI_MEM_BASE	     0x20
+#define PCI_PREF_BASE	     0x24
+#define PCI_PREF_BASE_HIGH   0x28
+#define PCI_PREF_LIMIT_HIGH  0x2c
+#define PCI_BRIDGE_CONTROL   0x3e
 #define PCI_CAP_ID_MSIX	     0x11
 
 extern const struct state_desc pci_dev_state; /* for ST_SUB in device tables */

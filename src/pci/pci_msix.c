@@ -86,12 +86,14 @@ bool pci_msix_covers(const struct pci_dev *d, unsigned bar, uint64_t off)
 static bool may_send(const struct pci_dev *d, const struct pci_msix_entry *m)
 {
 	return d->msix_enabled && !d->msix_masked && !(m->ctrl & ENTRY_MASKED) &&
-	       (pci_command(d) & PCI_COMMAND_MASTER);
+	       (pci_command(d) & PCI_COMMAND_MASTER) && d->upstream_master;
 }
 
 static void send(struct pci_dev *d, const struct pci_msix_entry *m)
 {
-	struct msi msi = { .addr = m->addr, .data = m->data, .devid = d->devfn };
+	struct msi msi = { .addr = m->addr,
+			   .data = m->data,
+			   .devid = (uint32_t)pci_bus_number(d->bus) << 8 | d->devfn };
 	const struct msi_sink *sink = &d->d.vm->msi;
 
 	if (sink->send)
@@ -241,8 +243,9 @@ static void update_intx(struct pci_dev *d)
 	if (out == d->intx_out || !d->cfg[PCI_INT_PIN])
 		return;
 	d->intx_out = out;
-	if (d->bus->intx)
-		d->bus->intx(d->bus->opaque, d->devfn, (d->cfg[PCI_INT_PIN] - 1u) & 3, out);
+	/* A bridge's own pin and those it passes on are one line above it. */
+	pci_bus_intx(d->secondary ?: d->bus, d->secondary ? 0 : d->devfn,
+		     (d->cfg[PCI_INT_PIN] - 1u) & 3, out);
 }
 
 void pci_intx_update(struct pci_dev *d)

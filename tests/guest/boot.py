@@ -73,8 +73,8 @@ class Boot:
             return [qemu, "-M", "q35", "-accel", "tcg", "-smp", str(self.cpus), "-m", "1G",
                     "-kernel", kernel, "-initrd", initrd,
                     "-append", "console=ttyS0 " + self.append(do), "-nographic",
-                    *self.qemu_disk(), "-nic", "user,model=virtio-net-pci",
-                    *[o for o in self.options if not o.startswith(("disk=", "blk="))]]
+                    *[o for o in self.options if not o.startswith(("disk=", "blk="))],
+                    *self.qemu_disk(), "-nic", "user,model=virtio-net-pci"]
         line = [self.hanok, "run", "--accel", "soft", "--kernel", kernel, "--initrd", initrd, "--disk", self.disk,
                 "--cpus", str(self.cpus), "--memory", "512M"]
         if self.what == "check":

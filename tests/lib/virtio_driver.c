@@ -83,7 +83,10 @@ static struct conf_node *parse_line(struct vdrv_vm *t, const char *line)
 
 		if (eq)
 			*eq++ = '\0';
-		conf_set(node, word, eq ? eq : "on");
+		if (!strcmp(word, "id") && eq)
+			node->id = xstrdup(eq);
+		else
+			conf_set(node, word, eq ? eq : "on");
 	}
 	return node;
 }

@@ -37,6 +37,8 @@ int arch_board_finish(struct vm *vm, struct err *e)
 	struct pci_window w;
 
 	q35_describe(b, &w);
+	if (pci_check_functions(vm, e) < 0)
+		return -EINVAL;
 	if (!vm->conf->kernel)
 		return err_set(
 			e, ENOENT,
