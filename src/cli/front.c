@@ -12,6 +12,22 @@ void front_set(char **slot, const char *val)
 	*slot = xstrdup(val);
 }
 
+void front_keep_words(struct vm_conf *conf, const char *front, int argc, char **argv)
+{
+	unsigned n = 0;
+
+	conf->argv = xnew_n(char *, (size_t)argc + 2);
+	conf->argv[n++] = xstrdup(front);
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(front, "qemu") &&
+		    (!strcmp(argv[i], "-incoming") || !strcmp(argv[i], "--incoming"))) {
+			i++;
+			continue;
+		}
+		conf->argv[n++] = xstrdup(argv[i]);
+	}
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')

@@ -13,6 +13,12 @@
 /* How many of what a command line may name: far above any use, bounds what a script can ask. */
 #define FRONT_MAX_CPUS 255
 
+/*
+ * Keeps the words that made conf, so that a saved machine carries what `hanok restore` needs:
+ * front ("run", "qemu"), then those of argv[1...] but -incoming and its argument.
+ */
+void front_keep_words(struct vm_conf *, const char *front, int argc, char **argv);
+
 /* Builds the VM (taking conf), runs it, cleans up; returns the exit code. Messages on stderr. */
 int front_start_take(struct vm_conf *conf);
 

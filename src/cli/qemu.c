@@ -39,7 +39,6 @@ static const struct {
 	{ "pidfile", NULL },
 	{ "snapshot", NULL },
 	{ "loadvm", NULL },
-	{ "incoming", NULL },
 	{ "usb", NULL },
 	{ "usbdevice", NULL },
 	{ "fsdev", NULL },
@@ -180,5 +179,6 @@ int qemu_main(int argc, char **argv)
 		vm_conf_free(line.conf);
 		return 0;
 	}
+	front_keep_words(line.conf, "qemu", argc, argv);
 	return front_start_take(line.conf);
 }

@@ -292,6 +292,21 @@ static int on_vga(struct qemu_line *line, const char *arg, const char *where, st
 				   : 0;
 }
 
+static int on_incoming(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	static const char *const known[] = { "file:", "fd:", "exec:", "unix:", "tcp:" };
+	bool ok = !strcmp(arg, "defer");
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		ok |= !strncmp(arg, known[i], strlen(known[i]));
+	if (!ok)
+		return err_set(e, EINVAL,
+			       "say defer, file:PATH, fd:NUMBER, exec:COMMAND, unix:PATH or "
+			       "tcp:HOST:PORT");
+	front_set(&line->conf->incoming, arg);
+	return 0;
+}
+
 static int on_stopped(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	line->conf->start_paused = true;
@@ -392,6 +407,8 @@ const struct qemu_opt qemu_opts[] = {
 	  "a monitor on a chardev: mode=readline or control (QMP)" },
 	{ "add-fd", "set=N,fd=M[,opaque=]", qemu_opt_add_fd,
 	  "an inherited descriptor, to be named /dev/fdset/N" },
+	{ "incoming", "defer|file:F|fd:N|exec:CMD", on_incoming,
+	  "go on from a saved machine; defer: which one, migrate-incoming says" },
 	{ "S", NULL, on_stopped, "do not run the CPUs until the monitor says cont" },
 	{ "display", "none", on_display, "there is no screen yet" },
 	{ "vga", "none", on_vga, "there is no graphics card yet" },

@@ -259,5 +259,6 @@ int run_main(int argc, char **argv)
 		vm_conf_free(conf);
 		return r < 0;
 	}
+	front_keep_words(conf, "run", argc, argv);
 	return front_start_take(conf);
 }

@@ -10,6 +10,7 @@
 #include "cli/front.h"
 #include "core/backend.h"
 #include "core/vm.h"
+#include "migr/migr.h"
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
@@ -89,6 +90,16 @@ static int open_monitors(struct vm *vm, struct err *e)
 	return 0;
 }
 
+/* The saved machine that this one goes on from, unless a monitor will say it. */
+static int load_incoming(struct vm *vm, struct err *e)
+{
+	const char *from = vm->conf->incoming;
+
+	if (!from || !strcmp(from, "defer"))
+		return 0;
+	return migr_load(migr_of(vm), from, NULL, true, e);
+}
+
 static int start(struct front *f, struct vm_conf *conf, struct err *e)
 {
 	int r = open_signals(f, e);
@@ -106,7 +117,9 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	if (r < 0)
 		return r;
 	r = loop_add(f->vm->loop, &f->signals, e);
-	return r < 0 ? r : vm_start(f->vm, e);
+	if (r == 0)
+		r = vm_start(f->vm, e);
+	return r < 0 ? r : load_incoming(f->vm, e);
 }
 
 int front_start_take(struct vm_conf *conf)
@@ -121,6 +134,7 @@ int front_start_take(struct vm_conf *conf)
 		code = vm_run(f.vm);
 	if (f.vm) {
 		loop_del(f.vm->loop, &f.signals);
+		migr_end(f.vm);
 		vm_free(f.vm);
 	}
 	close_fd_(&f.signals.fd);

@@ -57,6 +57,10 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	free(c->initrd);
 	free(c->append);
 	free(c->rtc_base);
+	free(c->incoming);
+	for (size_t i = 0; c->argv && c->argv[i]; i++)
+		free(c->argv[i]);
+	free(c->argv);
 	free(c);
 	return NULL;
 }

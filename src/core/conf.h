@@ -50,6 +50,8 @@ struct vm_conf {
 	unsigned sockets, dies, cores, threads; /* product == cpus */
 	uint64_t mem_size;			/* bytes */
 	char *kernel, *initrd, *append;
+	char *incoming; /* the address of a saved machine to load, or "defer"; NULL: boots */
+	char **argv; /* the words that made this, NULL-terminated, or NULL: saved with the machine */
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
 	bool start_paused;    /* the guest waits for the first vm_cont() */

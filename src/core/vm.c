@@ -186,6 +186,7 @@ struct vm *vm_new_take(struct vm_conf *conf, struct err *e)
 	struct vm *vm = xnew(struct vm);
 
 	vm->conf = conf;
+	vm->state = conf->incoming ? VM_INMIGRATE : VM_PRELAUNCH;
 	vm->control = pthread_self();
 	vm->actions = (struct vm_actions){
 		.reboot = conf->no_reboot ? REBOOT_SHUTDOWN : REBOOT_RESET,

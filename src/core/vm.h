@@ -17,6 +17,7 @@
 
 struct accel_irqchip;
 struct accel_ops;
+struct migr;
 struct pci_bus;
 struct virtio_mmio_bus;
 struct backend;
@@ -104,6 +105,7 @@ struct vm {
 	struct vm_reset_hook *reset_hooks;
 	/* Guest TSC = host TSC + tsc_offset (vCPUs start equal); its rate. */
 	uint64_t tsc_khz;
+	struct migr *migr;   /* migr/migr.h: the job of saving or loading it */
 	void *board;	     /* the architecture's */
 	enum vm_state state; /* changed by vm_set_state() */
 	bool going;	     /* vCPUs and devices are let go: VM_RUNNING, but for moments */

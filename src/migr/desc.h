@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a machine is, as text: written into each saved one, compared with the one that loads it. */
+#ifndef MIGR_DESC_H
+#define MIGR_DESC_H
+
+#include "migr/text.h"
+
+struct vm;
+
+/* Control thread. */
+void desc_machine(struct vm *, const char *run_state, struct migr_text *out);
+/*
+ * Whether a machine described by saved can go on in the one described by here: 0, or -EINVAL with
+ * e naming the key that differs and what to do.
+ */
+int desc_check(const struct migr_text *saved, const struct migr_text *here,
+	       struct err *e) MUST_CHECK;
+
+#endif
