@@ -22,6 +22,7 @@
 #define IN_CHUNK      4096u
 #define ROUNDS	      16u /* chunks a wake-up, so that one end cannot keep the loop */
 #define CLOSE_WAIT_MS 1000
+#define MAX_FDS	      16u /* that one message may carry */
 
 /* ---- output ---- */
 
@@ -174,12 +175,50 @@ static size_t front_room(const struct char_end *c)
 	return c->front && c->front->room ? c->front->room(c->front) : 0;
 }
 
+/* Hands descriptors that came with len bytes to the front. */
+static void pass_fds(struct char_end *c, struct msghdr *msg, size_t len)
+{
+	for (struct cmsghdr *m = CMSG_FIRSTHDR(msg); m; m = CMSG_NXTHDR(msg, m)) {
+		int fds[MAX_FDS];
+		size_t n = (m->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = MIN(n, MAX_FDS);
+		memcpy(fds, CMSG_DATA(m), n * sizeof(int));
+		if (c->front && c->front->fds) {
+			c->front->fds(c->front, fds, n, len);
+			continue;
+		}
+		for (size_t i = 0; i < n; i++)
+			close(fds[i]);
+	}
+}
+
+static ssize_t receive_some(struct char_end *c, uint8_t *buf, size_t len)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(MAX_FDS * sizeof(int))];
+	} control;
+	struct iovec iov = { buf, len };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(c->in.fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (n >= 0)
+		pass_fds(c, &msg, (size_t)n);
+	return n;
+}
+
 /* Reads once. False: nothing more now. */
 static bool read_some(struct char_end *c, size_t room)
 {
 	uint8_t buf[IN_CHUNK];
-	ssize_t n = read(c->in.fd, buf, MIN(room, sizeof(buf)));
-	size_t left;
+	size_t left, max = MIN(room, sizeof(buf));
+	ssize_t n = c->takes_fds ? receive_some(c, buf, max) : read(c->in.fd, buf, max);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
@@ -278,6 +317,15 @@ static bool is_regular(int fd)
 	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+static bool is_unix(int fd)
+{
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	       domain == AF_UNIX;
+}
+
 static void set_taking(struct char_end *c, bool up)
 {
 	pthread_mutex_lock(&c->lock);
@@ -294,6 +342,7 @@ void char_up_take(struct char_end *c, int in_fd, int out_fd)
 	c->out.fd = out_fd;
 	c->left = false;
 	c->sync_in = is_regular(in_fd);
+	c->takes_fds = is_unix(in_fd);
 	c->sync_out = is_regular(out_fd);
 	set_taking(c, true);
 	watch_in(c);

@@ -25,6 +25,11 @@ struct char_front {
 	void (*brk)(struct char_front *);		 /* optional: a break */
 	void (*resized)(struct char_front *, unsigned cols, unsigned rows); /* optional */
 	void (*focused)(struct char_front *, bool has); /* optional; on a muxed end: input comes */
+	/*
+	 * Optional: descriptors (the front's now, close-on-exec) that came over a unix socket with
+	 * the len bytes that receive() gets next. Without it they are closed.
+	 */
+	void (*fds)(struct char_front *, const int *fds, size_t n, size_t len);
 };
 
 /*

@@ -40,6 +40,7 @@ struct char_end {
 	bool sink;	   /* output vanishes: null */
 	bool sync_out;	   /* a regular file: epoll does not know it */
 	bool sync_in;
+	bool takes_fds;		     /* a unix socket, which may carry descriptors */
 	bool left;		     /* the other side is gone, but not all of its bytes are read */
 	struct loop_fd in, out;	     /* fd -1 = none */
 	struct loop_work work;	     /* flush and look at the front again, from any thread */

@@ -11,6 +11,7 @@
 #include "core/backend.h"
 #include "core/vm.h"
 #include "migr/migr.h"
+#include "mon/mon.h"
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
@@ -18,6 +19,7 @@
 
 struct front {
 	struct vm *vm;
+	struct mon *mon;
 	struct loop_fd signals;
 	struct char_escape escape;
 };
@@ -77,17 +79,16 @@ static void set_escapes(struct front *f)
 }
 
 /* The machine is whole, and stands still. */
-static int open_monitors(struct vm *vm, struct err *e)
+static int open_monitors(struct front *f, struct err *e)
 {
-	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
-		if (n->kind != CONF_MONITOR)
-			continue;
-		if (!strcmp(conf_get(n, "mode") ?: "", "control"))
-			return err_set(e, ENOTSUP, "%s: there is no monitor in this build",
-				       n->where);
-		log_debug("%s: there is no monitor in this build", n->where);
+	int r = 0;
+
+	f->mon = mon_new(f->vm);
+	for (struct conf_node *n = f->vm->conf->nodes; !r && n; n = n->next) {
+		if (n->kind == CONF_MONITOR)
+			r = mon_open(f->mon, n, e);
 	}
-	return 0;
+	return r;
 }
 
 /* The saved machine that this one goes on from, unless a monitor will say it. */
@@ -113,7 +114,7 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	if (!f->vm)
 		return -EINVAL;
 	set_escapes(f);
-	r = open_monitors(f->vm, e);
+	r = open_monitors(f, e);
 	if (r < 0)
 		return r;
 	r = loop_add(f->vm->loop, &f->signals, e);
@@ -135,6 +136,7 @@ int front_start_take(struct vm_conf *conf)
 	if (f.vm) {
 		loop_del(f.vm->loop, &f.signals);
 		migr_end(f.vm);
+		mon_free(f.mon);
 		vm_free(f.vm);
 	}
 	close_fd_(&f.signals.fd);

@@ -22,6 +22,9 @@ struct vm;
  * first machine reset (vm_reset_machine()). fini hooks accept a half-done or absent init.
  */
 
+/* The guest's architecture, as QEMU calls it. */
+extern const char arch_name[];
+
 /* Sets v->apic_id, v->ops and what belongs to the processor itself (local interrupt controller). */
 int arch_vcpu_init(struct vcpu *v, struct err *e) MUST_CHECK;
 void arch_vcpu_fini(struct vcpu *v);

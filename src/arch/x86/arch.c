@@ -19,6 +19,8 @@ static bool is_q35(const char *name)
 	return !name || !strcmp(name, "q35") || !strncmp(name, "pc-q35-", 7);
 }
 
+const char arch_name[] = "x86_64";
+
 int arch_board_init(struct vm *vm, struct err *e)
 {
 	const char *machine = vm->conf->machine, *near;

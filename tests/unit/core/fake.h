@@ -103,6 +103,8 @@ void arch_vcpu_fini(struct vcpu *v)
 	fake_step("~lapic", NULL);
 }
 
+const char arch_name[] = "fake";
+
 int arch_board_init(struct vm *vm, struct err *e)
 {
 	return fake_step("board", e);
