@@ -247,7 +247,7 @@ struct conf_node *front_add_node(struct vm_conf *conf, enum conf_kind kind, cons
 
 struct conf_node *front_add_disk(struct vm_conf *conf, const char *id, const char *where)
 {
-	struct conf_node *dev = conf_add(conf, CONF_DEVICE, "virtio-blk-pci", NULL, where);
+	struct conf_node *dev = conf_add(conf, CONF_DEVICE, "virtio-blk", NULL, where);
 
 	conf_set(dev, "drive", id);
 	return dev;

@@ -34,6 +34,14 @@ int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help_shown,
 int front_parse_uuid(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
 /* "4" or "cpus=4,sockets=1,cores=4,threads=1,maxcpus=4": fills the topology. */
 int front_parse_smp(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+/* "microvm" or "microvm,pcie=on": the board. */
+int front_parse_machine(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+int front_set_machine(struct vm_conf *, const char *name, struct err *e) MUST_CHECK;
+/* A property of the board chosen; -ENOENT, without a message, when it has none of that name. */
+int front_machine_prop(struct vm_conf *, const char *key, const char *val,
+		       struct err *e) MUST_CHECK;
+/* Prints the boards. */
+void front_machine_help(void);
 /* "512", "2G" or "size=2G": fills mem_size; plain numbers are MiB. */
 int front_parse_memory(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
 /*

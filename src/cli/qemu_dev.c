@@ -34,7 +34,10 @@ static const char *prop_kind_name(enum prop_kind kind)
 
 static const char *bus_name(enum dev_bus bus)
 {
-	return bus == DEV_BUS_PCI ? "PCI" : bus == DEV_BUS_ISA ? "ISA" : "System";
+	return bus == DEV_BUS_PCI	    ? "PCI"
+	       : bus == DEV_BUS_ISA	    ? "ISA"
+	       : bus == DEV_BUS_VIRTIO_MMIO ? "virtio-bus"
+					    : "System";
 }
 
 static void list_devices(void)
@@ -155,9 +158,13 @@ int qemu_opt_netdev(struct qemu_line *line, const char *arg, const char *where, 
 
 static const char *nic_model(const char *model, struct err *e)
 {
-	if (!model || !strcmp(model, "virtio") || !strcmp(model, "virtio-net") ||
-	    !strcmp(model, "virtio-net-pci"))
-		return "virtio-net-pci";
+	static const char *const models[] = { "virtio-net-pci", "virtio-net-device", "virtio-net" };
+
+	if (!model || !strcmp(model, "virtio"))
+		return "virtio-net"; /* where the board has it */
+	for (size_t i = 0; i < ARRAY_SIZE(models); i++)
+		if (!strcmp(model, models[i]))
+			return models[i];
 	err_set(e, ENODEV, "NIC model '%s' is not here yet: say model=virtio-net-pci", model);
 	return NULL;
 }

@@ -16,45 +16,30 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 static const struct {
 	const char *key, *val;
 } machine_given[] = {
-	{ "usb", "off" },      { "dump-guest-core", NULL },
-	{ "vmport", "off" },   { "hpet", "off" },
-	{ "smm", "off" },      { "acpi", "on" },
-	{ "graphics", "off" }, { "mem-merge", NULL },
-	{ "vmport", "auto" },  { "smm", "auto" },
+	{ "usb", "off" },  { "dump-guest-core", NULL }, { "vmport", "off" },   { "hpet", "off" },
+	{ "smm", "off" },  { "graphics", "off" },	{ "mem-merge", NULL }, { "vmport", "auto" },
+	{ "smm", "auto" },
 };
-
-/* "q35", or one of its versions: "pc-q35-10.0" */
-static bool is_q35(const char *name)
-{
-	unsigned major, minor;
-	char rest;
-
-	return !strcmp(name, "q35") || sscanf(name, "pc-q35-%2u.%2u%c", &major, &minor, &rest) == 2;
-}
-
-static int set_machine(struct qemu_line *line, const char *name, struct err *e)
-{
-	if (!strcmp(name, "pc") || !strncmp(name, "pc-i440fx", 9) || !strcmp(name, "microvm"))
-		return err_set(e, EINVAL, "machine '%s' is not here yet: use q35", name);
-	if (!is_q35(name))
-		return err_set(e, EINVAL, "machine '%s' is not known: use q35", name);
-	front_set(&line->conf->machine, "q35");
-	return 0;
-}
 
 static int machine_prop(struct qemu_line *line, const char *key, const char *val, const char *where,
 			struct err *e)
 {
-	static const char *const known[] = { "type",	 "accel",     "usb", "dump-guest-core",
-					     "vmport",	 "hpet",      "smm", "acpi",
-					     "graphics", "mem-merge", NULL };
+	static const char *const known[] = { "type",	 "accel",     "usb",  "dump-guest-core",
+					     "vmport",	 "hpet",      "smm",  "acpi",
+					     "graphics", "mem-merge", "pcie", "isa-serial",
+					     "pit",	 "pic",	      "rtc",  "auto-kernel-cmdline",
+					     NULL };
 	const char *near;
 	bool seen = false;
+	int r;
 
 	if (!strcmp(key, "type"))
-		return set_machine(line, val, e);
+		return front_set_machine(line->conf, val, e);
 	if (!strcmp(key, "accel"))
 		return on_accel(line, val, where, e);
+	r = front_machine_prop(line->conf, key, val, e);
+	if (r != -ENOENT)
+		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(machine_given); i++) {
 		if (strcmp(machine_given[i].key, key))
 			continue;
@@ -75,8 +60,7 @@ static int on_machine(struct qemu_line *line, const char *arg, const char *where
 	int r;
 
 	if (qemu_wants_help(arg)) {
-		puts("Supported machines are:\nq35                  Standard PC (Q35 + ICH9) "
-		     "(default)");
+		front_machine_help();
 		line->help_shown = true;
 		return 0;
 	}
@@ -380,8 +364,8 @@ const struct qemu_opt qemu_opts[] = {
 	{ "h", NULL, on_help, NULL },
 	{ "help", NULL, on_help, "this text" },
 	{ "version", NULL, on_version, "the version" },
-	{ "machine", "q35[,accel=tcg]", on_machine, "the board ('help' lists them)" },
-	{ "M", "q35", on_machine, "the same as -machine" },
+	{ "machine", "q35|microvm[,accel=tcg]", on_machine, "the board ('help' lists them)" },
+	{ "M", "q35|microvm", on_machine, "the same as -machine" },
 	{ "accel", "kvm|tcg", on_accel, "the CPU engine; tcg means hanok's own soft engine" },
 	{ "cpu", "MODEL[,+F,-F]", on_cpu, "the CPU model ('help' lists them)" },
 	{ "smp", "N|cpus=,sockets=,...", on_smp, "virtual CPUs and their topology" },

@@ -23,6 +23,8 @@ static const char usage[] =
 	"  --net user,hostfwd=tcp::2222-:22\n"
 	"                       ... with the host's port 2222 forwarded to the guest's 22\n"
 	"  --net tap=NAME       a network through an existing tap device\n"
+	"  --machine q35|microvm[,pcie=on][,isa-serial=off]\n"
+	"                       the board (default q35; microvm starts quickest)\n"
 	"  --cpus N             virtual CPUs (default 1)\n"
 	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
 	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max, ... (--cpu help lists them)\n"
@@ -39,6 +41,7 @@ enum {
 	OPT_INITRD,
 	OPT_DISK,
 	OPT_NET,
+	OPT_MACHINE,
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_CPU,
@@ -53,6 +56,7 @@ static const struct option options[] = {
 	{ "initrd", required_argument, NULL, OPT_INITRD },
 	{ "disk", required_argument, NULL, OPT_DISK },
 	{ "net", required_argument, NULL, OPT_NET },
+	{ "machine", required_argument, NULL, OPT_MACHINE },
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "cpu", required_argument, NULL, OPT_CPU },
@@ -129,7 +133,7 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 	for (size_t i = 1; i < kvs.n; i++)
 		front_set_key(node, kvs.kv[i].key, kvs.kv[i].val);
 	keyvals_fini(&kvs);
-	front_add_nic(line->conf, "virtio-net-pci", id, mac, where);
+	front_add_nic(line->conf, "virtio-net", id, mac, where);
 	return 0;
 }
 
@@ -159,6 +163,14 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 		return add_disk(line, arg, e);
 	case OPT_NET:
 		return add_net(line, arg, e);
+	case OPT_MACHINE:
+		if (!strcmp(arg, "help")) {
+			front_machine_help();
+			line->help_shown = true;
+			return 0;
+		}
+		return front_parse_machine(conf, arg, e) < 0 ? err_prefix(e, "--machine %s: ", arg)
+							     : 0;
 	case OPT_CPUS:
 		return front_parse_smp(conf, arg, e) < 0 ? err_prefix(e, "--cpus %s: ", arg) : 0;
 	case OPT_MEMORY:
@@ -182,9 +194,9 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 /* What getopt_long() did not like: ':' an argument is missing, '?' no such option. */
 static int bad_option(int opt, const char *word, struct err *e)
 {
-	static const char *const names[] = { "--kernel", "--initrd", "--disk", "--net",
-					     "--cpus",	 "--memory", "--cpu",  "--name",
-					     "--quiet",	 "--help",   NULL };
+	static const char *const names[] = { "--kernel",  "--initrd", "--disk",	  "--net",
+					     "--machine", "--cpus",   "--memory", "--cpu",
+					     "--name",	  "--quiet",  "--help",	  NULL };
 	autofree char *name = xasprintf("%.*s", (int)strcspn(word, "="), word);
 	const char *near = nearest_word(name, names);
 
@@ -197,7 +209,7 @@ static int bad_option(int opt, const char *word, struct err *e)
 /* Everything behind "--", joined by spaces, with the console in front. */
 static void set_append(struct run_line *line, int argc, char **argv)
 {
-	char *text = xstrdup(line->quiet ? "" : "console=ttyS0");
+	char *text = xstrdup(line->quiet || line->conf->no_serial ? "" : "console=ttyS0");
 
 	for (int i = optind; i < argc; i++) {
 		char *longer = xasprintf("%s%s%s", text, *text ? " " : "", argv[i]);

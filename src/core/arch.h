@@ -42,6 +42,9 @@ void arch_board_fini(struct vm *vm);
  */
 int arch_board_boot(struct vm *vm, struct err *e) MUST_CHECK;
 
+/* Boards that -machine takes: name i and what it is, NULL behind the last. Any thread. */
+const char *arch_machine(unsigned i, const char **what);
+
 /* The user presses the power button: the guest is told as the board tells it. */
 void arch_board_power_button(struct vm *vm);
 

@@ -42,7 +42,9 @@ struct vm_conf {
 	char *name;
 	uint8_t uuid[16];
 	bool has_uuid;
-	char *machine; /* "q35" */
+	char *machine;	/* "q35" or "microvm" */
+	bool pcie;	/* the microvm has PCI Express too */
+	bool no_serial; /* the microvm has no serial port */
 	char *accel; /* "kvm:soft": the first that works here; NULL: any, in accel_engines' order */
 	bool no_irqchip; /* interrupt controllers are the board's even where the engine has some */
 	char *cpu;	 /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */

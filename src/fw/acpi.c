@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ACPI tables of a board, laid out one behind the other: RSDP, XSDT, FACS, DSDT, FADT, MADT,
- * MCFG. Source: ACPI 6.4, chapter 5; MCFG: PCI Firmware 3.2, section 4.1.2. Any thread; no state.
+ * MCFG (with PCI). Hardware-reduced boards have no FACS (section 4.1). Source: ACPI 6.4, chapter 5;
+ * MCFG: PCI Firmware 3.2, section 4.1.2. Any thread; no state.
  */
 #include "base/base.h"
 
@@ -13,14 +14,16 @@
 #define RSDP_LEN   36
 #define FACS_LEN   64
 #define FADT_LEN   276
-#define NR_XSDT	   3
+#define NR_XSDT	   3 /* at most */
 
 /* FADT feature flags (table 5.10) */
 #define FADT_WBINVD	BIT32(0)
 #define FADT_PROC_C1	BIT32(2)
+#define FADT_PWR_BUTTON BIT32(4) /* there is no fixed one */
 #define FADT_SLP_BUTTON BIT32(5)
 #define FADT_RESET_REG	BIT32(10)
 #define FADT_APIC_PHYS	BIT32(19) /* not set: logical destinations are fine */
+#define FADT_HW_REDUCED BIT32(20)
 /* IA-PC boot flags (table 5.11) */
 #define BOOT_LEGACY_DEV BIT32(0)
 #define BOOT_8042	BIT32(1)
@@ -85,20 +88,29 @@ static void gas(uint8_t *p, uint8_t space, uint8_t bits, uint8_t access, uint64_
 	st_le64(p + 4, addr);
 }
 
-/* Fixed hardware is always in ACPI mode: no SMI command port, SCI_EN reads as one. */
-static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_t facs, size_t dsdt)
+static uint16_t boot_flags(const struct fw_board *b)
 {
-	size_t at = table_open(a, "FACP", 6);
-	uint8_t t[FADT_LEN] = {
-		0
-	}; /* with the header's room, so that offsets read as in the table */
+	return (uint16_t)(BOOT_NO_VGA | (b->hw_reduced ? 0 : BOOT_LEGACY_DEV) |
+			  (b->has_i8042 ? BOOT_8042 : 0) | (b->has_rtc ? 0 : BOOT_NO_RTC));
+}
+
+/* What takes the place of fixed hardware (section 4.8.3.7, table 5.9). */
+static void fadt_reduced(uint8_t *t, const struct fw_board *b)
+{
+	st_le32(t + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON |
+				 FADT_RESET_REG | FADT_HW_REDUCED);
+	gas(t + 116, GAS_MEM, 8, 1, b->reset_reg);
+	gas(t + 244, GAS_MEM, 8, 1, b->sleep_control);
+	gas(t + 256, GAS_MEM, 8, 1, b->sleep_status);
+}
+
+/* Fixed hardware is always in ACPI mode: no SMI command port, SCI_EN reads as one. */
+static void fadt_fixed(uint8_t *t, const struct fw_board *b, uint64_t facs)
+{
 	/* Without TMR_VAL_EXT (bit 8): the ICH9's timer has 24 bits. */
 	uint32_t flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RESET_REG;
-	uint16_t boot = BOOT_LEGACY_DEV | BOOT_NO_VGA;
 
-	boot = (uint16_t)(boot | (b->has_i8042 ? BOOT_8042 : 0) | (b->has_rtc ? 0 : BOOT_NO_RTC));
-	st_le32(t + 36, (uint32_t)(base + facs));
-	st_le32(t + 40, (uint32_t)(base + dsdt));
+	st_le32(t + 36, (uint32_t)facs);
 	st_le16(t + 46, b->sci_gsi);
 	st_le32(t + 56, b->pm_base);
 	st_le32(t + 64, b->pm_base + 4u);
@@ -111,19 +123,34 @@ static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_
 	st_le16(t + 96, 0xfff); /* no C2 */
 	st_le16(t + 98, 0xfff); /* no C3 */
 	t[108] = b->has_rtc ? b->century_reg : 0;
-	st_le16(t + 109, boot);
 	st_le32(t + 112, flags);
 	gas(t + 116, GAS_IO, 8, 1, b->reset_port);
-	t[128] = b->reset_value;
-	t[131] = 4; /* minor version: 6.4 */
-	/* The 64-bit forms stay zero where the 32-bit ones hold, except the DSDT's. */
-	st_le64(t + 140, base + dsdt);
 	gas(t + 148, GAS_IO, 32, 2, b->pm_base);
 	gas(t + 172, GAS_IO, 16, 2, b->pm_base + 4u);
 	gas(t + 208, GAS_IO, 32, 3, b->pm_base + 8u);
 	if (b->gpe0_len)
 		gas(t + 220, GAS_IO, (uint8_t)(b->gpe0_len * 8), 1,
 		    (uint64_t)b->pm_base + b->gpe0_off);
+}
+
+/* facs: 0 = there is none. */
+static size_t fadt(struct aml *a, const struct fw_board *b, uint64_t base, size_t facs, size_t dsdt)
+{
+	size_t at = table_open(a, "FACP", 6);
+	uint8_t t[FADT_LEN] = {
+		0
+	}; /* with the header's room, so that offsets read as in the table */
+
+	if (b->hw_reduced)
+		fadt_reduced(t, b);
+	else
+		fadt_fixed(t, b, base + facs);
+	st_le32(t + 40, (uint32_t)(base + dsdt));
+	st_le16(t + 109, boot_flags(b));
+	t[128] = b->reset_value;
+	t[131] = 4; /* minor version: 6.4 */
+	/* The 64-bit forms stay zero where the 32-bit ones hold, except the DSDT's. */
+	st_le64(t + 140, base + dsdt);
 	aml_bytes(a, t + HEADER_LEN, sizeof(t) - HEADER_LEN);
 	table_close(a, at);
 	return at;
@@ -166,7 +193,7 @@ static size_t madt(struct aml *a, const struct fw_board *b)
 	uint8_t head[8], io[12] = { MADT_IOAPIC, 12, b->ioapic_id };
 
 	st_le32(head, (uint32_t)b->lapic_base);
-	st_le32(head + 4, 1); /* PCAT_COMPAT: there are 8259s */
+	st_le32(head + 4, !b->hw_reduced); /* PCAT_COMPAT: there are 8259s */
 	aml_bytes(a, head, sizeof(head));
 	for (unsigned i = 0; i < b->cpus; i++)
 		madt_cpu(a, i, b->apic_ids[i]);
@@ -174,7 +201,8 @@ static size_t madt(struct aml *a, const struct fw_board *b)
 	aml_bytes(a, io, sizeof(io));
 	if (b->has_pit)
 		madt_iso(a, 0, 2, 0);
-	madt_iso(a, b->sci_gsi, b->sci_gsi, ISO_LEVEL_HIGH);
+	if (!b->hw_reduced)
+		madt_iso(a, b->sci_gsi, b->sci_gsi, ISO_LEVEL_HIGH);
 	aml_bytes(a, nmi, sizeof(nmi));
 	table_close(a, at);
 	return at;
@@ -203,33 +231,44 @@ static void rsdp(uint8_t *p, uint64_t xsdt)
 	p[32] = checksum(p, RSDP_LEN);
 }
 
+static size_t facs(struct aml *a)
+{
+	static const uint8_t zero[64];
+	uint8_t facs[FACS_LEN] = "FACS";
+	size_t at;
+
+	aml_bytes(a, zero, (64 - a->len % 64) % 64);
+	at = a->len;
+	st_le32(facs + 4, FACS_LEN);
+	facs[32] = 2;
+	aml_bytes(a, facs, sizeof(facs));
+	return at;
+}
+
 int acpi_build(const struct fw_board *b, uint64_t base, size_t limit, struct fw_blob *out,
 	       struct err *e)
 {
 	static const uint8_t zero[64];
-	uint8_t facs[FACS_LEN] = "FACS";
-	struct aml a = { 0 };
+	unsigned n = b->ecam_buses ? NR_XSDT : NR_XSDT - 1;
 	size_t xsdt, facs_at, dsdt, tables[NR_XSDT];
+	struct aml a = { 0 };
 
 	aml_bytes(&a, zero, RSDP_LEN);
 	xsdt = table_open(&a, "XSDT", 1);
-	aml_bytes(&a, zero, NR_XSDT * 8);
+	aml_bytes(&a, zero, (size_t)n * 8);
 	table_close(&a, xsdt);
-	aml_bytes(&a, zero, (64 - a.len % 64) % 64);
-	facs_at = a.len;
-	st_le32(facs + 4, FACS_LEN);
-	facs[32] = 2;
-	aml_bytes(&a, facs, sizeof(facs));
+	facs_at = b->hw_reduced ? 0 : facs(&a);
 	dsdt = table_open(&a, "DSDT", 2);
 	dsdt_body(&a, b);
 	table_close(&a, dsdt);
 	tables[0] = fadt(&a, b, base, facs_at, dsdt);
 	tables[1] = madt(&a, b);
-	tables[2] = mcfg(&a, b);
-	for (unsigned i = 0; i < NR_XSDT; i++)
+	if (b->ecam_buses)
+		tables[2] = mcfg(&a, b);
+	for (unsigned i = 0; i < n; i++)
 		st_le64(a.data + xsdt + HEADER_LEN + i * 8, base + tables[i]);
 	a.data[xsdt + 9] = 0;
-	a.data[xsdt + 9] = checksum(a.data + xsdt, HEADER_LEN + NR_XSDT * 8);
+	a.data[xsdt + 9] = checksum(a.data + xsdt, HEADER_LEN + (size_t)n * 8);
 	rsdp(a.data, base + xsdt);
 	if (a.len > limit) {
 		size_t len = a.len;

@@ -226,6 +226,15 @@ void aml_res_irq(struct aml *a, unsigned irq)
 	aml_bytes(a, b, sizeof(b));
 }
 
+/* Extended interrupt descriptor (section 6.4.3.6): consumer, level, high, shared. */
+void aml_res_gsi(struct aml *a, uint32_t gsi)
+{
+	uint8_t b[9] = { 0x89, 6, 0, 0x09, 1 };
+
+	st_le32(b + 5, gsi);
+	aml_bytes(a, b, sizeof(b));
+}
+
 void aml_res_mem32_fixed(struct aml *a, uint32_t base, uint32_t len)
 {
 	uint8_t b[12] = { 0x86, 9, 0, 1 };

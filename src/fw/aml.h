@@ -44,6 +44,8 @@ void aml_crs_open(struct aml *);
 void aml_crs_close(struct aml *);
 void aml_res_io(struct aml *, uint16_t base, uint8_t len);
 void aml_res_irq(struct aml *, unsigned irq);
+/* Level, active high, shared; any GSI. */
+void aml_res_gsi(struct aml *, uint32_t gsi);
 void aml_res_mem32_fixed(struct aml *, uint32_t base, uint32_t len);
 void aml_res_bus(struct aml *, uint16_t first, uint16_t last);
 void aml_res_io_window(struct aml *, uint16_t first, uint16_t last);

@@ -224,7 +224,9 @@ unsigned boot_memory_map(const struct fw_board *board, struct mem_entry *out)
 	out[n++] = (struct mem_entry){ LOW_EBDA, 0xa0000 - LOW_EBDA, 2 };
 	out[n++] = (struct mem_entry){ LOW_TABLES, MIB(1) - LOW_TABLES, 2 };
 	out[n++] = (struct mem_entry){ MIB(1), board->low_end - MIB(1), 1 };
-	out[n++] = (struct mem_entry){ board->ecam_base, (uint64_t)board->ecam_buses << 20, 2 };
+	if (board->ecam_buses)
+		out[n++] = (struct mem_entry){ board->ecam_base, (uint64_t)board->ecam_buses << 20,
+					       2 };
 	if (board->high_size)
 		out[n++] = (struct mem_entry){ GIB(4), board->high_size, 1 };
 	return n;

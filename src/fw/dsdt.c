@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The DSDT: PCI root with its windows and interrupt routing, ISA devices, processors, S5.
+ * The DSDT: PCI root with its windows and interrupt routing, ISA devices, virtio devices, the event
+ * device of hardware-reduced boards, processors, S5.
  * Sources: ACPI 6.4; PCI Firmware 3.2 (_OSC). Any thread; no state.
  */
 #include "base/base.h"
@@ -8,17 +9,22 @@
 #include "base/bytes.h"
 #include "fw/acpi_int.h"
 #include "fw/aml.h"
+#include "fw/board.h"
 #include <stdio.h>
 
-#define OP_DWORD_FIELD 0x8a /* CreateDWordField */
-#define OP_IF	       0xa0
-#define OP_ELSE	       0xa1
-#define OP_LEQUAL      0x93
-#define OP_AND	       0x7b
-#define OP_OR	       0x7d
-#define OP_RETURN      0xa4
-#define OP_ARG0	       0x68
-#define OP_ARG3	       0x6b
+#define OP_STORE	  0x70
+#define OP_NOTIFY	  0x86
+#define OP_LOCAL0	  0x60
+#define METHOD_SERIALIZED 8u
+#define OP_DWORD_FIELD	  0x8a /* CreateDWordField */
+#define OP_IF		  0xa0
+#define OP_ELSE		  0xa1
+#define OP_LEQUAL	  0x93
+#define OP_AND		  0x7b
+#define OP_OR		  0x7d
+#define OP_RETURN	  0xa4
+#define OP_ARG0		  0x68
+#define OP_ARG3		  0x6b
 
 #define OSC_GRANTED 0x1d /* native hot-plug no PME: hot-plug, PME, AER, PCIe capability structure */
 
@@ -61,12 +67,15 @@ static void pci_windows(struct aml *a, const struct fw_board *b)
 {
 	aml_crs_open(a);
 	aml_res_bus(a, 0, (uint16_t)(b->ecam_buses - 1));
-	aml_res_io(a, 0xcf8, 8);
-	aml_res_io_window(a, 0, 0xcf7);
+	if (!b->hw_reduced) {
+		aml_res_io(a, 0xcf8, 8);
+		aml_res_io_window(a, 0, 0xcf7);
+	}
 	if (b->pci_io_size)
 		aml_res_io_window(a, (uint16_t)MAX(b->pci_io_base, (uint64_t)0xd00),
 				  (uint16_t)(b->pci_io_base + b->pci_io_size - 1));
-	aml_res_mem32_window(a, 0xa0000, 0xbffff, true);
+	if (!b->hw_reduced)
+		aml_res_mem32_window(a, 0xa0000, 0xbffff, true);
 	aml_res_mem32_window(a, (uint32_t)b->pci_mem32_base,
 			     (uint32_t)(b->pci_mem32_base + b->pci_mem32_size - 1), false);
 	if (b->pci_mem64_size)
@@ -131,10 +140,8 @@ static void pvpanic(struct aml *a, uint16_t port)
 	aml_close(a);
 }
 
-static void lpc(struct aml *a, const struct fw_board *b)
+static void isa_devices(struct aml *a, const struct fw_board *b)
 {
-	aml_device(a, "ISA_");
-	aml_name_int(a, "_ADR", 0x1f0000);
 	for (unsigned i = 0; i < FW_NR_COM; i++)
 		if (b->com[i])
 			com_port(a, i);
@@ -142,6 +149,73 @@ static void lpc(struct aml *a, const struct fw_board *b)
 		rtc(a);
 	if (b->pvpanic_port)
 		pvpanic(a, b->pvpanic_port);
+}
+
+static void lpc(struct aml *a, const struct fw_board *b)
+{
+	aml_device(a, "ISA_");
+	aml_name_int(a, "_ADR", 0x1f0000);
+	isa_devices(a, b);
+	aml_close(a);
+}
+
+static void virtio_devices(struct aml *a, const struct fw_board *b)
+{
+	for (unsigned i = 0; i < b->nr_virtio; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "VR%02X", i & 0xff);
+		aml_device(a, name);
+		aml_name_string(a, "_HID", "LNRO0005");
+		aml_name_int(a, "_UID", i);
+		aml_crs_open(a);
+		aml_res_mem32_fixed(a, b->virtio[i].base, b->virtio[i].len);
+		aml_res_gsi(a, b->virtio[i].gsi);
+		aml_crs_close(a);
+		aml_close(a);
+	}
+}
+
+/*
+ * _EVT reads which events there are, which takes them back, and passes the power button's on:
+ *	Local0 = ESEL
+ *	If (Local0 & power button) { Notify (PWRB, 0x80) }
+ */
+static void ged_evt(struct aml *a, uint8_t power_button)
+{
+	uint8_t code[] = { OP_STORE, 'E',    'S',	'E',  'L',	    OP_LOCAL0, OP_IF,
+			   13,	     OP_AND, OP_LOCAL0, 0x0a, power_button, 0,	       OP_NOTIFY,
+			   'P',	     'W',    'R',	'B',  0x0a,	    0x80 };
+
+	aml_method(a, "_EVT", 1 | METHOD_SERIALIZED);
+	aml_bytes(a, code, sizeof(code));
+	aml_close(a);
+}
+
+/* The generic event device (section 5.6.9) and the button behind it. */
+static void event_device(struct aml *a, const struct fw_board *b)
+{
+	static const uint8_t field[] = { 0x5b, 0x81, 11,  'E', 'R', 'E', 'G', 0x03 /* dwords */,
+					 'E',  'S',  'E', 'L', 0x20 };
+
+	aml_device(a, "PWRB");
+	aml_name_eisaid(a, "_HID", "PNP0C0C");
+	aml_name_int(a, "_UID", 0);
+	aml_close(a);
+	aml_device(a, "GED_");
+	aml_name_string(a, "_HID", "ACPI0013");
+	aml_name_int(a, "_UID", 0);
+	aml_crs_open(a);
+	aml_res_gsi(a, b->ged.gsi);
+	aml_crs_close(a);
+	aml_byte(a, 0x5b);
+	aml_byte(a, 0x80); /* OperationRegion */
+	aml_path(a, "EREG");
+	aml_byte(a, 0); /* SystemMemory */
+	aml_int(a, b->ged.base);
+	aml_int(a, 4);
+	aml_bytes(a, field, sizeof(field));
+	ged_evt(a, b->ged_power_button);
 	aml_close(a);
 }
 
@@ -152,8 +226,12 @@ static void motherboard(struct aml *a, const struct fw_board *b)
 	aml_name_eisaid(a, "_HID", "PNP0C02");
 	aml_name_int(a, "_UID", 1);
 	aml_crs_open(a);
-	aml_res_io(a, b->pm_base, 0x80);
-	aml_res_mem32_fixed(a, (uint32_t)b->ecam_base, (uint32_t)b->ecam_buses << 20);
+	if (b->hw_reduced)
+		aml_res_mem32_fixed(a, b->ged.base, b->ged.len);
+	else
+		aml_res_io(a, b->pm_base, 0x80);
+	if (b->ecam_buses)
+		aml_res_mem32_fixed(a, (uint32_t)b->ecam_base, (uint32_t)b->ecam_buses << 20);
 	aml_crs_close(a);
 	aml_close(a);
 }
@@ -171,10 +249,8 @@ static void processors(struct aml *a, const struct fw_board *b)
 	}
 }
 
-void dsdt_body(struct aml *a, const struct fw_board *b)
+static void pci_root(struct aml *a, const struct fw_board *b)
 {
-	aml_scope(a, "\\_SB_");
-	processors(a, b);
 	aml_device(a, "PCI0");
 	aml_name_eisaid(a, "_HID", "PNP0A08");
 	aml_name_eisaid(a, "_CID", "PNP0A03");
@@ -184,8 +260,22 @@ void dsdt_body(struct aml *a, const struct fw_board *b)
 	osc_method(a);
 	pci_windows(a, b);
 	pci_routing(a, b);
-	lpc(a, b);
+	if (!b->hw_reduced)
+		lpc(a, b);
 	aml_close(a);
+}
+
+void dsdt_body(struct aml *a, const struct fw_board *b)
+{
+	aml_scope(a, "\\_SB_");
+	processors(a, b);
+	if (b->ecam_buses)
+		pci_root(a, b);
+	if (b->hw_reduced) {
+		isa_devices(a, b);
+		event_device(a, b);
+	}
+	virtio_devices(a, b);
 	motherboard(a, b);
 	aml_close(a);
 

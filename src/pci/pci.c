@@ -356,6 +356,19 @@ void pci_cfg_write(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t o
 
 /* ---- state ---- */
 
+static uint64_t ecam_read(void *opaque, uint64_t off, unsigned size)
+{
+	return pci_cfg_read(opaque, (uint8_t)(off >> 20), (uint8_t)(off >> 12), off & 0xfff, size);
+}
+
+static void ecam_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+	pci_cfg_write(opaque, (uint8_t)(off >> 20), (uint8_t)(off >> 12), off & 0xfff,
+		      (uint32_t)val, size);
+}
+
+const struct io_ops pci_ecam_ops = { ecam_read, ecam_write, 1, 4 };
+
 /* A hostile stream must not change what the guest could not have changed. */
 static int check_cfg(struct pci_dev *d, struct err *e)
 {

@@ -156,6 +156,9 @@ uint32_t pci_cfg_read(struct pci_bus *, uint8_t busnr, uint8_t devfn, uint32_t o
 void pci_cfg_write(struct pci_bus *, uint8_t busnr, uint8_t devfn, uint32_t off, uint32_t val,
 		   unsigned size);
 
+/* Registers of an ECAM window that begins at bus 0: a MAP_IO region's ops, opaque is the bus. */
+extern const struct io_ops pci_ecam_ops;
+
 /* Where BARs go when no firmware assigns them (direct boot): windows given by the board. */
 struct pci_window {
 	uint64_t io_base, io_size, mem32_base, mem32_size, mem64_base, mem64_size;

@@ -47,4 +47,23 @@ static inline struct fw_board test_board(unsigned cpus, const uint32_t *apic_ids
 	};
 }
 
+/* Makes it a hardware-reduced board without PCI, with two virtio devices. */
+static inline void test_board_reduce(struct fw_board *b)
+{
+	static const struct fw_mmio virtio[] = { { 0xfeb00000, 0x200, 16 }, { 0xfeb00200, 0x200, 5 } };
+
+	b->ecam_buses = 0;
+	b->hw_reduced = true;
+	b->has_pit = b->has_rtc = false;
+	b->ged = (struct fw_mmio){ 0xfea00000, 0x1000, 9 };
+	b->ged_power_button = 2;
+	b->sleep_control = 0xfea00200;
+	b->sleep_status = 0xfea00201;
+	b->reset_reg = 0xfea00202;
+	b->reset_value = 0x42;
+	b->s5_typ = 5;
+	b->virtio = virtio;
+	b->nr_virtio = 2;
+}
+
 #endif

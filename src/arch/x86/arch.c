@@ -8,29 +8,51 @@
 #include "arch/x86/board.h"
 #include "core/accel.h"
 #include "core/arch.h"
-#include "dev/acpi_pm.h"
 #include "isa/x86/cpu_state.h"
 
-static const char *const machines[] = { "q35", NULL };
+static const struct x86_board_type *const boards[] = { &q35_board, &microvm_board };
 
-static bool is_q35(const char *name)
+const char *arch_machine(unsigned i, const char **what)
 {
-	/* Versioned names of the same board are one board here. */
-	return !name || !strcmp(name, "q35") || !strncmp(name, "pc-q35-", 7);
+	if (i >= ARRAY_SIZE(boards))
+		return NULL;
+	if (what)
+		*what = boards[i]->help;
+	return boards[i]->name;
+}
+
+/* Versioned names of the same board are one board here. */
+static bool is_board(const struct x86_board_type *t, const char *name)
+{
+	return !strcmp(name, t->name) ||
+	       (t->versions && !strncmp(name, t->versions, strlen(t->versions)));
+}
+
+static const struct x86_board_type *find_board(const char *name)
+{
+	if (!name)
+		return boards[0];
+	for (unsigned i = 0; i < ARRAY_SIZE(boards); i++)
+		if (is_board(boards[i], name))
+			return boards[i];
+	return NULL;
 }
 
 const char arch_name[] = "x86_64";
 
 int arch_board_init(struct vm *vm, struct err *e)
 {
-	const char *machine = vm->conf->machine, *near;
+	const char *machine = vm->conf->machine, *names[ARRAY_SIZE(boards) + 1] = { NULL }, *near;
+	struct x86_board *b = x86_board(vm);
 
-	if (!is_q35(machine)) {
-		near = nearest_word(machine, machines);
-		return err_set(e, EINVAL, "there is no machine '%s' here; %s q35", machine,
-			       near ? "did you mean" : "the one there is is");
-	}
-	return q35_init(x86_board(vm), e);
+	b->type = find_board(machine);
+	if (b->type)
+		return board_init(b, e);
+	for (unsigned i = 0; i < ARRAY_SIZE(boards); i++)
+		names[i] = boards[i]->name;
+	near = nearest_word(machine, names);
+	return err_set(e, EINVAL, "there is no machine '%s' here; %s %s", machine,
+		       near ? "did you mean" : "there are microvm and", near ?: "q35");
 }
 
 int arch_board_finish(struct vm *vm, struct err *e)
@@ -38,7 +60,7 @@ int arch_board_finish(struct vm *vm, struct err *e)
 	struct x86_board *b = x86_board(vm);
 	struct pci_window w;
 
-	q35_describe(b, &w);
+	board_describe(b, &w);
 	if (pci_check_functions(vm, e) < 0)
 		return -EINVAL;
 	if (!vm->conf->kernel)
@@ -57,14 +79,16 @@ void arch_board_fini(struct vm *vm)
 	if (!b)
 		return;
 	b->boot = fw_boot_free(b->boot);
-	q35_fini(b);
+	board_fini(b);
 	b->ioapic = NULL;
 	b->pic = NULL;
 }
 
 void arch_board_power_button(struct vm *vm)
 {
-	acpi_pm_dev_button(x86_board(vm)->pm);
+	struct x86_board *b = x86_board(vm);
+
+	b->type->power_button(b);
 }
 
 #define MTRR_ENABLE	BIT64(11) /* IA32_MTRR_DEF_TYPE.E */
@@ -77,14 +101,14 @@ void arch_board_power_button(struct vm *vm)
  */
 static void set_memory_types(struct vcpu *v, struct cpu_state *s)
 {
-	static const uint64_t hole[][2] = { { 0xb0000000, MIB(256) }, { 0xc0000000, GIB(1) } };
+	const uint64_t(*hole)[2] = x86_board(v->vm)->type->uncached;
 	uint32_t r[4] = { 0 };
 	uint64_t phys;
 
 	v->vm->accel->cpuid(v, 0x80000008, 0, r);
 	phys = BIT64(r[0] & 0x3f) - 1;
 	s->mtrr_def_type = MTRR_ENABLE | MTRR_WRITE_BACK;
-	for (unsigned i = 0; i < ARRAY_SIZE(hole); i++) {
+	for (unsigned i = 0; i < 2 && hole[i][1]; i++) {
 		s->mtrr_base[i] = hole[i][0]; /* type 0: uncacheable */
 		s->mtrr_mask[i] = (phys & ~(hole[i][1] - 1)) | MTRR_VALID;
 	}
@@ -134,9 +158,10 @@ int arch_board_boot(struct vm *vm, struct err *e)
 
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
 		x86_vcpu_reset(vm->vcpus[i]);
-	q35_firmware_defaults(b);
-	q35_describe(b, &w);
-	r = pci_assign(b->pci, &w, e);
+	if (b->type->firmware_defaults)
+		b->type->firmware_defaults(b);
+	board_describe(b, &w);
+	r = b->pci ? pci_assign(b->pci, &w, e) : 0;
 	for (unsigned i = 1; i < vm->nr_vcpus && !r; i++)
 		r = park_vcpu(vm->vcpus[i], e);
 	return r ? r : boot_vcpu(b, vm->vcpus[0], e);
@@ -146,5 +171,5 @@ struct irq arch_isa_irq(struct vm *vm, unsigned line)
 {
 	if (!vm->board)
 		return (struct irq){ 0 };
-	return gsi_isa_line(vm->board, line);
+	return gsi_line(vm->board, line & 15);
 }

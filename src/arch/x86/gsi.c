@@ -31,11 +31,14 @@ static void ioapic_pin(struct x86_board *b, unsigned pin, bool level)
 		ioapic_dev_set(b->ioapic, pin, level);
 }
 
+/* The engine has a PIC even for a board without one. */
 static void pic_line(struct x86_board *b, unsigned n, bool level)
 {
+	if (!b->pic)
+		return;
 	if (b->vm->irqchip)
 		b->vm->irqchip->set_pic(b->vm, n, level);
-	else if (b->pic)
+	else
 		pic_dev_set(b->pic, n, level);
 }
 
@@ -43,7 +46,7 @@ static void pic_line(struct x86_board *b, unsigned n, bool level)
 static void update_pic(struct x86_board *b, unsigned n)
 {
 	struct x86_gsi *g = &b->gsi;
-	bool level = g->isa_sources[n];
+	bool level = g->sources[n];
 
 	for (unsigned i = 0; i < X86_NR_PIRQ; i++)
 		if (g->pirq_route[i] == n && pirq_up(g, i))
@@ -54,32 +57,38 @@ static void update_pic(struct x86_board *b, unsigned n)
 	pic_line(b, n, level);
 }
 
-static void set_isa(void *opaque, int n, int level)
+static bool gsi_up(const struct x86_gsi *g, unsigned gsi)
+{
+	return g->sources[gsi] || (gsi >= GSI_PIRQ && pirq_up(g, gsi - GSI_PIRQ));
+}
+
+static void set_gsi(void *opaque, int n, int level)
 {
 	struct x86_board *b = opaque;
 	struct x86_gsi *g = &b->gsi;
-	unsigned line = (unsigned)n & 15, source = (unsigned)n >> 4 & 31;
-	uint32_t was;
+	unsigned gsi = (unsigned)n & 31, source = (unsigned)n >> 5 & 31;
+	bool was;
 
 	pthread_mutex_lock(&g->lock);
-	was = g->isa_sources[line];
+	was = gsi_up(g, gsi);
 	if (level)
-		g->isa_sources[line] |= BIT32(source);
+		g->sources[gsi] |= BIT32(source);
 	else
-		g->isa_sources[line] &= ~BIT32(source);
-	update_pic(b, line);
-	if (!was != !g->isa_sources[line])
-		ioapic_pin(b, line ? line : GSI_PIT_PIN, g->isa_sources[line] != 0);
+		g->sources[gsi] &= ~BIT32(source);
+	if (gsi < GSI_PIRQ)
+		update_pic(b, gsi);
+	if (was != gsi_up(g, gsi))
+		ioapic_pin(b, gsi ? gsi : GSI_PIT_PIN, !was);
 	pthread_mutex_unlock(&g->lock);
 }
 
-struct irq gsi_isa_line(struct x86_board *b, unsigned isa_irq)
+struct irq gsi_line(struct x86_board *b, unsigned gsi)
 {
 	unsigned source = b->next_source++ & 31;
 
-	return (struct irq){ .set = set_isa,
+	return (struct irq){ .set = set_gsi,
 			     .opaque = b,
-			     .n = (int)(source << 4 | (isa_irq & 15)) };
+			     .n = (int)(source << 5 | gsi % X86_NR_GSI) };
 }
 
 unsigned gsi_pci_pirq(unsigned slot, unsigned pin)
@@ -101,14 +110,13 @@ void gsi_pci_intx(void *opaque, uint8_t devfn, unsigned pin, int level)
 		pthread_mutex_unlock(&g->lock);
 		return;
 	}
-	was = pirq_up(g, pirq);
+	was = gsi_up(g, GSI_PIRQ + pirq);
 	g->pin_level[devfn] ^= bit;
 	g->pirq_sources[pirq] = (uint16_t)(g->pirq_sources[pirq] + (level ? 1 : -1));
-	if (pirq_up(g, pirq) != was) {
-		if (g->pirq_route[pirq] < 16)
-			update_pic(b, g->pirq_route[pirq]);
-		ioapic_pin(b, GSI_PIRQ + pirq, pirq_up(g, pirq));
-	}
+	if (g->pirq_route[pirq] < 16)
+		update_pic(b, g->pirq_route[pirq]);
+	if (gsi_up(g, GSI_PIRQ + pirq) != was)
+		ioapic_pin(b, GSI_PIRQ + pirq, !was);
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -185,7 +193,7 @@ const struct state_desc x86_gsi_state = {
 	.struct_name = "x86_gsi",
 	.version = 1,
 	.post_load = gsi_check,
-	.fields = (const struct state_field[]){ ST_HOST(S, lock), ST_U32A(S, isa_sources),
+	.fields = (const struct state_field[]){ ST_HOST(S, lock), ST_U32A(S, sources),
 						ST_U16A(S, pirq_sources), ST_U8A(S, pin_level),
 						ST_U8A(S, pirq_route), ST_U16(S, pic_level),
 						ST_END },

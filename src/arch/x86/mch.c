@@ -19,24 +19,6 @@
 
 #define RESET_PORT_OFF 1u /* 0xcf9 */
 
-static uint64_t ecam_read(void *opaque, uint64_t off, unsigned size)
-{
-	struct mch *s = opaque;
-
-	return pci_cfg_read(s->board->pci, (uint8_t)(off >> 20), (uint8_t)(off >> 12), off & 0xfff,
-			    size);
-}
-
-static void ecam_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
-{
-	struct mch *s = opaque;
-
-	pci_cfg_write(s->board->pci, (uint8_t)(off >> 20), (uint8_t)(off >> 12), off & 0xfff,
-		      (uint32_t)val, size);
-}
-
-static const struct io_ops ecam_ops = { ecam_read, ecam_write, 1, 4 };
-
 /* Offset in 256-byte configuration space of a byte of 0xcfc..0xcff. */
 static uint32_t data_off(const struct mch *s, uint64_t off)
 {
@@ -137,9 +119,11 @@ static int mch_init(struct dev *d, struct err *e)
 		return r;
 	registers(s);
 	s->p.cfg_written = cfg_written;
-	s->ecam = (struct map_region){
-		.name = "pcie-ecam", .space = MAP_MEM, .kind = MAP_IO, .ops = &ecam_ops, .opaque = s
-	};
+	s->ecam = (struct map_region){ .name = "pcie-ecam",
+				       .space = MAP_MEM,
+				       .kind = MAP_IO,
+				       .ops = &pci_ecam_ops,
+				       .opaque = s->board->pci };
 	s->cf8 = (struct map_region){ .name = "pci-config",
 				      .space = MAP_PIO,
 				      .kind = MAP_IO,

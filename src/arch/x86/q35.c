@@ -1,156 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The q35 board: memory map, buses and chips. Intel 3 Series chipset and ICH9 datasheets; the
- * addresses are those that QEMU's machine of the same name has, so that firmware and guests find
- * what they know.
+ * The q35 board: buses and chips. Intel 3 Series chipset and ICH9 datasheets; the addresses are
+ * those that QEMU's machine of the same name has, so that firmware and guests find what they know.
+ * Beside what board.c lists:
  *
- *	0			RAM
- *	a0000 - bffff		VGA window: nothing
- *	c0000			RAM up to low_end
  *	b0000000		ECAM, 256 buses
  *	c0000000 - febfffff	PCI, 32 bit
- *	fec00000		IOAPIC
- *	fee00000		local APICs
- *	100000000		RAM above 4 GiB
- *	behind it		PCI, 64 bit
+ *	behind high RAM		PCI, 64 bit
  *
- * Threads: control thread; the local APIC page is read and written by vCPU threads, each its own.
+ * Threads: control thread.
  */
 #include "base/base.h"
 #include "arch/x86/board.h"
 #include "arch/x86/mch.h"
-#include "core/accel.h"
 #include "dev/acpi_pm.h"
 #include "dev/i8042.h"
 #include "dev/i8254.h"
 #include "dev/rtc.h"
-#include "dev/uart16550.h"
 
-#define VGA_FIRST    0xa0000u
-#define VGA_END	     0xc0000u
-#define LOW_MAX	     0xb0000000u /* up to ECAM */
-#define LOW_SPLIT    0x80000000u /* when there is more */
 #define PCI32_FIRST  0xc0000000u
 #define PCI32_END    0xfec00000u
 #define PCI_IO_FIRST 0x1000u
 #define PCI_IO_SIZE  0xf000u
-#define PCI64_ALIGN  GIB(1)
-#define PCI64_SIZE   GIB(64)
-#define RAM_MAX	     (1024 * GIB(1))
-
-static uint64_t lapic_page_read(void *opaque, uint64_t off, unsigned size)
-{
-	struct vcpu *v = vcpu_current();
-
-	if (!v || (off & 0xf))
-		return UINT64_MAX;
-	pv_eoi_sync(v);
-	return lapic_mmio_read(&x86_vcpu(v)->lapic, (unsigned)(off >> 4));
-}
-
-static void lapic_page_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
-{
-	struct vcpu *v = vcpu_current();
-
-	if (!v || (off & 0xf))
-		return;
-	pv_eoi_sync(v);
-	lapic_mmio_write(&x86_vcpu(v)->lapic, (unsigned)(off >> 4), (uint32_t)val);
-}
-
-static const struct io_ops lapic_page_ops = { lapic_page_read, lapic_page_write, 4, 4 };
-
-static int map_ram(struct x86_board *b, struct map_region *r, const char *name, uint64_t gpa,
-		   uint64_t off, uint64_t end, struct err *e)
-{
-	uint64_t size = b->vm->ram->size;
-
-	if (end > size)
-		end = size;
-	if (off >= end)
-		return 0;
-	*r = (struct map_region){ .name = name,
-				  .space = MAP_MEM,
-				  .kind = MAP_RAM,
-				  .addr = gpa,
-				  .size = end - off,
-				  .rb = b->vm->ram,
-				  .rb_off = off };
-	return map_add(b->vm->map, r, e);
-}
-
-/* The end of what the guest's physical addresses can name. */
-static uint64_t phys_end(struct x86_board *b)
-{
-	uint32_t r[4] = { 0 };
-
-	if (b->vm->accel && b->vm->accel->cpuid)
-		b->vm->accel->cpuid(b->vm->vcpus[0], 0x80000008, 0, r);
-	return BIT64((r[0] & 0xff) >= 36 && (r[0] & 0xff) <= 52 ? r[0] & 0xff : 36);
-}
-
-/* Low and high part of the memory, or why there is no place for it. */
-static int split_memory(struct x86_board *b, struct err *e)
-{
-	uint64_t size = b->vm->ram->size, end = phys_end(b);
-
-	if (size < MIB(1) || size > RAM_MAX)
-		return err_set(e, EINVAL,
-			       "the q35 board takes 1 MiB to 1 TiB of memory, not %" PRIu64 " MiB",
-			       size >> 20);
-	b->low_end = size <= LOW_MAX ? size : LOW_SPLIT;
-	b->high_size = size - b->low_end;
-	if (b->high_size && GIB(4) + b->high_size > end)
-		return err_set(e, EINVAL,
-			       "%" PRIu64 " MiB of memory end at %#" PRIx64
-			       ", behind what the guest's CPU can address (%#" PRIx64
-			       "): give it less, or a CPU with a larger phys-bits",
-			       size >> 20, GIB(4) + b->high_size, end);
-	return 0;
-}
-
-static int memory_map(struct x86_board *b, struct err *e)
-{
-	int r = split_memory(b, e);
-
-	if (!r)
-		r = map_ram(b, &b->ram_low, "ram-low", 0, 0, VGA_FIRST, e);
-	if (!r)
-		r = map_ram(b, &b->ram_mid, "ram", VGA_END, VGA_END, b->low_end, e);
-	if (!r)
-		r = map_ram(b, &b->ram_high, "ram-high", GIB(4), b->low_end, UINT64_MAX, e);
-	if (r)
-		return r;
-	b->lapic_page = (struct map_region){ .name = "lapic",
-					     .space = MAP_MEM,
-					     .kind = MAP_IO,
-					     .addr = LAPIC_DEFAULT_BASE,
-					     .size = LAPIC_PAGE_SIZE,
-					     .ops = &lapic_page_ops,
-					     .opaque = b };
-	return map_add(b->vm->map, &b->lapic_page, e);
-}
-
-static unsigned ioapic_send(void *opaque, const struct apic_msg *m)
-{
-	struct x86_board *b = opaque;
-
-	return apic_bus_send(&b->bus, m);
-}
 
 static void pic_out(void *opaque, int n, int level)
 {
 	struct x86_board *b = opaque;
 
 	lapic_lint0(b->bus.lapic[0], level);
-}
-
-static void prepare_ioapic(struct dev *d, void *arg)
-{
-	struct ioapic_dev *s = container_of(d, struct ioapic_dev, d);
-
-	s->chip.send = ioapic_send;
-	s->chip.opaque = arg;
 }
 
 static void prepare_pic(struct dev *d, void *arg)
@@ -170,48 +47,26 @@ static void prepare_lpc(struct dev *d, void *arg)
 	container_of(d, struct lpc, p.d)->board = arg;
 }
 
-static void prepare_uart(struct dev *d, void *arg)
-{
-	struct uart_dev *s = container_of(d, struct uart_dev, d);
-	unsigned *index = arg;
-
-	s->index = (uint8_t)*index;
-	free(s->chardev);
-	s->chardev = xstrdup(d->vm->conf->serial[*index]);
-}
-
-static struct dev *make(struct x86_board *b, const struct dev_type *type,
-			void (*prepare)(struct dev *, void *), struct err *e)
-{
-	struct dev *d = NULL;
-
-	return dev_create_internal(b->vm, type, NULL, prepare, b, &d, e) ? NULL : d;
-}
-
 /* The order matters for saved machines: controllers before what raises lines. */
 static int chips(struct x86_board *b, struct err *e)
 {
-	struct dev *d = make(b, &ioapic_dev_type, prepare_ioapic, e);
+	struct dev *d = board_make(b, &pic_dev_type, prepare_pic, e);
 
 	if (!d)
 		return -EINVAL;
-	b->ioapic = container_of(d, struct ioapic_dev, d);
-	d = make(b, &pic_dev_type, prepare_pic, e);
-	if (!d)
-		return -EINVAL;
 	b->pic = container_of(d, struct pic_dev, d);
-	d = make(b, &pit_dev_type, NULL, e);
+	d = board_make(b, &pit_dev_type, NULL, e);
 	if (!d)
 		return -EINVAL;
 	b->pit = container_of(d, struct pit_dev, d);
-	d = make(b, &rtc_dev_type, NULL, e);
+	d = board_make(b, &rtc_dev_type, NULL, e);
 	if (!d)
 		return -EINVAL;
 	b->rtc = container_of(d, struct rtc_dev, d);
 	rtc_dev_set_memory(b->rtc, b->low_end, b->high_size, b->vm->conf->cpus);
-	if (!make(b, &i8042_dev_type, NULL, e))
+	if (!board_make(b, &i8042_dev_type, NULL, e))
 		return -EINVAL;
-	d = make(b, &acpi_pm_dev_type, NULL, e);
+	d = board_make(b, &acpi_pm_dev_type, NULL, e);
 	if (!d)
 		return -EINVAL;
 	b->pm = container_of(d, struct acpi_pm_dev, d);
@@ -223,57 +78,25 @@ static int bridges(struct x86_board *b, struct err *e)
 	struct dev *d;
 
 	b->pci = pci_bus_new(b->vm, gsi_pci_intx, b);
-	d = make(b, &lpc_type, prepare_lpc, e);
+	d = board_make(b, &lpc_type, prepare_lpc, e);
 	if (!d)
 		return -EINVAL;
 	b->lpc = container_of(d, struct lpc, p.d);
-	d = make(b, &mch_type, prepare_mch, e);
+	d = board_make(b, &mch_type, prepare_mch, e);
 	if (!d)
 		return -EINVAL;
 	b->mch = container_of(d, struct mch, p.d);
 	return 0;
 }
 
-static int serial_ports(struct x86_board *b, struct err *e)
+static int q35_init(struct x86_board *b, struct err *e)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(b->vm->conf->serial); i++) {
-		struct dev *d;
-		int r;
+	int r = chips(b, e);
 
-		if (!b->vm->conf->serial[i])
-			continue;
-		r = dev_create_internal(b->vm, &uart_dev_type, NULL, prepare_uart, &i, &d, e);
-		if (r)
-			return r;
-	}
-	return 0;
+	return r ? r : bridges(b, e);
 }
 
-int q35_init(struct x86_board *b, struct err *e)
-{
-	int r = memory_map(b, e);
-
-	b->vm->msi = (struct msi_sink){ .send = x86_msi_send, .opaque = b };
-	if (!r)
-		r = chips(b, e);
-	if (!r)
-		r = bridges(b, e);
-	if (!r)
-		r = serial_ports(b, e);
-	return r;
-}
-
-void q35_fini(struct x86_board *b)
-{
-	struct map_region *all[] = { &b->ram_low, &b->ram_mid, &b->ram_high, &b->lapic_page };
-
-	b->pci = pci_bus_free(b->pci);
-	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
-		if (all[i]->added)
-			map_del(b->vm->map, all[i]);
-}
-
-void q35_firmware_defaults(struct x86_board *b)
+static void q35_firmware_defaults(struct x86_board *b)
 {
 	mch_firmware_defaults(b->mch);
 	lpc_firmware_defaults(b->lpc);
@@ -281,69 +104,20 @@ void q35_firmware_defaults(struct x86_board *b)
 	acpi_pm_dev_acpi_mode(b->pm);
 }
 
-/* The tables name the panic port only when the user asked for the device. */
-static uint16_t pvpanic_port(const struct vm_conf *c)
+static void q35_power_button(struct x86_board *b)
 {
-	for (const struct conf_node *n = c->nodes; n; n = n->next) {
-		if (n->kind != CONF_DEVICE || !n->type || strcmp(n->type, "pvpanic"))
-			continue;
-		for (const struct conf_kv *kv = n->kv; kv; kv = kv->next)
-			if (!strcmp(kv->key, "ioport"))
-				return (uint16_t)strtoul(kv->val, NULL, 0);
-		return 0x505;
-	}
-	return 0;
+	acpi_pm_dev_button(b->pm);
 }
 
-static uint8_t pci_gsi(unsigned slot, unsigned pin)
+static void q35_describe(struct x86_board *b, struct fw_board *f)
 {
-	return (uint8_t)(16 + gsi_pci_pirq(slot, pin));
-}
-
-static void describe_cpus(struct x86_board *b, struct fw_board *f)
-{
-	const struct vm_conf *c = b->vm->conf;
-	uint32_t r[4] = { 0 };
-
-	f->cpus = b->vm->nr_vcpus;
-	f->apic_ids = b->apic_ids;
-	f->sockets = c->sockets ? c->sockets : 1;
-	f->cores_per_socket = MAX(c->cores, 1u) * MAX(c->dies, 1u);
-	f->threads_per_core = c->threads ? c->threads : 1;
-	if (b->vm->accel && b->vm->accel->cpuid) {
-		b->vm->accel->cpuid(b->vm->vcpus[0], 0, 0, r);
-		memcpy(b->cpu_vendor, &r[1], 4);
-		memcpy(b->cpu_vendor + 4, &r[3], 4);
-		memcpy(b->cpu_vendor + 8, &r[2], 4);
-		for (unsigned i = 0; i < 3; i++) {
-			b->vm->accel->cpuid(b->vm->vcpus[0], 0x80000002 + i, 0, r);
-			memcpy(b->cpu_name + i * 16, r, 16);
-		}
-	}
-	f->cpu_vendor = b->cpu_vendor;
-	f->cpu_name = b->cpu_name;
-}
-
-void q35_describe(struct x86_board *b, struct pci_window *w)
-{
-	const struct vm_conf *c = b->vm->conf;
-	struct fw_board *f = &b->fwb;
-	uint64_t high_end = GIB(4) + b->high_size, end = phys_end(b);
-
-	f->low_end = b->low_end;
-	f->high_size = b->high_size;
 	f->ecam_base = ECAM_BASE;
 	f->ecam_buses = 256;
 	f->pci_io_base = PCI_IO_FIRST;
 	f->pci_io_size = PCI_IO_SIZE;
 	f->pci_mem32_base = PCI32_FIRST;
 	f->pci_mem32_size = PCI32_END - PCI32_FIRST;
-	f->pci_mem64_base = align_up(high_end, PCI64_ALIGN);
-	f->pci_mem64_size = f->pci_mem64_base < end ? MIN(PCI64_SIZE, end - f->pci_mem64_base) : 0;
-	f->pci_gsi = pci_gsi;
-	f->lapic_base = LAPIC_DEFAULT_BASE;
-	f->ioapic_base = IOAPIC_BASE;
-	f->ioapic_id = 0;
+	board_pci64_window(b, f);
 	f->pm_base = PM_BASE;
 	f->gpe0_off = ACPI_PM_GPE0_OFF;
 	f->gpe0_len = ACPI_PM_GPE0_LEN;
@@ -356,17 +130,17 @@ void q35_describe(struct x86_board *b, struct pci_window *w)
 	f->century_reg = RTC_CENTURY;
 	/* Its reset line works; there is no keyboard behind it that is worth a probe. */
 	f->has_i8042 = false;
-	f->pvpanic_port = pvpanic_port(c);
-	f->name = c->name;
-	f->uuid = c->has_uuid ? c->uuid : NULL;
-	describe_cpus(b, f);
-	for (const struct dev *d = b->vm->devs; d; d = d->next)
-		if (d->type == &uart_dev_type)
-			f->com[container_of(d, const struct uart_dev, d)->index & 3] = true;
-	*w = (struct pci_window){ .io_base = f->pci_io_base,
-				  .io_size = f->pci_io_size,
-				  .mem32_base = f->pci_mem32_base,
-				  .mem32_size = f->pci_mem32_size,
-				  .mem64_base = f->pci_mem64_base,
-				  .mem64_size = f->pci_mem64_size };
 }
+
+const struct x86_board_type q35_board = {
+	.name = "q35",
+	.help = "Standard PC (Q35 + ICH9)",
+	.versions = "pc-q35-",
+	.low_max = ECAM_BASE,
+	.low_split = GIB(2),
+	.uncached = { { ECAM_BASE, MIB(256) }, { PCI32_FIRST, GIB(1) } },
+	.init = q35_init,
+	.describe = q35_describe,
+	.firmware_defaults = q35_firmware_defaults,
+	.power_button = q35_power_button,
+};

@@ -16,8 +16,8 @@ static uint32_t ioapic_lines(const struct x86_gsi *g)
 {
 	uint32_t lines = 0;
 
-	for (unsigned i = 0; i < 16; i++)
-		if (g->isa_sources[i])
+	for (unsigned i = 0; i < X86_NR_GSI; i++)
+		if (g->sources[i])
 			lines |= BIT32(i ? i : GSI_PIT_PIN);
 	for (unsigned i = 0; i < X86_NR_PIRQ; i++)
 		if (g->pirq_sources[i])

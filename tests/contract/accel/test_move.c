@@ -217,8 +217,8 @@ static struct machine *go_on(struct machine *a, uint8_t want1, uint8_t want2)
 static void pics(void **state)
 {
 	struct machine *a = start(move_pic), *b;
-	struct irq line4 = gsi_isa_line(a->m->vm.board, 4);
-	struct irq line10 = gsi_isa_line(a->m->vm.board, 10);
+	struct irq line4 = gsi_line(a->m->vm.board, 4);
+	struct irq line10 = gsi_line(a->m->vm.board, 10);
 
 	irq_set(&line4, 1);
 	irq_set(&line4, 0); /* an edge that is latched */
@@ -251,7 +251,7 @@ static void apics(void **state)
 	static const uint32_t told[] = { 0x1ff, 0x01000000, 0x10, 0x10700, 0xb, 0x20050, 200000000,
 					 0xc041, 0x42, MOVE_CLOCK + 1, MOVE_STEAL + 1 };
 	struct machine *a = start(move_apic), *b;
-	struct irq line5 = gsi_isa_line(a->m->vm.board, 5);
+	struct irq line5 = gsi_line(a->m->vm.board, 5);
 	const struct lapic *l = &x86_vcpu(a->m->v[0])->lapic;
 	uint8_t *steal = (uint8_t *)a->m->vm.ram->host + MOVE_STEAL;
 	struct err e = { 0 };

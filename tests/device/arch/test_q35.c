@@ -17,7 +17,7 @@ static struct fm *board(unsigned cpus, uint64_t ram)
 	if (arch_board_init(&m->vm, &e))
 		fail_msg("%s", e.msg);
 	dev_reset_all(&m->vm);
-	q35_firmware_defaults(x86_board(&m->vm));
+	q35_board.firmware_defaults(x86_board(&m->vm));
 	return m;
 }
 
@@ -105,7 +105,7 @@ static void test_describe(void **state)
 	struct x86_board *b = x86_board(&m->vm);
 	struct pci_window w;
 
-	q35_describe(b, &w);
+	board_describe(b, &w);
 	assert_int_equal(b->fwb.low_end, MIB(64));
 	assert_int_equal(b->fwb.high_size, 0);
 	assert_int_equal(b->fwb.pm_base, 0x600);
@@ -120,7 +120,7 @@ static void test_describe(void **state)
 	assert_int_equal(b->fwb.pci_gsi(31, 1), 16);
 	assert_int_equal(b->fwb.pvpanic_port, 0);
 	conf_set(conf_add(m->vm.conf, CONF_DEVICE, "pvpanic", NULL, "-device"), "ioport", "0x510");
-	q35_describe(b, &w);
+	board_describe(b, &w);
 	assert_int_equal(b->fwb.pvpanic_port, 0x510);
 }
 
@@ -340,7 +340,7 @@ static void test_reset(void **state)
 	fm_out(m, 0xcfc, 0xe0000001, 4);
 	dev_reset_all(&m->vm);
 	x86_vcpu_reset(m->v[1]);
-	q35_firmware_defaults(b);
+	q35_board.firmware_defaults(b);
 	assert_int_equal(lapic(m, 1)->svr, 0xff);
 	assert_int_equal(fm_in(m, 0x21, 1), 0);
 	assert_int_equal(fm_ld(m, ECAM_BASE, 4), 0x29c08086);

@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (arch_board_init(&m->vm, &e))
 		__builtin_trap();
 	dev_reset_all(&m->vm);
-	q35_firmware_defaults(x86_board(&m->vm));
+	q35_board.firmware_defaults(x86_board(&m->vm));
 	while (fuzz_more(&in))
 		access(m, &in);
 	other = fm_new(2, MIB(2), false);

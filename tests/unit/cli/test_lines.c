@@ -101,7 +101,7 @@ static void test_typed_line(void **state)
 	assert_string_equal(conf->append, "console=ttyS0 a");
 	expect(nth(conf, CONF_DRIVE, 0), "file", "D");
 	expect(nth(conf, CONF_DRIVE, 0), "format", "raw");
-	assert_string_equal(nth(conf, CONF_DEVICE, 0)->type, "virtio-blk-pci");
+	assert_string_equal(nth(conf, CONF_DEVICE, 0)->type, "virtio-blk");
 	expect(nth(conf, CONF_DEVICE, 0), "drive", nth(conf, CONF_DRIVE, 0)->id);
 	assert_string_equal(nth(conf, CONF_NETDEV, 0)->type, "user");
 	assert_string_equal(nth(conf, CONF_DEVICE, 1)->type, "virtio-net-pci");
@@ -282,6 +282,33 @@ static void test_default_monitor(void **state)
 			fail_msg("'%s': a monitor for people: %d", cases[i].line, monitor);
 		vm_conf_free(conf);
 	}
+}
+
+static void test_microvm(void **state)
+{
+	struct vm_conf *conf = qemu_ok("-M microvm,pit=off,pic=auto,rtc=off,acpi=on,pcie=on,"
+				       "auto-kernel-cmdline=on,x-option-roms=off,usb=off "
+				       "-drive file=D,if=virtio,format=raw -nic user -nographic");
+
+	assert_string_equal(conf->machine, "microvm");
+	assert_true(conf->pcie);
+	assert_false(conf->no_serial);
+	/* Where they go the board says. */
+	assert_string_equal(nth(conf, CONF_DEVICE, 0)->type, "virtio-blk");
+	assert_string_equal(nth(conf, CONF_DEVICE, 1)->type, "virtio-net");
+	vm_conf_free(conf);
+	conf = qemu_ok("-M microvm,isa-serial=off -nic user,model=virtio-net-device -nographic");
+	assert_true(conf->no_serial);
+	assert_false(conf->pcie);
+	assert_string_equal(nth(conf, CONF_DEVICE, 0)->type, "virtio-net-device");
+	vm_conf_free(conf);
+	qemu_bad("-M microvm,pit=on", "local APIC");
+	qemu_bad("-M microvm,pic=on", "IOAPIC");
+	qemu_bad("-M microvm,rtc=on", "kvm-clock");
+	qemu_bad("-M microvm,acpi=off", "ACPI alone");
+	qemu_bad("-M microvm,pcie=maybe", "pcie");
+	qemu_bad("-M microvn", "microvm");
+	qemu_bad("-M q35,pcie=on", "pcie");
 }
 
 /* The two spellings are one. JSON has commas and quotes, which split() leaves alone. */
@@ -485,7 +512,7 @@ int main(void)
 		cmocka_unit_test(test_absent),		cmocka_unit_test(test_nodefaults),
 		cmocka_unit_test(test_help_words),	cmocka_unit_test(test_monitors),
 		cmocka_unit_test(test_default_monitor), cmocka_unit_test(test_json_lines),
-		cmocka_unit_test(test_blockdev),
+		cmocka_unit_test(test_blockdev),	cmocka_unit_test(test_microvm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes each ACPI table of the test board to a file: dump_tables DIR CPUS. For check_iasl.py. */
+/* Writes each ACPI table of the test board to a file: dump_tables DIR CPUS [reduced]. For check_iasl.py. */
 #include "base/base.h"
 
 #include "base/bytes.h"
@@ -32,6 +32,8 @@ int main(int argc, char **argv)
 		return 2;
 	for (unsigned i = 0; i < cpus; i++)
 		ids[i] = i;
+	if (argc > 3)
+		test_board_reduce(&board);
 	if (acpi_build(&board, 0xe0000, 0x10000, &blob, &e) < 0)
 		return 1;
 	xsdt = ld_le64(blob.data + 24) - blob.addr;
@@ -42,10 +44,12 @@ int main(int argc, char **argv)
 		bad |= write_file(argv[1], (const char *)t, t, ld_le32(t + 4));
 		if (!memcmp(t, "FACP", 4)) {
 			const uint8_t *dsdt = blob.data + (ld_le32(t + 40) - blob.addr);
-			const uint8_t *facs = blob.data + (ld_le32(t + 36) - blob.addr);
+			uint32_t facs_at = ld_le32(t + 36);
+			const uint8_t *facs = blob.data + (facs_at - blob.addr);
 
 			bad |= write_file(argv[1], "DSDT", dsdt, ld_le32(dsdt + 4));
-			bad |= write_file(argv[1], "FACS", facs, ld_le32(facs + 4));
+			if (facs_at)
+				bad |= write_file(argv[1], "FACS", facs, ld_le32(facs + 4));
 		}
 	}
 	free(blob.data);
