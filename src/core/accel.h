@@ -38,6 +38,8 @@ struct accel_irqchip {
 	int (*set_chips)(struct vm *, const struct x86_chips *, struct err *e);
 };
 
+#define ACCEL_EXTRA_MAX 16384u
+
 struct accel_ops {
 	const char *name, *alias;    /* "soft", "tcg" */
 	int (*probe)(struct err *e); /* can it run here? */
@@ -58,6 +60,13 @@ struct accel_ops {
 	 */
 	int (*get_state)(struct vcpu *, struct cpu_state *);
 	int (*set_state)(struct vcpu *, const struct cpu_state *, struct err *e);
+	/*
+	 * State that only this engine has: that of a guest which runs guests. Optional. get: bytes
+	 * written to buf (ACCEL_EXTRA_MAX are enough), 0 = there is none, which any engine can go
+	 * on from. set: behind set_state().
+	 */
+	int (*get_extra)(struct vcpu *, void *buf, size_t cap);
+	int (*set_extra)(struct vcpu *, const void *buf, size_t len, struct err *e);
 	/* Power-on state (also for INIT when init is true, which keeps what INIT keeps). */
 	void (*reset)(struct vcpu *, bool init);
 	/* At a machine reset, behind the vCPUs' own: the engine's interrupt controllers. Optional. */

@@ -138,6 +138,7 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 {
 	int r = kvm_cap(kv, KVM_CAP_XSAVE2);
 
+	kv->has_sregs2 = kvm_cap(kv, KVM_CAP_SREGS2) > 0;
 	kv->xsave_size = r > (int)sizeof(struct kvm_xsave) ? (size_t)r : sizeof(struct kvm_xsave);
 	/* Where Intel's processors keep a task state segment for real mode; others ignore it. */
 	r = kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul);
@@ -159,6 +160,9 @@ static void kvm_vm_fini(struct vm *vm)
 		return;
 	kvm_mem_fini(kv);
 	free(kv->supported);
+	pthread_cond_destroy(&kv->hold_changed);
+	pthread_mutex_destroy(&kv->hold_lock);
+	pthread_mutex_destroy(&kv->slots_lock);
 	if (kv->fd >= 0)
 		close(kv->fd);
 	if (kv->sys_fd >= 0)
@@ -175,6 +179,9 @@ static int kvm_vm_init(struct vm *vm, const char *model, struct err *e)
 
 	kv->vm = vm;
 	kv->fd = -1;
+	pthread_mutex_init(&kv->slots_lock, NULL);
+	pthread_mutex_init(&kv->hold_lock, NULL);
+	pthread_cond_init(&kv->hold_changed, NULL);
 	vm->accel_state = kv;
 	kv->sys_fd = r = open_kvm(e);
 	if (r >= 0)
@@ -281,6 +288,8 @@ const struct accel_ops accel_kvm = {
 	.set_state = kvm_set_state,
 	.reset = kvm_reset,
 	.reset_irqchip = kvm_irqchip_reset,
+	.get_extra = kvm_get_extra,
+	.set_extra = kvm_set_extra,
 	.get_clock = kvm_get_clock,
 	.set_clock = kvm_set_clock,
 	.model = kvm_cpuid_model,

@@ -9,6 +9,7 @@
 #define KVM_INT_H
 
 #include "accel/accel.h"
+#include "base/log.h"
 #include "core/vm.h"
 #include "isa/x86/cpu_state.h"
 #include "isa/x86/cpuid.h"
@@ -33,9 +34,18 @@ struct kvm_vm {
 	struct x86_cpu_source source; /* the same, for CPU models */
 	size_t xsave_size;
 	bool irqchip; /* interrupt controllers are KVM's */
-	bool has_tsc_offset;
+	bool has_tsc_offset, has_sregs2;
+	/*
+	 * Slots that change in a way that guests could see half done: everybody stays out of the
+	 * guest. holding is set under the lock, and looked at behind a store to in_guest.
+	 */
+	pthread_mutex_t hold_lock;
+	pthread_cond_t hold_changed;
+	_Atomic bool holding;
 	/* memory slots, changed by the thread that commits a view */
 	struct map_listener listener;
+	pthread_mutex_t slots_lock; /* guards what follows; a leaf but for hold_lock */
+	bool smm_memory;	    /* system management mode has the slots too */
 	struct kvm_slot *slots;
 	unsigned nr_slots, max_slots;
 };
@@ -54,6 +64,7 @@ struct kvm_vcpu {
 	bool has_timer;
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX = off */
 	void *xsave;	   /* kv->xsave_size bytes */
+	struct log_limit smi_log;
 	/* the last KVM_RUN: when it came back, and how long it took (0: cut short), in TSC cycles */
 	uint64_t left, trip;
 };
@@ -71,6 +82,8 @@ int kvm_cap(const struct kvm_vm *, unsigned cap);
 /* kvm_mem.c */
 int kvm_mem_init(struct kvm_vm *, struct err *e) MUST_CHECK;
 void kvm_mem_fini(struct kvm_vm *);
+/* A vCPU is to enter system management mode: it has memory there. Any thread. */
+int kvm_mem_smm(struct kvm_vm *);
 
 /* kvm_irqchip.c */
 int kvm_irqchip_init(struct kvm_vm *, struct err *e) MUST_CHECK; /* before the vCPUs */
@@ -99,6 +112,9 @@ bool kvm_has_pv_unhalt(struct vcpu *); /* guests may wake each other out of HLT 
 /* kvm_run.c */
 enum vcpu_exit kvm_run_guest(struct vcpu *);
 void kvm_kick(struct vcpu *);
+/* Any thread but one that runs the guest: no vCPU executes until kvm_release(). */
+void kvm_hold(struct kvm_vm *);
+void kvm_release(struct kvm_vm *);
 /* Once a process: the signal that ends KVM_RUN does nothing else. */
 int kvm_kick_init(struct err *e) MUST_CHECK;
 void kvm_run_fini(struct kvm_vcpu *);
@@ -106,6 +122,8 @@ void kvm_run_fini(struct kvm_vcpu *);
 /* kvm_state.c */
 int kvm_get_state(struct vcpu *, struct cpu_state *);
 int kvm_set_state(struct vcpu *, const struct cpu_state *, struct err *e);
+int kvm_get_extra(struct vcpu *, void *buf, size_t cap);
+int kvm_set_extra(struct vcpu *, const void *buf, size_t len, struct err *e);
 /* The same without vcpu->events, in which others may set bits: for the vCPU's own thread. */
 int kvm_read_state(struct vcpu *, struct cpu_state *);
 int kvm_write_state(struct vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;

@@ -2,7 +2,11 @@
 /*
  * KVM's memory slots follow the address map: after each commit the RAM and ROM of the new view,
  * neighbours joined, are compared with the slots there are; what is equal stays untouched, so that
- * a moved BAR costs no slot. On the thread that commits (map.h). Source: api.rst 4.35.
+ * a moved BAR costs no slot. On the thread that commits (map.h). Source: api.rst 4.35, 8.x
+ * (KVM_CAP_MULTI_ADDRESS_SPACE).
+ *
+ * In system management mode KVM looks at an address space of its own. It gets the same slots, but
+ * not before a vCPU is to enter that mode, as most guests never do.
  */
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
@@ -39,11 +43,11 @@ static bool same_slot(const struct kvm_slot *a, const struct kvm_slot *b)
 	       a->read_only == b->read_only;
 }
 
-/* size 0 removes the slot. */
-static int tell(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
+/* size 0 removes the slot. space: 0, or 1 in system management mode. */
+static int tell_space(struct kvm_vm *kv, unsigned space, unsigned n, const struct kvm_slot *s)
 {
 	struct kvm_userspace_memory_region r = {
-		.slot = n,
+		.slot = space << 16 | n,
 		.flags = s->size && s->read_only ? KVM_MEM_READONLY : 0,
 		.guest_phys_addr = s->gpa,
 		.memory_size = s->size,
@@ -51,6 +55,13 @@ static int tell(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
 	};
 
 	return kvm_ioctl(kv->fd, KVM_SET_USER_MEMORY_REGION, &r);
+}
+
+static int tell(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
+{
+	int r = tell_space(kv, 0, n, s);
+
+	return r < 0 || !kv->smm_memory ? r : tell_space(kv, 1, n, s);
 }
 
 static bool wanted(const struct map_view *now, const struct kvm_slot *slot)
@@ -63,16 +74,28 @@ static bool wanted(const struct map_view *now, const struct kvm_slot *slot)
 	return false;
 }
 
-static void remove_stale(struct kvm_vm *kv, const struct map_view *now)
+static int remove_stale(struct kvm_vm *kv, const struct map_view *now, struct err *e)
 {
 	static const struct kvm_slot none;
 
 	for (unsigned n = 0; n < kv->nr_slots; n++) {
-		if (!kv->slots[n].size || wanted(now, &kv->slots[n]))
+		const struct kvm_slot *s = &kv->slots[n];
+		int r;
+
+		if (!s->size || wanted(now, s))
 			continue;
-		tell(kv, n, &(struct kvm_slot){ .gpa = kv->slots[n].gpa });
+		r = tell(kv, n, &(struct kvm_slot){ .gpa = s->gpa });
+		if (r < 0)
+			return err_set_errno(
+				e, -r,
+				"KVM does not let go of memory slot %u (guest address "
+				"%#" PRIx64 ", %" PRIu64
+				" KiB; KVM_SET_USER_MEMORY_REGION): the guest would go "
+				"on using memory that is no longer its own",
+				n, s->gpa, s->size >> 10);
 		kv->slots[n] = none;
 	}
+	return 0;
 }
 
 static bool have(const struct kvm_vm *kv, const struct kvm_slot *piece)
@@ -103,28 +126,65 @@ static int add_piece(struct kvm_vm *kv, const struct kvm_slot *piece, struct err
 	int n = free_slot(kv), r;
 
 	if (n < 0)
-		return err_set(e, ENOSPC, "KVM has %u memory slots, and all are taken",
+		return err_set(e, ENOSPC,
+			       "KVM has %u memory slots, and all are taken: this machine has more "
+			       "pieces of RAM and ROM than this host's KVM can keep apart",
 			       kv->max_slots);
 	r = tell(kv, (unsigned)n, piece);
 	kv->slots[n] = r < 0 ? (struct kvm_slot){ .size = 0 } : *piece;
 	if (r < 0)
 		return err_set_errno(e, -r,
 				     "KVM refuses memory slot %d (guest address %#" PRIx64
-				     ", %" PRIu64 " MiB)",
-				     n, piece->gpa, piece->size >> 20);
+				     ", %" PRIu64
+				     " KiB, KVM_SET_USER_MEMORY_REGION): the host may be short of "
+				     "memory for it, or limit it (cgroup, RLIMIT_MEMLOCK)",
+				     n, piece->gpa, piece->size >> 10);
 	return 0;
+}
+
+static int change(struct kvm_vm *kv, const struct map_view *now, struct err *e)
+{
+	struct kvm_slot piece;
+	/* Slots may not overlap at any moment, so the old go first. */
+	int r = remove_stale(kv, now, e);
+
+	for (size_t i = 0; !r && next_piece(now, &i, &piece);)
+		if (!have(kv, &piece))
+			r = add_piece(kv, &piece, e);
+	return r;
+}
+
+static bool overlap(const struct kvm_slot *a, const struct kvm_slot *b)
+{
+	return a->gpa < b->gpa + b->size && b->gpa < a->gpa + a->size;
+}
+
+/* Whether memory that is there before and behind the change is gone in between. */
+static bool has_gap(const struct kvm_vm *kv, const struct map_view *now)
+{
+	struct kvm_slot piece;
+
+	for (size_t i = 0; next_piece(now, &i, &piece);) {
+		if (have(kv, &piece))
+			continue;
+		for (unsigned n = 0; n < kv->nr_slots; n++)
+			if (kv->slots[n].size && overlap(&kv->slots[n], &piece))
+				return true;
+	}
+	return false;
 }
 
 static int follow(struct kvm_vm *kv, const struct map_view *now, struct err *e)
 {
-	struct kvm_slot piece;
-	int r = 0;
+	bool hold = has_gap(kv, now);
+	int r;
 
-	/* Slots may not overlap at any moment, so the old go first. */
-	remove_stale(kv, now);
-	for (size_t i = 0; !r && next_piece(now, &i, &piece);)
-		if (!have(kv, &piece))
-			r = add_piece(kv, &piece, e);
+	/* An instruction fetched in the gap would be an error inside KVM. */
+	if (hold)
+		kvm_hold(kv);
+	r = change(kv, now, e);
+	if (hold)
+		kvm_release(kv);
 	return r;
 }
 
@@ -133,11 +193,30 @@ static void map_changed(struct map_listener *l, const struct map_view *old,
 {
 	struct kvm_vm *kv = container_of(l, struct kvm_vm, listener);
 	struct err e = { 0 };
+	int r;
 
-	if (follow(kv, now, &e)) {
+	pthread_mutex_lock(&kv->slots_lock);
+	r = follow(kv, now, &e);
+	pthread_mutex_unlock(&kv->slots_lock);
+	if (r) {
 		log_error("%s", e.msg);
 		vm_request_shutdown(kv->vm, VM_CAUSE_ENGINE_FAILURE);
 	}
+}
+
+int kvm_mem_smm(struct kvm_vm *kv)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&kv->slots_lock);
+	if (!kv->smm_memory && kvm_cap(kv, KVM_CAP_MULTI_ADDRESS_SPACE) > 1) {
+		kv->smm_memory = true;
+		for (unsigned n = 0; n < kv->nr_slots && r >= 0; n++)
+			if (kv->slots[n].size)
+				r = tell_space(kv, 1, n, &kv->slots[n]);
+	}
+	pthread_mutex_unlock(&kv->slots_lock);
+	return r;
 }
 
 int kvm_mem_init(struct kvm_vm *kv, struct err *e)

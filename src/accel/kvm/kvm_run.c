@@ -35,7 +35,7 @@ static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...)
 	return VCPU_EXIT_FAIL;
 }
 
-/* ---- kicks and the timer ---- */
+/* ---- kicks ---- */
 
 static _Thread_local struct kvm_run *volatile run_of_me;
 
@@ -66,6 +66,83 @@ void kvm_kick(struct vcpu *v)
 		pthread_kill(c->thread, SIGRTMIN);
 }
 
+/* ---- everybody out of the guest ---- */
+
+static bool anybody_in_guest(const struct kvm_vm *kv)
+{
+	for (unsigned i = 0; i < kv->vm->nr_vcpus; i++) {
+		const struct kvm_vcpu *c = kv->vm->vcpus[i]->engine;
+
+		if (c && atomic_load(&c->in_guest))
+			return true;
+	}
+	return false;
+}
+
+void kvm_hold(struct kvm_vm *kv)
+{
+	pthread_mutex_lock(&kv->hold_lock);
+	atomic_store(&kv->holding, true);
+	for (unsigned i = 0; i < kv->vm->nr_vcpus; i++)
+		if (kv->vm->vcpus[i]->engine)
+			kvm_kick(kv->vm->vcpus[i]);
+	while (anybody_in_guest(kv))
+		pthread_cond_wait(&kv->hold_changed, &kv->hold_lock);
+	pthread_mutex_unlock(&kv->hold_lock);
+}
+
+void kvm_release(struct kvm_vm *kv)
+{
+	pthread_mutex_lock(&kv->hold_lock);
+	atomic_store(&kv->holding, false);
+	pthread_cond_broadcast(&kv->hold_changed);
+	pthread_mutex_unlock(&kv->hold_lock);
+}
+
+static void set_in_guest(struct kvm_vcpu *c)
+{
+	struct kvm_vm *kv = c->kv;
+
+	for (;;) {
+		atomic_store(&c->in_guest, 1);
+		if (likely(!atomic_load(&kv->holding)))
+			return;
+		pthread_mutex_lock(&kv->hold_lock);
+		atomic_store(&c->in_guest, 0);
+		pthread_cond_broadcast(&kv->hold_changed);
+		while (atomic_load(&kv->holding))
+			pthread_cond_wait(&kv->hold_changed, &kv->hold_lock);
+		pthread_mutex_unlock(&kv->hold_lock);
+	}
+}
+
+static void set_out_of_guest(struct kvm_vcpu *c)
+{
+	struct kvm_vm *kv = c->kv;
+
+	atomic_store(&c->in_guest, 0);
+	if (likely(!atomic_load(&kv->holding)))
+		return;
+	pthread_mutex_lock(&kv->hold_lock);
+	pthread_cond_broadcast(&kv->hold_changed);
+	pthread_mutex_unlock(&kv->hold_lock);
+}
+
+/* ---- the timer ---- */
+
+static bool in_smm(const struct kvm_vcpu *c)
+{
+	return c->run->flags & KVM_RUN_X86_SMM;
+}
+
+/* Events that have to wait for something that the guest does. */
+static uint32_t held_events(const struct kvm_vcpu *c)
+{
+	/* INIT waits for the end of SMM, and a start-up IPI behind it too. */
+	return (c->run->request_interrupt_window ? VCPU_EV_INTR : 0u) |
+	       (in_smm(c) ? VCPU_EV_INIT | VCPU_EV_SIPI : 0u);
+}
+
 static bool make_timer(struct kvm_vcpu *c)
 {
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN };
@@ -79,8 +156,12 @@ static bool make_timer(struct kvm_vcpu *c)
 static void set_timer(struct kvm_vcpu *c)
 {
 	uint64_t when = atomic_load(&c->vcpu->deadline_ns);
+	bool init_held = in_smm(c) && (vcpu_events(c->vcpu) & VCPU_EV_INIT);
 	struct itimerspec ts = { .it_value = { .tv_nsec = 0 } };
 
+	/* Nobody tells when SMM ends. */
+	if (init_held)
+		when = MIN(when, clock_now_ns() + NS_PER_MS);
 	if (when == c->timer_ns)
 		return;
 	if (!c->has_timer && !make_timer(c)) {
@@ -109,14 +190,13 @@ void kvm_run_fini(struct kvm_vcpu *c)
 
 static bool finish_access(struct kvm_vcpu *c, enum vcpu_exit *why);
 
-static void take_init(struct kvm_vcpu *c)
+static bool take_init(struct kvm_vcpu *c, enum vcpu_exit *why)
 {
-	enum vcpu_exit why;
-
-	if (!finish_access(c, &why))
-		return;
+	if (!finish_access(c, why))
+		return false;
 	vcpu_clear(c->vcpu, VCPU_EV_INIT);
 	c->vcpu->vm->accel->reset(c->vcpu, true);
+	return true;
 }
 
 static void take_sipi(struct kvm_vcpu *c)
@@ -135,16 +215,30 @@ static void take_sipi(struct kvm_vcpu *c)
 
 static void take_nmi(struct kvm_vcpu *c)
 {
+	int r;
+
 	vcpu_clear(c->vcpu, VCPU_EV_NMI);
-	kvm_ioctl(c->fd, KVM_NMI, NULL);
+	r = kvm_ioctl(c->fd, KVM_NMI, NULL);
+	if (r < 0)
+		fail(c, "KVM does not take an NMI (KVM_NMI: %s)", strerror(-r));
 	c->mp_state = MP_RUNNABLE;
 }
 
 static void take_smi(struct kvm_vcpu *c)
 {
+	int r;
+
 	vcpu_clear(c->vcpu, VCPU_EV_SMI);
-	kvm_ioctl(c->fd, KVM_SMI, NULL);
-	c->mp_state = MP_RUNNABLE;
+	r = kvm_mem_smm(c->kv);
+	if (r >= 0)
+		r = kvm_ioctl(c->fd, KVM_SMI, NULL);
+	if (r < 0 && log_allow(&c->smi_log))
+		log_warn(
+			"vCPU %u: an SMI is lost, as this host's KVM has no system management mode "
+			"(KVM_SMI: %s; CONFIG_KVM_SMM): a guest that needs it runs with -accel soft",
+			c->vcpu->index, strerror(-r));
+	if (r >= 0)
+		c->mp_state = MP_RUNNABLE;
 }
 
 /* An interrupt goes in when KVM says that the guest takes one; else KVM tells us when. */
@@ -187,7 +281,7 @@ static void take_interrupt(struct kvm_vcpu *c)
 /* What ends a halt. An interrupt that the guest has masked does not. */
 static uint32_t wakers(const struct kvm_vcpu *c)
 {
-	uint32_t always = VCPU_EV_REQ | VCPU_EV_INIT | VCPU_EV_SMI;
+	uint32_t always = VCPU_EV_REQ | VCPU_EV_SMI | (in_smm(c) ? 0 : VCPU_EV_INIT);
 
 	if (c->mp_state == MP_WAIT_SIPI)
 		return VCPU_EV_REQ | VCPU_EV_INIT | VCPU_EV_SIPI;
@@ -196,17 +290,19 @@ static uint32_t wakers(const struct kvm_vcpu *c)
 	return always | VCPU_EV_NMI | VCPU_EV_WAKE;
 }
 
-static void take_events(struct kvm_vcpu *c, uint32_t ev)
+/* False: *why says how run() ends. */
+static bool take_events(struct kvm_vcpu *c, uint32_t ev, enum vcpu_exit *why)
 {
+	ev &= ~held_events(c) | VCPU_EV_INTR;
 	if (ev & (VCPU_EV_TLB | VCPU_EV_ENGINE))
 		vcpu_clear(c->vcpu, VCPU_EV_TLB | VCPU_EV_ENGINE);
 	/* A SIPI that came behind an INIT is taken behind it. */
-	if (ev & VCPU_EV_INIT)
-		take_init(c);
+	if ((ev & VCPU_EV_INIT) && !take_init(c, why))
+		return false;
 	if (ev & VCPU_EV_SIPI)
 		take_sipi(c);
 	if (c->mp_state == MP_WAIT_SIPI)
-		return;
+		return true;
 	if (ev & VCPU_EV_SMI)
 		take_smi(c);
 	if (ev & VCPU_EV_NMI)
@@ -217,6 +313,7 @@ static void take_events(struct kvm_vcpu *c, uint32_t ev)
 	}
 	if (ev & VCPU_EV_INTR)
 		take_interrupt(c);
+	return true;
 }
 
 /* ---- exits ---- */
@@ -394,17 +491,17 @@ static int enter(struct kvm_vcpu *c, bool immediately)
 
 	if (own_apic(c))
 		c->run->cr8 = v->ops->get_tpr(v);
-	atomic_store(&c->in_guest, 1);
-	if (immediately || vcpu_events(v) & ~(c->run->request_interrupt_window ? VCPU_EV_INTR : 0u))
-		c->run->immediate_exit = 1;
 	qsbr_offline(&v->reader);
+	set_in_guest(c);
+	if (immediately || (vcpu_events(v) & ~held_events(c)))
+		c->run->immediate_exit = 1;
 	short_trip = c->run->immediate_exit;
 	start = __rdtsc();
 	r = kvm_ioctl(c->fd, KVM_RUN, NULL);
 	c->left = __rdtsc();
 	c->trip = short_trip ? 0 : c->left - start;
+	set_out_of_guest(c);
 	qsbr_online(&v->reader);
-	atomic_store(&c->in_guest, 0);
 	c->run->immediate_exit = 0;
 	if (own_apic(c) && c->run->cr8 != v->ops->get_tpr(v))
 		v->ops->set_tpr(v, c->run->cr8);
@@ -471,8 +568,8 @@ enum vcpu_exit kvm_run_guest(struct vcpu *v)
 			why = VCPU_EXIT_SHUTDOWN;
 			break;
 		}
-		if (ev)
-			take_events(c, ev);
+		if (ev && !take_events(c, ev, &why))
+			break;
 		if (c->mp_state != MP_RUNNABLE && !(vcpu_events(v) & wakers(c))) {
 			sleep_halted(c);
 			continue;

@@ -16,6 +16,7 @@
 #define COMP_OPMASK 5u
 #define COMP_ZMM_HI 6u
 #define COMP_ZMM_16 7u
+#define COMP_PKRU   9u
 
 /* ---- segments and control registers ---- */
 
@@ -52,17 +53,36 @@ static struct kvm_segment seg_to(const struct x86_seg *s)
 }
 
 /* Where cpu_state and kvm_sregs keep the same segment. */
-static struct kvm_segment *sreg(struct kvm_sregs *k, unsigned n)
+static struct kvm_segment *sreg(struct kvm_sregs2 *k, unsigned n)
 {
 	struct kvm_segment *const all[SEG_NR] = { &k->es, &k->cs, &k->ss, &k->ds, &k->fs, &k->gs };
 
 	return all[n];
 }
 
+/* Before Linux 5.14 the same words come without PDPTEs: KVM reads these from memory then. */
+#define SREGS_BOTH offsetof(struct kvm_sregs, interrupt_bitmap)
+_Static_assert(SREGS_BOTH == offsetof(struct kvm_sregs2, flags), "the layouts begin alike");
+
+static int sregs_ioctl(struct kvm_vcpu *c, bool set, struct kvm_sregs2 *k)
+{
+	struct kvm_sregs old = { .cr0 = 0 };
+	int r;
+
+	if (c->kv->has_sregs2)
+		return kvm_ioctl(c->fd, set ? KVM_SET_SREGS2 : KVM_GET_SREGS2, k);
+	if (set)
+		memcpy(&old, k, SREGS_BOTH);
+	r = kvm_ioctl(c->fd, set ? KVM_SET_SREGS : KVM_GET_SREGS, &old);
+	if (!set)
+		memcpy(k, &old, SREGS_BOTH);
+	return r;
+}
+
 static int get_sregs(struct kvm_vcpu *c, struct cpu_state *s)
 {
-	struct kvm_sregs k = { .cr0 = 0 };
-	int r = kvm_ioctl(c->fd, KVM_GET_SREGS, &k);
+	struct kvm_sregs2 k = { .cr0 = 0 };
+	int r = sregs_ioctl(c, false, &k);
 
 	if (r < 0)
 		return r;
@@ -79,12 +99,15 @@ static int get_sregs(struct kvm_vcpu *c, struct cpu_state *s)
 	s->cr8 = k.cr8;
 	s->efer = k.efer;
 	s->apic_base = k.apic_base;
+	s->has_pdptes = k.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID;
+	for (unsigned i = 0; i < 4; i++)
+		s->pdpte[i] = k.pdptrs[i];
 	return 0;
 }
 
 static int set_sregs(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e)
 {
-	struct kvm_sregs k = { .cr0 = s->cr0 };
+	struct kvm_sregs2 k = { .cr0 = s->cr0 };
 	int r;
 
 	for (unsigned i = 0; i < SEG_NR; i++)
@@ -99,7 +122,12 @@ static int set_sregs(struct kvm_vcpu *c, const struct cpu_state *s, struct err *
 	k.cr8 = s->cr8;
 	k.efer = s->efer;
 	k.apic_base = s->apic_base;
-	r = kvm_ioctl(c->fd, KVM_SET_SREGS, &k);
+	if (s->has_pdptes) {
+		k.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+		for (unsigned i = 0; i < 4; i++)
+			k.pdptrs[i] = s->pdpte[i];
+	}
+	r = sregs_ioctl(c, true, &k);
 	if (r < 0)
 		return err_set_errno(e, -r,
 				     "KVM refuses the segments and control registers (CR0 %#" PRIx64
@@ -192,6 +220,9 @@ static void extended(struct kvm_vcpu *c, struct cpu_state *s, bool to_state)
 		vectors(s, 0, 16, 32, 32, at, to_state);
 	if (component(c, COMP_ZMM_16, &at, &size))
 		vectors(s, 16, 16, 0, 64, at, to_state);
+	if (component(c, COMP_PKRU, &at, &size))
+		memcpy(to_state ? (void *)&s->pkru : (void *)at,
+		       to_state ? (void *)at : (void *)&s->pkru, sizeof(s->pkru));
 }
 
 static int get_xsave(struct kvm_vcpu *c, struct cpu_state *s)
@@ -339,6 +370,9 @@ static int set_events(struct kvm_vcpu *c, const struct cpu_state *s, struct err 
 		return err_set(e, EINVAL,
 			       "this host's KVM has no system management mode, in which the "
 			       "vCPU is");
+	r = s->in_smm ? kvm_mem_smm(c->kv) : 0;
+	if (r < 0)
+		return err_set_errno(e, -r, "KVM refuses memory for system management mode");
 	k.interrupt.shadow = (s->sti_shadow ? KVM_X86_SHADOW_INT_STI : 0) |
 			     (s->mov_ss_shadow ? KVM_X86_SHADOW_INT_MOV_SS : 0);
 	if (s->event_injected && s->event_type == X86_EVENT_EXCEPTION) {
@@ -412,6 +446,8 @@ int kvm_write_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 	c->run->ready_for_interrupt_injection = c->run->if_flag && !s->event_injected &&
 						!s->sti_shadow && !s->mov_ss_shadow;
 	c->run->request_interrupt_window = 0;
+	c->run->flags =
+		(uint16_t)((c->run->flags & ~KVM_RUN_X86_SMM) | (s->in_smm ? KVM_RUN_X86_SMM : 0));
 	if (!c->kv->irqchip && v->ops && v->ops->set_tpr)
 		v->ops->set_tpr(v, s->cr8 & 15);
 	return 0;
@@ -467,5 +503,56 @@ int kvm_set_state(struct vcpu *v, const struct cpu_state *from, struct err *e)
 			kvm_pv_wake(v);
 	}
 	accel_set_events(v, &s);
+	return 0;
+}
+
+/* ---- a guest that runs guests ---- */
+
+/* Whether it does: else there is nothing that cpu_state does not say. */
+static bool nested_in_use(const struct kvm_nested_state *n)
+{
+	if (n->flags & (KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_RUN_PENDING))
+		return true;
+	if (n->format == KVM_STATE_NESTED_FORMAT_VMX)
+		return n->hdr.vmx.vmxon_pa != UINT64_MAX;
+	return !(n->flags & KVM_STATE_NESTED_GIF_SET);
+}
+
+int kvm_get_extra(struct vcpu *v, void *buf, size_t cap)
+{
+	struct kvm_nested_state *n = buf;
+	int size = kvm_cap(kvm_vcpu(v)->kv, KVM_CAP_NESTED_STATE), r;
+
+	if (size <= 0)
+		return 0;
+	if ((size_t)size > cap)
+		return -E2BIG;
+	memset(n, 0, sizeof(*n));
+	n->size = (uint32_t)size;
+	r = kvm_ioctl(kvm_vcpu(v)->fd, KVM_GET_NESTED_STATE, n);
+	if (r < 0)
+		return r;
+	return nested_in_use(n) ? (int)n->size : 0;
+}
+
+int kvm_set_extra(struct vcpu *v, const void *buf, size_t len, struct err *e)
+{
+	const struct kvm_nested_state *n = buf;
+	int r;
+
+	if (len < sizeof(*n) || n->size != len)
+		return err_set(
+			e, EINVAL,
+			"vCPU %u: nested virtualisation's state of %zu bytes says that it has "
+			"another size",
+			v->index, len);
+	r = kvm_ioctl(kvm_vcpu(v)->fd, KVM_SET_NESTED_STATE, n);
+	if (r < 0)
+		return err_set_errno(
+			e, -r,
+			"vCPU %u: KVM refuses the state of the guest's own guests "
+			"(KVM_SET_NESTED_STATE): the CPU model has to offer svm or vmx "
+			"as it did, on a host of the same vendor",
+			v->index);
 	return 0;
 }

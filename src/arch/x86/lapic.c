@@ -588,13 +588,13 @@ const struct state_desc lapic_state = {
 	.post_load = lapic_check,
 	.fields =
 		(const struct state_field[]){
-			ST_HOST(L, vcpu),	 ST_HOST(L, bus),	  ST_U64(L, apic_base),
-			ST_U32(L, tpr),		 ST_U32(L, ldr),	  ST_U32(L, dfr),
-			ST_U32(L, svr),		 ST_U32(L, esr),	  ST_U32(L, esr_seen),
-			ST_U32A(L, lvt),	 ST_U32(L, icr_low),	  ST_U32(L, icr_high),
-			ST_U32(L, timer_init),	 ST_U32(L, timer_div),	  ST_NS(L, timer_start_ns),
+			ST_HOST(L, vcpu),	ST_HOST(L, bus),	 ST_U64(L, apic_base),
+			ST_U32(L, tpr),		ST_U32(L, ldr),		 ST_U32(L, dfr),
+			ST_U32(L, svr),		ST_U32(L, esr),		 ST_U32(L, esr_seen),
+			ST_U32A(L, lvt),	ST_U32(L, icr_low),	 ST_U32(L, icr_high),
+			ST_U32(L, timer_init),	ST_U32(L, timer_div),	 ST_NS(L, timer_start_ns),
 			ST_NS(L, timer_due_ns), ST_U64(L, tsc_deadline), ST_U32A(L, irr),
-			ST_U32A(L, isr),	 ST_U32A(L, tmr),	  ST_U32(L, lint0),
-			ST_U32(L, lint1),	 ST_U32(L, init_pending), ST_END },
+			ST_U32A(L, isr),	ST_U32A(L, tmr),	 ST_U32(L, lint0),
+			ST_U32(L, lint1),	ST_U32(L, init_pending), ST_END },
 };
 #undef L

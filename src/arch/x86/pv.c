@@ -451,7 +451,7 @@ const struct state_desc pv_vm_state = {
 	.name = "pv-vm",
 	.struct_name = "pv_vm",
 	.version = 1,
-	.fields = (const struct state_field[]){ ST_TSC(S, tsc0), ST_NS(S, ns0),
-						ST_U64(S, wall_msr), ST_END },
+	.fields = (const struct state_field[]){ ST_TSC(S, tsc0), ST_NS(S, ns0), ST_U64(S, wall_msr),
+						ST_END },
 };
 #undef S

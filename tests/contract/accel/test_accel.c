@@ -209,6 +209,39 @@ static void memory(void **state)
 	ram_free(rb);
 }
 
+/* A piece of RAM that changes hands under code that runs: nobody sees it gone in between. */
+static void *replace_memory(void *arg)
+{
+	struct map_region r = { .name = "rom", .space = MAP_MEM, .kind = MAP_ROM, .addr = MIB(8),
+				.size = KIB(64), .prio = 1, .rb = t->ram, .rb_off = MIB(8) };
+	struct err e = { 0 };
+
+	for (unsigned i = 0; i < 100; i++) {
+		if (map_add(t->vm.map, &r, &e))
+			break;
+		map_del(t->vm.map, &r);
+	}
+	*(volatile uint32_t *)tvm_mem(t, TVM_DATA) = 1;
+	return NULL;
+}
+
+static void memory_under_code(void **state)
+{
+	/* 1: incl 0x100004; cmpl $0,0x100000; je 1b; hlt */
+	static const uint8_t code[] = { 0xff, 0x05, 4, 0, 0x10, 0, 0x83, 0x3d,
+					0,    0,    0x10, 0, 0, 0x74, 0xf1, 0xf4 };
+	pthread_t th;
+
+	memset(tvm_mem(t, TVM_DATA), 0, 4);
+	tvm_put(t, TVM_CODE, code, sizeof(code));
+	tvm_setup(t, 0, 32, TVM_CODE);
+	assert_int_equal(pthread_create(&th, NULL, replace_memory, NULL), 0);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	pthread_join(th, NULL);
+	assert_int_equal(now(0).rip, TVM_CODE + sizeof(code));
+	assert_string_equal(t->v[0]->fail, "");
+}
+
 /* ---- exceptions and interrupts ---- */
 
 static void exceptions(void **state)
@@ -389,6 +422,36 @@ static void start_up(void **state)
 	assert_int_equal(s.seg[SEG_CS].base, 0x8000);
 }
 
+/* INIT waits for the end of system management mode, and is part of the state while it does. */
+static void init_in_smm(void **state)
+{
+	/* in $0xe9,%al; in $0xe9,%al; hlt */
+	static const uint8_t code[] = { 0xe4, 0xe9, 0xe4, 0xe9, 0xf4 };
+	struct cpu_state s;
+
+	tvm_put(t, TVM_CODE, code, sizeof(code));
+	tvm_setup(t, 0, 32, TVM_CODE);
+	s = now(0);
+	s.in_smm = true;
+	tvm_set(t, 0, &s);
+	vcpu_kick(t->v[0], VCPU_EV_INIT);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	s = now(0);
+	assert_int_equal(s.rip, TVM_CODE + sizeof(code));
+	assert_true(s.in_smm);
+	assert_true(s.init_pending);
+	/* Out of it, the INIT is taken; the other processors wait for a SIPI behind it. */
+	s.in_smm = false;
+	s.mp_state = MP_RUNNABLE;
+	tvm_setup(t, 1, 32, TVM_CODE);
+	s.apic_base = now(1).apic_base;
+	tvm_set(t, 1, &s);
+	assert_int_equal(tvm_run(t, 1), VCPU_EXIT_INTR);
+	assert_int_equal(now(1).seg[SEG_CS].base, 0xffff0000);
+	assert_int_equal(now(1).mp_state, MP_WAIT_SIPI);
+	assert_false(now(1).init_pending);
+}
+
 /* ---- state ---- */
 
 static void fill(struct cpu_state *s)
@@ -429,6 +492,82 @@ static void fill(struct cpu_state *s)
 }
 
 #define SAME(m) assert_memory_equal(&a.m, &b.m, sizeof(a.m))
+
+/* What is on its way to a vCPU that stands still. */
+static void events_survive(void **state)
+{
+	uint8_t buf[ACCEL_EXTRA_MAX];
+	struct cpu_state a, b;
+
+	tvm_setup(t, 1, 64, TVM_CODE);
+	tvm_get(t, 1, &a);
+	a.nmi_pending = a.smi_pending = a.init_pending = a.sipi_pending = true;
+	a.sipi_vector = 0x12;
+	a.mp_state = MP_SHUTDOWN;
+	a.event_injected = a.event_has_error = true;
+	a.event_type = X86_EVENT_EXCEPTION;
+	a.event_vector = X86_PF;
+	a.event_error = 3;
+	tvm_set(t, 1, &a);
+	tvm_get(t, 1, &b);
+	assert_true(b.nmi_pending && b.smi_pending && b.init_pending && b.sipi_pending);
+	assert_int_equal(b.sipi_vector, 0x12);
+	assert_int_equal(b.mp_state, MP_SHUTDOWN);
+	assert_true(b.event_injected && b.event_has_error);
+	assert_int_equal(b.event_vector, X86_PF);
+	assert_int_equal(b.event_error, 3);
+	assert_int_equal(vcpu_events(t->v[1]) & VCPU_EV_INIT, VCPU_EV_INIT);
+	/* and what is not any more is gone */
+	a.nmi_pending = a.smi_pending = a.init_pending = a.sipi_pending = false;
+	a.event_injected = false;
+	tvm_set(t, 1, &a);
+	tvm_get(t, 1, &b);
+	assert_false(b.nmi_pending || b.smi_pending || b.init_pending || b.sipi_pending ||
+		     b.event_injected);
+	assert_int_equal(tvm_run(t, 1), VCPU_EXIT_SHUTDOWN);
+	/* A guest without guests has nothing that another engine could not take. */
+	if (accel->get_extra)
+		assert_int_equal(accel->get_extra(t->v[1], buf, sizeof(buf)), 0);
+}
+
+/* A #PF whose delivery another engine had begun arrives with its error code. */
+static void delivery_goes_on(void **state)
+{
+	struct cpu_state s;
+
+	tvm_setup(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.event_injected = s.event_has_error = true;
+	s.event_type = X86_EVENT_EXCEPTION;
+	s.event_vector = X86_PF;
+	s.event_error = 2;
+	tvm_set(t, 0, &s);
+	tvm_run(t, 0);
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	s = now(0);
+	assert_int_equal(*(uint64_t *)tvm_mem(t, s.gpr[RSP]), 2);
+	assert_int_equal(*(uint64_t *)tvm_mem(t, s.gpr[RSP] + 8), TVM_CODE);
+}
+
+/* PAE paging goes by the PDPTEs that were loaded, not by those in memory. */
+static void pdptes_survive(void **state)
+{
+	struct cpu_state a, b;
+
+	tvm_setup(t, 0, 32, TVM_CODE);
+	tvm_get(t, 0, &a);
+	a.cr3 = TVM_DATA;
+	memset(tvm_mem(t, TVM_DATA), 0, 32);
+	a.has_pdptes = true;
+	a.pdpte[0] = (TVM_PML4 + 0x2000) | 1;
+	a.pdpte[3] = (TVM_PML4 + 0x5000) | 1;
+	a.cr0 |= CR0_PG;
+	tvm_set(t, 0, &a);
+	tvm_get(t, 0, &b);
+	if (!b.has_pdptes)
+		skip(); /* a KVM before Linux 5.14, or one on AMD: it reads them from memory */
+	SAME(pdpte);
+}
 
 static void state_survives(void **state)
 {
@@ -536,7 +675,8 @@ int main(int argc, char **argv)
 		T(exceptions),	 T(triple_fault),   T(interrupts),  T(masked_halt),
 		T(msrs),	 T(kick),	    T(deadline),    T(start_up),
 		T(state_survives), T(bad_state_is_refused), T(cpuid),
-		T(interrupts_follow_state), T(exits),
+		T(interrupts_follow_state), T(exits), T(memory_under_code), T(init_in_smm),
+		T(events_survive), T(delivery_goes_on), T(pdptes_survive),
 	};
 	struct err e = { 0 };
 
