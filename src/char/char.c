@@ -390,6 +390,11 @@ void char_say(struct char_end *c, const char *text)
 static const struct char_type *const types[] = { &char_stdio, &char_null, &char_file, &char_socket,
 						 &char_pty };
 
+const char *char_kind(unsigned i)
+{
+	return i < ARRAY_SIZE(types) ? types[i]->name : NULL;
+}
+
 static const struct char_type *type_find(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
@@ -523,6 +528,14 @@ void char_next_focus(struct char_end *c)
 bool char_is_mux(const struct char_end *c)
 {
 	return c->mux;
+}
+
+bool char_front_open(const struct char_end *c)
+{
+	for (unsigned i = 0; i < c->nr_fronts; i++)
+		if (!c->fronts[i]->in_use || c->fronts[i]->in_use(c->fronts[i]))
+			return true;
+	return false;
 }
 
 bool char_has_front(const struct char_end *c)

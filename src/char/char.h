@@ -30,6 +30,7 @@ struct char_front {
 	 * the len bytes that receive() gets next. Without it they are closed.
 	 */
 	void (*fds)(struct char_front *, const int *fds, size_t n, size_t len);
+	bool (*in_use)(struct char_front *); /* optional: the guest has it open; absent: always */
 };
 
 /*
@@ -55,6 +56,10 @@ int char_attach(struct char_end *, struct char_front *, struct err *e) MUST_CHEC
 void char_detach(struct char_end *, struct char_front *); /* also of one that is not attached */
 bool char_is_mux(const struct char_end *);
 bool char_has_front(const struct char_end *);
+/* Somebody uses the end from inside: a front that is open. Loop's thread. */
+bool char_front_open(const struct char_end *);
+/* What char_open() takes as a type: kind i, NULL behind the last. */
+const char *char_kind(unsigned i);
 /*
  * Where the end leads, as query-chardev says it: "pty:/dev/pts/3", "unix:/run/x,server=on",
  * with "disconnected:" in front while nobody is there. The caller's to free. Loop's thread.

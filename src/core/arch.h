@@ -48,8 +48,22 @@ const char *arch_machine(unsigned i, const char **what);
 /* The user presses the power button: the guest is told as the board tells it. */
 void arch_board_power_button(struct vm *vm);
 
+/* A board, by a name whose hardware stays the same for ever. */
+struct arch_machine {
+	const char *name, *alias, *help;
+	const char *parent; /* type that its type derives from: "generic-pc-machine" */
+	unsigned cpu_max;
+	bool is_default, acpi;
+	const char *ram_id; /* of the memory that -machine memory-backend= replaces; or NULL */
+};
+/* Board i, NULL behind the last; the one of vm. Any thread. */
+const struct arch_machine *arch_machine_info(unsigned i);
+const struct arch_machine *arch_machine_of(const struct vm *vm);
+
 /* CPU models that -cpu takes: name i and what it is, NULL behind the last. Any thread. */
 const char *arch_cpu_model(unsigned i, const char **what);
+/* Whether model i has the same features on every host that can run it. */
+bool arch_cpu_model_fixed(unsigned i);
 /* Calls fn for each feature that model i needs and vm's engine does not have on this host. */
 void arch_cpu_missing(const struct vm *vm, unsigned i, void (*fn)(void *arg, const char *feature),
 		      void *arg);

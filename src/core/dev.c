@@ -297,6 +297,7 @@ int dev_create(struct vm *vm, struct conf_node *node, struct dev **out, struct e
 		return err_set(e, EEXIST, "%s: the id '%s' is in use already", node->where,
 			       node->id);
 	d = dev_alloc(vm, type, node->id);
+	d->user = true;
 	ret = check_known(d, node, e);
 	if (ret == 0)
 		ret = set_props(d, node, e);
@@ -381,10 +382,26 @@ void dev_reset_all(struct vm *vm)
 	}
 }
 
+bool dev_type_non_transitional(const struct dev_type *t)
+{
+	return t->bus == DEV_BUS_PCI && !strncmp(t->name, "virtio-", 7);
+}
+
+static bool is_called(const struct dev_type *t, const char *name)
+{
+	size_t len = strlen(t->name);
+
+	if (t->alias && !strcmp(t->alias, name))
+		return true;
+	return !strncmp(name, t->name, len) &&
+	       (!name[len] ||
+		(dev_type_non_transitional(t) && !strcmp(name + len, "-non-transitional")));
+}
+
 const struct dev_type *dev_type_find(const char *name)
 {
 	for (const struct dev_type *const *t = dev_types; *t; t++) {
-		if (!strcmp((*t)->name, name) || ((*t)->alias && !strcmp((*t)->alias, name)))
+		if (is_called(*t, name))
 			return *t;
 	}
 	return NULL;

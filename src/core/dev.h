@@ -101,6 +101,7 @@ struct dev_type {
 struct dev {
 	const struct dev_type *type;
 	struct vm *vm;
+	bool user;	      /* made from the configuration, not by the board */
 	char *id;	      /* unique in the VM, or NULL */
 	char *path;	      /* stable name in streams and messages: id, or "type.N" */
 	pthread_mutex_t lock; /* recursive; the map takes it around register accesses */
@@ -125,6 +126,12 @@ struct dev *dev_find(struct vm *, const char *id);
  */
 size_t dev_list(struct vm *, struct dev ***out);
 void dev_reset_all(struct vm *); /* in that order */
+
+/*
+ * Whether "NAME-non-transitional" is another name of t, as for QEMU's virtio devices on PCI: ours
+ * know no legacy interface anyhow.
+ */
+bool dev_type_non_transitional(const struct dev_type *t);
 
 /* The table of user-creatable types; NULL-terminated. Defined beside types.def. */
 extern const struct dev_type *const dev_types[];

@@ -168,9 +168,7 @@ static void handle_message(struct virtio_console *vc, const uint8_t *msg)
 	if (event == PORT_READY) {
 		port_ready(p, value != 0);
 	} else if (event == PORT_OPEN) {
-		p->guest_open = value != 0;
-		if (p->guest_open)
-			console_port_kick_rx(p);
+		console_port_set_open(p, value != 0);
 	} else {
 		dev_guest_error(vc->v.dev, "control message %u", event);
 	}
@@ -245,7 +243,8 @@ static void console_reset(struct virtio *v)
 	for (unsigned i = 0; i < vc->max_ports; i++) {
 		struct console_port *p = &vc->port[i];
 
-		p->host_open = p->guest_open = p->guest_ready = p->tx_blocked = false;
+		console_port_set_open(p, false);
+		p->host_open = p->guest_ready = p->tx_blocked = false;
 		p->todo = 0;
 		p->tx_off = 0;
 	}

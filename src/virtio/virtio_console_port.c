@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "core/backend.h"
+#include "core/event.h"
 #include "core/vm.h"
 #include "virtio/virtio_console.h"
 
@@ -90,6 +91,32 @@ void console_port_kick_rx(struct console_port *p)
 {
 	if (p->end)
 		char_accept_input(p->end);
+}
+
+void console_port_set_open(struct console_port *p, bool open)
+{
+	struct vm_event ev = { .kind = VM_EV_VSERPORT_CHANGE, .value = open };
+
+	if (p->guest_open == open)
+		return;
+	p->guest_open = open;
+	if (open)
+		console_port_kick_rx(p);
+	if (!p->id)
+		return;
+	strncpy(ev.name, p->id, sizeof(ev.name) - 1);
+	vm_tell(p->vc->v.vm, &ev);
+}
+
+static bool front_in_use(struct char_front *f)
+{
+	struct console_port *p = container_of(f, struct console_port, front);
+	bool open;
+
+	pthread_mutex_lock(lock_of(p));
+	open = p->console || p->guest_open;
+	pthread_mutex_unlock(lock_of(p));
+	return open;
 }
 
 static bool guest_listens(const struct console_port *p)
@@ -238,7 +265,8 @@ static int attach_end(struct port_dev *s, struct err *e)
 					.receive = front_receive,
 					.writable = front_writable,
 					.connected = front_connected,
-					.resized = front_resized };
+					.resized = front_resized,
+					.in_use = front_in_use };
 	if (!s->chardev)
 		return 0;
 	end = backend_claim(s->d.vm, BACKEND_CHAR, s->chardev, s->d.path, e);
@@ -268,6 +296,7 @@ static int port_init(struct dev *d, struct err *e)
 	if (!s->port)
 		return -EBUSY;
 	s->port->name = s->name;
+	s->port->id = d->id;
 	return attach_end(s, e);
 }
 
@@ -284,7 +313,7 @@ static void port_fini(struct dev *d)
 		backend_release(d->vm, BACKEND_CHAR, s->chardev);
 	pthread_mutex_lock(lock_of(p));
 	p->end = NULL;
-	p->name = NULL;
+	p->name = p->id = NULL;
 	p->present = p->console = false;
 	p->todo = 0;
 	pthread_mutex_unlock(lock_of(p));

@@ -21,6 +21,20 @@ const char *arch_machine(unsigned i, const char **what)
 	return boards[i]->name;
 }
 
+static const struct arch_machine no_board = {
+	.name = "none",
+	.help = "empty machine",
+	.parent = "machine",
+	.cpu_max = 1,
+};
+
+const struct arch_machine *arch_machine_info(unsigned i)
+{
+	return i < ARRAY_SIZE(boards)  ? &boards[i]->info :
+	       i == ARRAY_SIZE(boards) ? &no_board :
+					 NULL;
+}
+
 /* Versioned names of the same board are one board here. */
 static bool is_board(const struct x86_board_type *t, const char *name)
 {
@@ -36,6 +50,13 @@ static const struct x86_board_type *find_board(const char *name)
 		if (is_board(boards[i], name))
 			return boards[i];
 	return NULL;
+}
+
+const struct arch_machine *arch_machine_of(const struct vm *vm)
+{
+	const struct x86_board_type *t = find_board(vm->conf->machine);
+
+	return t ? &t->info : &no_board;
 }
 
 const char arch_name[] = "x86_64";

@@ -11,6 +11,7 @@
 #include "arch/x86/i8259.h"
 #include "arch/x86/lapic.h"
 #include "arch/x86/pv.h"
+#include "core/arch.h"
 #include "core/vm.h"
 #include "fw/board.h"
 #include "fw/boot.h"
@@ -61,6 +62,7 @@ struct x86_board;
 /* One board; arch.c has the table of all. */
 struct x86_board_type {
 	const char *name, *help;
+	struct arch_machine info; /* the name with its newest version */
 	const char *versions; /* names that begin so are this board too: "pc-q35-"; or NULL */
 	uint64_t low_max,
 		low_split;	 /* RAM below 4 GiB: how much fits; how much when there is more */

@@ -29,6 +29,11 @@ const char *arch_cpu_model(unsigned i, const char **what)
 	return x86_model_name(i, what);
 }
 
+bool arch_cpu_model_fixed(unsigned i)
+{
+	return x86_model_fixed(i);
+}
+
 struct missing {
 	void (*fn)(void *arg, const char *feature);
 	void *arg;

@@ -199,6 +199,12 @@ static void microvm_power_button(struct x86_board *b)
 const struct x86_board_type microvm_board = {
 	.name = "microvm",
 	.help = "minimal: virtio-mmio and ACPI, PCI Express with pcie=on",
+	.info = { .name = "microvm",
+		  .help = "minimal: virtio-mmio and ACPI",
+		  .parent = "x86-machine",
+		  .cpu_max = X86_MAX_VCPUS,
+		  .acpi = true,
+		  .ram_id = "microvm.ram" },
 	.low_max = PCI32_FIRST,
 	.low_split = PCI32_FIRST,
 	.uncached = { { PCI32_FIRST, GIB(1) } },

@@ -229,6 +229,12 @@ const char *x86_model_name(unsigned i, const char **what)
 	return model_descs[i].name;
 }
 
+bool x86_model_fixed(unsigned i)
+{
+	return i < ARRAY_SIZE(model_descs) && model_descs[i].optional != opt_default &&
+	       model_descs[i].optional != opt_max;
+}
+
 void x86_model_missing(unsigned i, const struct x86_cpu_source *src,
 		       void (*fn)(void *arg, const char *feature), void *arg)
 {

@@ -168,6 +168,8 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 /* Models, then features: names for help texts, NULL behind the last. */
 const char *x86_model_name(unsigned i, const char **what);
 const char *x86_feature_name(unsigned feature);
+/* Whether model i leaves out nothing that a host might have more than another. */
+bool x86_model_fixed(unsigned i);
 /* Calls fn for each feature without which model i does not start, and that src does not have. */
 void x86_model_missing(unsigned i, const struct x86_cpu_source *src,
 		       void (*fn)(void *arg, const char *feature), void *arg);

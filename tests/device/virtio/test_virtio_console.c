@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "char/char.h"
 #include "core/backend.h"
+#include "core/event.h"
 #include "virtio/virtio_console.h"
 #include "virtio_driver.h"
 #include <fcntl.h>
@@ -296,6 +297,45 @@ static void closed_port_gets_nothing(void **state)
 }
 
 /* A host that does not read stops the guest, which loses nothing. */
+struct ear {
+	struct vm_observer o;
+	char text[200];
+};
+
+static void hear(struct vm_observer *o, const struct vm_event *ev)
+{
+	struct ear *ear = container_of(o, struct ear, o);
+
+	if (ev->kind == VM_EV_VSERPORT_CHANGE)
+		snprintf(ear->text + strlen(ear->text), sizeof(ear->text) - strlen(ear->text), "%s=%d ",
+			 ev->name, (int)ev->value);
+}
+
+/* Who looks from outside sees whether the guest has a port open, and hears when that changes. */
+static void open_is_told(void **state)
+{
+	struct rig *r = *state;
+	struct ear ear = { .o.fn = hear };
+
+	vdrv_make(r->t, "virtserialport,chardev=c1,id=port1");
+	vm_observe(&r->t->vm, &ear.o);
+	assert_false(char_front_open(r->end[0])); /* has no front at all */
+	start(r, MULTIPORT);
+	control(r, 0, READY, 1);
+	control(r, 1, PORT_READY, 1);
+	assert_false(char_front_open(r->end[1]));
+	control(r, 1, OPEN, 1);
+	control(r, 1, OPEN, 1);
+	assert_true(char_front_open(r->end[1]));
+	control(r, 1, OPEN, 0);
+	assert_false(char_front_open(r->end[1]));
+	control(r, 1, OPEN, 1);
+	r->dev->type->reset(r->dev);
+	assert_false(char_front_open(r->end[1]));
+	assert_string_equal(ear.text, "port1=1 port1=0 port1=1 port1=0 ");
+	vm_unobserve(&r->t->vm, &ear.o);
+}
+
 static void backpressure(void **state)
 {
 	struct rig *r = *state;
@@ -479,6 +519,7 @@ int main(void)
 		T(no_buffers),
 		T(data_both_ways),
 		T(closed_port_gets_nothing),
+		T(open_is_told),
 		T(backpressure),
 		T(without_multiport),
 		T(queue_reset_forgets_the_half),
