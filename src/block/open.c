@@ -193,8 +193,8 @@ static int open_and_lock(struct blk_node *n, const struct blk_options *o, struct
 		ret = blk_probe(n, e);
 	if (!ret && o->lock)
 		ret = blk_lock_file(n->fd, o->read_only, n->path, e);
-	if (ret < 0)
-		close_fd_(&n->fd);
+	if (ret < 0 && n->fd >= 0)
+		close(take_fd(&n->fd));
 	return ret;
 }
 
@@ -236,7 +236,7 @@ int blk_file_make_read_only(struct blk_node *n, struct err *e)
 	autofree char *path = xstrdup(n->path);
 
 	o.file = path;
-	close_fd_(&n->fd); /* and its lock, which would stand against ours */
+	close(take_fd(&n->fd)); /* and its lock, which would stand against ours */
 	return open_and_lock(n, &o, e);
 }
 

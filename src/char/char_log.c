@@ -60,7 +60,7 @@ size_t char_log_some(struct char_end *c, const uint8_t *data, size_t len)
 
 		if (n < 0) {
 			log_warn("chardev %s: no more is logged: %s", c->id, strerror(errno));
-			close_fd_(&c->log_fd);
+			close(take_fd(&c->log_fd));
 			break;
 		}
 		if (n == 0) {

@@ -195,28 +195,43 @@ int front_parse_smp(struct vm_conf *conf, const char *text, struct err *e)
 	return r < 0 ? r : settle_smp(conf, &smp, e);
 }
 
+static int get_size(const struct keyvals *kvs, const char *key, uint64_t unit, uint64_t *out,
+		    struct err *e)
+{
+	const char *val = keyvals_get(kvs, key);
+
+	return val ? parse_size(val, unit, out, e) : 0;
+}
+
 int front_parse_memory(struct vm_conf *conf, const char *text, struct err *e)
 {
-	static const char *const known[] = { "size", "slots", "maxmem", NULL };
+	static const struct keyval_rule rules[] = {
+		{ "size", NULL }, { "slots", NULL }, { "maxmem", NULL }, { NULL, NULL }
+	};
 	struct keyvals kvs;
-	uint64_t size = conf->mem_size;
+	uint64_t size = conf->mem_size, slots = 0, max = 0;
 	int r = keyvals_parse(&kvs, text, "size", e);
 
-	for (size_t i = 0; !r && i < kvs.n; i++) {
-		if (!strcmp(kvs.kv[i].key, "size"))
-			r = parse_size(kvs.kv[i].val, MIB(1), &size, e);
-		else
-			r = err_set(e, EINVAL, "'%s' is not supported here; known is 'size'%s",
-				    kvs.kv[i].key,
-				    nearest_word(kvs.kv[i].key, known) ? " (no memory hot-plug)"
-								       : "");
-	}
+	if (r < 0)
+		return r;
+	r = keyvals_check(&kvs, rules, e);
+	if (!r)
+		r = get_size(&kvs, "size", MIB(1), &size, e);
+	if (!r)
+		r = get_size(&kvs, "slots", 1, &slots, e);
+	if (!r)
+		r = get_size(&kvs, "maxmem", MIB(1), &max, e);
 	keyvals_fini(&kvs);
 	if (r < 0)
 		return r;
+	if (slots || (max && max != size))
+		return err_set(e, ENOTSUP,
+			       "slots= and maxmem= ask for memory hot-plug, which is not here yet: "
+			       "leave them out");
 	if (size < MIB(1) || size > GIB(1024))
 		return err_set(e, EINVAL, "%s: guest memory goes from 1M to 1T", text);
 	conf->mem_size = align_up(size, MIB(1));
+	conf->mem_given = true;
 	return 0;
 }
 

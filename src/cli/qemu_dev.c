@@ -63,7 +63,12 @@ void qemu_device_help(const char *type)
 		return;
 	}
 	printf("%s options:\n", t->name);
-	for (const struct prop *p = t->props; p && p->kind != PROP_END; p++)
+	qemu_props_help(t->props);
+}
+
+void qemu_props_help(const struct prop *props)
+{
+	for (const struct prop *p = props; p && p->kind != PROP_END; p++)
 		printf("  %s=<%s>%*s - %s\n", p->name, prop_kind_name(p->kind),
 		       (int)MAX(0,
 				22 - (int)strlen(p->name) - (int)strlen(prop_kind_name(p->kind))),

@@ -16,9 +16,8 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 static const struct {
 	const char *key, *val;
 } machine_given[] = {
-	{ "usb", "off" },  { "dump-guest-core", NULL }, { "vmport", "off" },   { "hpet", "off" },
-	{ "smm", "off" },  { "graphics", "off" },	{ "mem-merge", NULL }, { "vmport", "auto" },
-	{ "smm", "auto" },
+	{ "usb", "off" },      { "vmport", "off" },  { "hpet", "off" }, { "smm", "off" },
+	{ "graphics", "off" }, { "vmport", "auto" }, { "smm", "auto" },
 };
 
 static int machine_prop(struct qemu_line *line, const char *key, const char *val, const char *where,
@@ -26,7 +25,7 @@ static int machine_prop(struct qemu_line *line, const char *key, const char *val
 {
 	static const char *const known[] = { "type",	 "accel",     "usb",  "dump-guest-core",
 					     "vmport",	 "hpet",      "smm",  "acpi",
-					     "graphics", "mem-merge", "pcie", "isa-serial",
+					     "graphics", "mem-merge", "memory-backend", "pcie", "isa-serial",
 					     "pit",	 "pic",	      "rtc",  "auto-kernel-cmdline",
 					     NULL };
 	const char *near;
@@ -37,6 +36,14 @@ static int machine_prop(struct qemu_line *line, const char *key, const char *val
 		return front_set_machine(line->conf, val, e);
 	if (!strcmp(key, "accel"))
 		return on_accel(line, val, where, e);
+	if (!strcmp(key, "memory-backend")) {
+		front_set(&line->conf->mem_backend, val);
+		return 0;
+	}
+	if (!strcmp(key, "mem-merge"))
+		return parse_onoff(key, val, &line->conf->mem_merge, e);
+	if (!strcmp(key, "dump-guest-core"))
+		return parse_onoff(key, val, &line->conf->mem_dump, e);
 	r = front_machine_prop(line->conf, key, val, e);
 	if (r != -ENOENT)
 		return r;
@@ -370,6 +377,11 @@ const struct qemu_opt qemu_opts[] = {
 	{ "cpu", "MODEL[,+F,-F]", on_cpu, "the CPU model ('help' lists them)" },
 	{ "smp", "N|cpus=,sockets=,...", on_smp, "virtual CPUs and their topology" },
 	{ "m", "SIZE[M|G]", on_m, "guest memory; plain numbers are MiB" },
+	{ "mem-path", "FILE", qemu_opt_mem_path, "guest memory in a file, or in a folder's" },
+	{ "mem-prealloc", NULL, qemu_opt_mem_prealloc, "take all guest memory at the start" },
+	{ "overcommit", "mem-lock=on|off|on-fault", qemu_opt_overcommit,
+	  "keep memory from being paged out" },
+	{ "object", "TYPE,id=ID", qemu_opt_object, "an object for others to use ('help' lists)" },
 	{ "kernel", "FILE", on_kernel, "a Linux bzImage or an ELF vmlinux" },
 	{ "initrd", "FILE", on_initrd, "the initial RAM disk" },
 	{ "append", "TEXT", on_append, "the kernel's command line" },

@@ -39,6 +39,11 @@ int qemu_add_serial(struct qemu_line *, const char *spec, const char *where,
 /* At the end of the line: every chardev that is named exists. */
 int qemu_check_chardevs(struct qemu_line *, struct err *e) MUST_CHECK;
 int qemu_opt_serial(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* -object, -mem-path, -mem-prealloc, -overcommit */
+int qemu_opt_object(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_mem_path(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_mem_prealloc(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_overcommit(struct qemu_line *, const char *arg, const char *where, struct err *e);
 /* -mon, -monitor, -qmp, -qmp-pretty, -add-fd */
 int qemu_opt_mon(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_monitor(struct qemu_line *, const char *arg, const char *where, struct err *e);
@@ -63,6 +68,8 @@ int qemu_read_line(struct qemu_line *, int argc, char **argv, struct err *e) MUS
 
 /* "help" or "?" */
 bool qemu_wants_help(const char *arg);
+struct prop;
+void qemu_props_help(const struct prop *);
 /* Lists the device types, or the properties of one. */
 void qemu_device_help(const char *type);
 

@@ -14,6 +14,7 @@
 #include "mon/mon.h"
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -101,11 +102,24 @@ static int load_incoming(struct vm *vm, struct err *e)
 	return migr_load(migr_of(vm), from, NULL, true, e);
 }
 
+/* Nothing of the process is paged out: at once, or as it is touched. */
+static int lock_memory(enum mem_lock how, struct err *e)
+{
+	int flags = MCL_CURRENT | MCL_FUTURE | (how == MEM_LOCK_TOUCHED ? MCL_ONFAULT : 0);
+
+	if (how == MEM_LOCK_NONE || mlockall(flags) == 0)
+		return 0;
+	return err_set_errno(e, errno,
+			     "-overcommit mem-lock: memory cannot be locked (see ulimit -l)");
+}
+
 static int start(struct front *f, struct vm_conf *conf, struct err *e)
 {
 	int r = open_signals(f, e);
 
 	char_guard_terminal();
+	if (r == 0)
+		r = lock_memory(conf->mem_lock, e);
 	if (r < 0) {
 		vm_conf_free(conf);
 		return r;

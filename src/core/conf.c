@@ -61,6 +61,8 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	for (size_t i = 0; c->argv && c->argv[i]; i++)
 		free(c->argv[i]);
 	free(c->argv);
+	free(c->mem_backend);
+	free(c->mem_path);
 	free(c);
 	return NULL;
 }

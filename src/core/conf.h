@@ -36,6 +36,8 @@ struct conf_node {
 	struct conf_node *next;
 };
 
+enum mem_lock { MEM_LOCK_NONE, MEM_LOCK_ALL, MEM_LOCK_TOUCHED };
+
 struct fdset;
 
 struct vm_conf {
@@ -51,6 +53,11 @@ struct vm_conf {
 	unsigned cpus;	 /* >= 1 */
 	unsigned sockets, dies, cores, threads; /* product == cpus */
 	uint64_t mem_size;			/* bytes */
+	bool mem_given;				/* the user said mem_size */
+	char *mem_backend;	/* id of the memory-backend object that is the RAM; NULL: none */
+	char *mem_path;		/* without one: the file, or folder for one, of the RAM; or NULL */
+	enum mem_lock mem_lock; /* of the whole process: never paged out */
+	bool mem_prealloc, mem_merge, mem_dump; /* as of a memory-backend */
 	char *kernel, *initrd, *append;
 	char *incoming; /* the address of a saved machine to load, or "defer"; NULL: boots */
 	char **argv; /* the words that made this, NULL-terminated, or NULL: saved with the machine */

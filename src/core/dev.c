@@ -16,171 +16,19 @@ static const char *const bus_keys[] = { "acpi-index",	 "addr",   "bus",    "id",
 
 /* ---- properties ---- */
 
-static void store_uint(void *at, enum prop_kind kind, uint64_t val)
-{
-	switch (kind) {
-	case PROP_BOOL:
-		*(bool *)at = val != 0;
-		break;
-	case PROP_U8:
-	case PROP_ONOFFAUTO:
-		*(uint8_t *)at = (uint8_t)val;
-		break;
-	case PROP_U16:
-		*(uint16_t *)at = (uint16_t)val;
-		break;
-	case PROP_U32:
-		*(uint32_t *)at = (uint32_t)val;
-		break;
-	case PROP_U64:
-	case PROP_SIZE:
-		*(uint64_t *)at = val;
-		break;
-	case PROP_STR:
-	case PROP_END:
-	default:
-		break;
-	}
-}
-
-static uint64_t kind_max(enum prop_kind kind)
-{
-	switch (kind) {
-	case PROP_U8:
-		return UINT8_MAX;
-	case PROP_U16:
-		return UINT16_MAX;
-	case PROP_U32:
-		return UINT32_MAX;
-	default:
-		return UINT64_MAX;
-	}
-}
-
-static int get_onoffauto(struct conf_node *node, const char *key, uint64_t *val, struct err *e)
-{
-	const char *text = conf_get(node, key);
-	bool on = false;
-	int ret;
-
-	if (!text)
-		return 0;
-	if (!strcmp(text, "auto")) {
-		*val = PROP_AUTO;
-		return 0;
-	}
-	ret = conf_get_bool(node, key, &on, e);
-	if (ret == 0)
-		*val = on ? PROP_ON : PROP_OFF;
-	return ret;
-}
-
-static int get_size_checked(struct conf_node *node, const struct prop *p, uint64_t max,
-			    uint64_t *val, struct err *e)
-{
-	int ret = conf_get_size(node, p->name, val, e);
-
-	if (ret == 0 && (*val < p->min || *val > max))
-		return err_set(e, EINVAL, "%s: %s=%" PRIu64 " is outside %" PRIu64 " to %" PRIu64,
-			       node->where, p->name, *val, p->min, max);
-	return ret;
-}
-
-/* Sets one property from node (NULL: the default). */
-static int set_prop(struct dev *d, const struct prop *p, struct conf_node *node, struct err *e)
-{
-	void *at = (char *)d + p->offset;
-	uint64_t val = p->def, max = p->max ? p->max : kind_max(p->kind);
-	bool on = p->def != 0;
-	int ret = 0;
-
-	if (p->kind == PROP_STR) {
-		const char *text = node ? conf_get(node, p->name) : NULL;
-
-		if (!text)
-			text = p->def_str;
-		*(char **)at = text ? xstrdup(text) : NULL;
-		return 0;
-	}
-	if (!node) {
-		store_uint(at, p->kind, val);
-		return 0;
-	}
-	switch (p->kind) {
-	case PROP_BOOL:
-		ret = conf_get_bool(node, p->name, &on, e);
-		val = on;
-		break;
-	case PROP_ONOFFAUTO:
-		ret = get_onoffauto(node, p->name, &val, e);
-		break;
-	case PROP_SIZE:
-		ret = get_size_checked(node, p, max, &val, e);
-		break;
-	default:
-		ret = conf_get_u64(node, p->name, p->min, max, &val, e);
-		break;
-	}
-	store_uint(at, p->kind, val);
-	return ret;
-}
-
-static int set_props(struct dev *d, struct conf_node *node, struct err *e)
-{
-	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++) {
-		int ret = set_prop(d, p, node, e);
-
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
-}
-
-static void free_props(struct dev *d)
-{
-	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++) {
-		if (p->kind == PROP_STR)
-			free(*(char **)((char *)d + p->offset));
-	}
-}
-
 /* All keys that a device of this type may have; the caller's to free. */
 static const char **known_keys(const struct dev *d)
 {
-	const char **known;
-	size_t n = 0;
-
-	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++)
-		n++;
-	known = xnew_n(const char *, n + ARRAY_SIZE(bus_keys) + 1);
-	n = 0;
-	for (const struct prop *p = d->type->props; p && p->kind != PROP_END; p++)
-		known[n++] = p->name;
-	for (size_t i = 0; i < ARRAY_SIZE(bus_keys); i++)
-		known[n++] = bus_keys[i];
-	return known;
+	return props_names(d->type->props, bus_keys, ARRAY_SIZE(bus_keys));
 }
 
 /* Before init: a misspelt key is the cause of what init would miss. */
 static int check_known(const struct dev *d, const struct conf_node *node, struct err *e)
 {
 	autofree const char **known = known_keys(d);
+	autofree char *help = xasprintf("-device %s,help", d->type->name);
 
-	for (const struct conf_kv *kv = node->kv; kv; kv = kv->next) {
-		const char *near;
-		size_t i = 0;
-
-		while (known[i] && strcmp(known[i], kv->key))
-			i++;
-		if (known[i])
-			continue;
-		near = nearest_word(kv->key, known);
-		return err_set(e, EINVAL,
-			       "%s: unknown property '%s'%s%s%s; -device %s,help lists them",
-			       node->where, kv->key, near ? ", did you mean '" : "", near ?: "",
-			       near ? "'?" : "", d->type->name);
-	}
-	return 0;
+	return props_check_known(node, known, help, e);
 }
 
 /* After it: keys that are known, but not to this bus. */
@@ -233,7 +81,7 @@ static void dev_release(struct dev *d)
 	/* Another thread may still be inside one of its registers by an older view of the map. */
 	if (d->vm->map)
 		map_synchronize(d->vm->map);
-	free_props(d);
+	props_free(d, d->type->props);
 	pthread_mutex_destroy(&d->lock);
 	free(d->id);
 	free(d->path);
@@ -300,7 +148,7 @@ int dev_create(struct vm *vm, struct conf_node *node, struct dev **out, struct e
 	d->user = true;
 	ret = check_known(d, node, e);
 	if (ret == 0)
-		ret = set_props(d, node, e);
+		ret = props_set(d, d->type->props, node, e);
 	if (ret < 0) {
 		dev_release(d);
 		return ret;
@@ -323,7 +171,7 @@ int dev_create_internal(struct vm *vm, const struct dev_type *type, const char *
 	if (id && dev_find(vm, id))
 		return err_set(e, EEXIST, "the device id '%s' is in use already", id);
 	d = dev_alloc(vm, type, id);
-	ret = set_props(d, NULL, e);
+	ret = props_set(d, d->type->props, NULL, e);
 	if (ret < 0) {
 		dev_release(d);
 		return ret;

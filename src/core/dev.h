@@ -9,56 +9,12 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "core/conf.h"
+#include "core/prop.h"
 #include "core/state.h"
 #include <pthread.h>
 
 struct vm;
 struct dev;
-
-enum prop_kind {
-	PROP_END,
-	PROP_BOOL,
-	PROP_U8,
-	PROP_U16,
-	PROP_U32,
-	PROP_U64,
-	PROP_SIZE,
-	PROP_STR,
-	PROP_ONOFFAUTO
-};
-
-/* PROP_ONOFFAUTO is kept in a uint8_t. */
-enum prop_onoffauto { PROP_AUTO, PROP_ON, PROP_OFF };
-
-/* One property of a device: the only parser of device options, and what "-device x,help" prints. */
-struct prop {
-	const char *name;
-	enum prop_kind kind;
-	uint32_t offset; /* in the device's struct; PROP_STR: char *, owned by core */
-	uint64_t def, min, max;
-	const char *def_str;
-	const char *help;
-};
-
-#define PROP_UINT(n, type, m, k, d, lo, hi, h)                                                  \
-	{                                                                                       \
-		.name = (n), .kind = (k), .offset = offsetof(type, m), .def = (d), .min = (lo), \
-		.max = (hi), .help = (h)                                                        \
-	}
-#define PROP_STRING(n, type, m, d, h)                                                       \
-	{                                                                                   \
-		.name = (n), .kind = PROP_STR, .offset = offsetof(type, m), .def_str = (d), \
-		.help = (h)                                                                 \
-	}
-#define PROP_FLAG(n, type, m, d, h)                                                                \
-	{                                                                                          \
-		.name = (n), .kind = PROP_BOOL, .offset = offsetof(type, m), .def = (d), .max = 1, \
-		.help = (h)                                                                        \
-	}
-#define PROPS_END                \
-	{                        \
-		.kind = PROP_END \
-	}
 
 /*
  * A property that has its value only in a running device: for the monitor's qom-get and qom-set.

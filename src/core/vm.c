@@ -6,6 +6,7 @@
 #include "core/arch.h"
 #include "core/backend.h"
 #include "core/dev.h"
+#include "core/object.h"
 #include "core/event.h"
 #include "core/vm.h"
 #include "core/vm_int.h"
@@ -107,7 +108,7 @@ static int open_backends(struct vm *vm, bool chars, struct err *e)
 	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
 		int ret;
 
-		if (n->kind == CONF_DEVICE || n->kind == CONF_MONITOR ||
+		if (n->kind == CONF_DEVICE || n->kind == CONF_MONITOR || n->kind == CONF_OBJECT ||
 		    (n->kind == CONF_CHARDEV) != chars)
 			continue;
 		ret = backend_open(vm, n, e);
@@ -154,7 +155,48 @@ static int make_base(struct vm *vm, struct err *e)
 	loop_set_idle(vm->loop, &vm->idle);
 	vm->request_work.fn = vm_requests_fn;
 	vm->event_queue = vm_event_queue_new(vm);
-	vm->ram = ram_new("ram", vm->conf->mem_size, e);
+	return 0;
+}
+
+static int make_objects(struct vm *vm, struct err *e)
+{
+	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
+		int ret = n->kind == CONF_OBJECT ? obj_create(vm, n, e) : 0;
+
+		if (ret < 0)
+			return err_prefix(e, "%s: ", n->where);
+	}
+	return 0;
+}
+
+/* The RAM of the machine: a back end's, whose size counts unless the user gave another. */
+static int take_ram(struct vm *vm, struct err *e)
+{
+	struct vm_conf *conf = vm->conf;
+
+	vm->ram = obj_memory_take(vm, conf->mem_backend, e);
+	if (!vm->ram)
+		return err_prefix(e, "memory-backend=%s: ", conf->mem_backend);
+	if (conf->mem_given && vm->ram->size != conf->mem_size)
+		return err_set(e, EINVAL,
+			       "memory-backend=%s has %" PRIu64 " MiB, -m says %" PRIu64
+			       " MiB: let both be the same",
+			       conf->mem_backend, vm->ram->size >> 20, conf->mem_size >> 20);
+	conf->mem_size = vm->ram->size;
+	return 0;
+}
+
+static int make_ram(struct vm *vm, struct err *e)
+{
+	const struct vm_conf *conf = vm->conf;
+	struct ram_options o = { .path = conf->mem_path,
+				 .prealloc = conf->mem_prealloc,
+				 .merge = conf->mem_merge,
+				 .dump = conf->mem_dump };
+
+	if (conf->mem_backend)
+		return take_ram(vm, e);
+	vm->ram = ram_new_with("pc.ram", conf->mem_size, &o, e);
 	return vm->ram ? 0 : -1;
 }
 
@@ -162,6 +204,10 @@ static int build(struct vm *vm, struct err *e)
 {
 	int ret = make_base(vm, e);
 
+	if (ret == 0)
+		ret = make_objects(vm, e);
+	if (ret == 0)
+		ret = make_ram(vm, e);
 	if (ret == 0)
 		ret = make_engine(vm, e);
 	if (ret == 0)

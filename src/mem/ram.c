@@ -14,13 +14,13 @@
 #include "base/base.h"
 #include "mem/ram.h"
 #include <fcntl.h>
+#include "mem/ram_int.h"
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define RAM_ALIGN   MIB(2) /* lets the host use huge pages */
-#define WATCH_SHIFT 6	   /* one bit per 64 bytes */
+#define WATCH_SHIFT 6 /* one bit per 64 bytes */
 
 static int membarrier(int cmd)
 {
@@ -38,39 +38,6 @@ static void unmap(void *p, uint64_t bytes)
 {
 	if (p)
 		munmap(p, bytes);
-}
-
-static int map_host(struct ram_block *rb, struct err *e)
-{
-	uint64_t slack = rb->size >= RAM_ALIGN ? RAM_ALIGN : RAM_PAGE_SIZE;
-	uint8_t *at;
-
-	if (rb->size > INT64_MAX - 2 * RAM_ALIGN)
-		return err_set(e, ENOMEM, "memory '%s': %" PRIu64 " bytes are more than a host has",
-			       rb->name, rb->size);
-	rb->fd = memfd_create(rb->name, MFD_CLOEXEC);
-	if (rb->fd < 0)
-		return err_set_errno(e, errno, "memory '%s': memfd_create", rb->name);
-	if (ftruncate(rb->fd, (off_t)rb->size) < 0)
-		return err_set_errno(e, errno, "memory '%s': cannot size it to %" PRIu64 " bytes",
-				     rb->name, rb->size);
-	rb->reserved_size = rb->size + slack + 2 * RAM_PAGE_SIZE;
-	rb->reserved = reserve(rb->reserved_size, PROT_NONE);
-	if (!rb->reserved)
-		return err_set_errno(e, errno,
-				     "memory '%s': no address space for %" PRIu64
-				     " bytes (see ulimit -v)",
-				     rb->name, rb->size);
-	at = (uint8_t *)align_up((uintptr_t)rb->reserved + RAM_PAGE_SIZE, slack);
-	if (mmap(at, rb->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
-		 rb->fd, 0) == MAP_FAILED)
-		return err_set_errno(e, errno, "memory '%s': cannot map %" PRIu64 " bytes",
-				     rb->name, rb->size);
-	rb->host = at;
-	/* Advice only: failing costs speed or core-dump size, nothing else. */
-	madvise(at, rb->size, MADV_HUGEPAGE);
-	madvise(at, rb->size, MADV_DONTDUMP);
-	return 0;
 }
 
 static int make_watch(struct ram_block *rb, struct err *e)
@@ -94,6 +61,14 @@ static int make_watch(struct ram_block *rb, struct err *e)
 
 struct ram_block *ram_new(const char *name, uint64_t size, struct err *e)
 {
+	const struct ram_options plain = { 0 };
+
+	return ram_new_with(name, size, &plain, e);
+}
+
+struct ram_block *ram_new_with(const char *name, uint64_t size, const struct ram_options *o,
+			       struct err *e)
+{
 	struct ram_block *rb;
 
 	if (!size || size % RAM_PAGE_SIZE) {
@@ -106,7 +81,7 @@ struct ram_block *ram_new(const char *name, uint64_t size, struct err *e)
 	rb->size = size;
 	rb->fd = -1;
 	pthread_mutex_init(&rb->shoot_lock, NULL);
-	if (map_host(rb, e) < 0 || make_watch(rb, e) < 0)
+	if (ram_map_host(rb, o, e) < 0 || make_watch(rb, e) < 0)
 		return ram_free(rb);
 	return rb;
 }
@@ -137,7 +112,10 @@ void ram_populate(struct ram_block *rb, uint64_t off, uint64_t len)
 
 int ram_discard(struct ram_block *rb, struct err *e)
 {
-	if (fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)rb->size) < 0)
+	if (rb->fd < 0) /* a file lies below, which must not come through */
+		memset(rb->host, 0, rb->size);
+	else if (fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)rb->fd_off,
+			   (off_t)rb->size) < 0)
 		return err_set_errno(e, errno, "memory '%s': cannot be emptied", rb->name);
 	ram_written_slow(rb, 0, rb->size);
 	return 0;
@@ -145,11 +123,14 @@ int ram_discard(struct ram_block *rb, struct err *e)
 
 uint64_t ram_next_data(const struct ram_block *rb, uint64_t off)
 {
-	off_t at = lseek(rb->fd, (off_t)off, SEEK_DATA);
+	off_t at;
 
+	if (rb->fd < 0)
+		return off;
+	at = lseek(rb->fd, (off_t)(rb->fd_off + off), SEEK_DATA);
 	if (at < 0)
 		return errno == ENXIO ? rb->size : off;
-	return MIN((uint64_t)at, rb->size);
+	return MIN((uint64_t)at - rb->fd_off, rb->size);
 }
 
 /* The bits of [off, off + len), which lie within one page. */

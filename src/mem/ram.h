@@ -23,7 +23,8 @@ struct ram_block {
 	const char *name;
 	uint8_t *host; /* page aligned */
 	uint64_t size; /* bytes, multiple of RAM_PAGE_SIZE */
-	int fd;	       /* memfd, or -1 */
+	int fd;	       /* memfd or file behind it; -1: private memory */
+	uint64_t fd_off;
 	_Atomic uint64_t *watch;
 	_Atomic uint32_t *gen;
 	/* ram.c's */
@@ -40,6 +41,31 @@ struct ram_block {
  * is taken on first touch. Returns NULL with e set on failure. name is not copied.
  */
 struct ram_block *ram_new(const char *name, uint64_t size, struct err *e);
+
+/* Where a block's host memory comes from, and how the host treats it. */
+enum ram_policy {
+	RAM_POLICY_DEFAULT,
+	RAM_POLICY_PREFERRED,
+	RAM_POLICY_BIND,
+	RAM_POLICY_INTERLEAVE
+};
+struct ram_options {
+	const char *path; /* a file, made when it is not there, or a folder; NULL: a memfd */
+	uint64_t offset;  /* in the file; bytes, page aligned */
+	bool share;	  /* path: what the guest writes goes into the file */
+	uint64_t huge; /* a memfd of huge pages of so many bytes; 0 = of plain ones, 1 = default */
+	bool seal;     /* a memfd that nobody can resize */
+	bool merge;    /* equal pages may be shared (KSM) */
+	bool dump;     /* part of the process's core dump */
+	bool prealloc; /* take all of it now, or fail */
+	unsigned threads; /* for prealloc; 0 = 1 */
+	bool reserve;	  /* huge pages are set aside for it, so that touching cannot fail */
+	uint64_t nodes;	  /* NUMA nodes by bit, for policy */
+	enum ram_policy policy;
+};
+/* As ram_new(), with options; strings are not kept. */
+struct ram_block *ram_new_with(const char *name, uint64_t size, const struct ram_options *,
+			       struct err *e);
 struct ram_block *ram_free(struct ram_block *); /* returns NULL */
 
 /*

@@ -2,7 +2,12 @@
 /* The entropy device: fills what it is given, no more, and never holds a thread for long. */
 #include "cmocka_all.h"
 
+#include "core/backend.h"
+#include "core/object.h"
 #include "virtio_driver.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 extern const struct dev_type virtio_rng_pci_type;
 const struct dev_type *const dev_types[] = { &virtio_rng_pci_type, NULL };
@@ -87,6 +92,71 @@ static void budget(void **state)
 	vdrv_vm_free(t);
 }
 
+static void add_source(struct vdrv_vm *t, const char *type, const char *filename)
+{
+	struct vm_conf *conf = vm_conf_new();
+	struct conf_node *n = conf_add(conf, CONF_OBJECT, type, "src", "-object");
+	struct err e = { 0 };
+
+	if (filename)
+		conf_set(n, "filename", filename);
+	if (obj_create(&t->vm, n, &e) < 0)
+		fail_msg("%s", e.msg);
+	vm_conf_free(conf);
+}
+
+/* An object has the say: its bytes reach the guest, and while it has none the chain waits. */
+static void from_an_object(void **state)
+{
+	struct vdrv_vm *t = vdrv_vm_new();
+	struct dbuf b = { MIB(16), 64 };
+	struct vdrv d;
+	uint32_t token, len;
+	int fd;
+
+	assert_int_equal(mkfifo("rng-test.fifo", 0600), 0);
+	fd = open("rng-test.fifo", O_RDWR);
+	add_source(t, "rng-random", "rng-test.fifo");
+	vdrv_start(&d, t, vdrv_make(t, "virtio-rng-pci,rng=src"), 0, 1);
+	assert_true(dring_add(&d.q[0], &b, 0, 1, false, 1));
+	vdrv_kick(&d, 0);
+	assert_false(dring_used(&d.q[0], &token, &len));
+	assert_int_equal(write(fd, "xxxx", 4), 4);
+	while (!dring_used(&d.q[0], &token, &len))
+		loop_once(t->vm.loop, -1);
+	assert_int_equal(len, 4);
+	assert_memory_equal(vdrv_mem(t, b.gpa), "xxxx", 4);
+	dev_destroy(t->vm.devs);
+	backend_close_all(&t->vm);
+	vdrv_vm_free(t);
+	close(fd);
+	unlink("rng-test.fifo");
+}
+
+/* max-bytes in a period of milliseconds, and not more. */
+static void quota(void **state)
+{
+	struct vdrv_vm *t = vdrv_vm_new();
+	struct dbuf b = { MIB(16), 64 };
+	struct vdrv d;
+	uint32_t token, len;
+
+	add_source(t, "rng-builtin", NULL);
+	vdrv_start(&d, t, vdrv_make(t, "virtio-rng-pci,rng=src,max-bytes=100,period=3600000"), 0,
+		   1);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_true(dring_add(&d.q[0], &b, 0, 1, false, i));
+	vdrv_kick(&d, 0);
+	assert_true(dring_used(&d.q[0], &token, &len));
+	assert_int_equal(len, 64);
+	assert_true(dring_used(&d.q[0], &token, &len));
+	assert_int_equal(len, 36);
+	assert_false(dring_used(&d.q[0], &token, &len));
+	dev_destroy(t->vm.devs);
+	backend_close_all(&t->vm);
+	vdrv_vm_free(t);
+}
+
 static void migrates(void **state)
 {
 	struct vdrv_vm *t = vdrv_vm_new(), *t2 = vdrv_vm_new();
@@ -115,10 +185,9 @@ static void migrates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fills_buffers),
-		cmocka_unit_test(odd_chains),
-		cmocka_unit_test(budget),
-		cmocka_unit_test(migrates),
+		cmocka_unit_test(fills_buffers),  cmocka_unit_test(odd_chains),
+		cmocka_unit_test(budget),	  cmocka_unit_test(migrates),
+		cmocka_unit_test(from_an_object), cmocka_unit_test(quota),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,7 +239,7 @@ static void test_memory(void **state)
 	assert_int_equal(front_parse_memory(conf, "2T", &e), -EINVAL);
 	assert_int_equal(front_parse_memory(conf, "0", &e), -EINVAL);
 	assert_true(front_parse_memory(conf, "1X", &e) < 0);
-	assert_int_equal(front_parse_memory(conf, "1G,slots=4", &e), -EINVAL);
+	assert_int_equal(front_parse_memory(conf, "1G,slots=4", &e), -ENOTSUP);
 	vm_conf_free(conf);
 }
 

@@ -368,6 +368,46 @@ static void test_blockdev(void **state)
 	qemu_bad("-drive if=none,id=a,file=F -blockdev driver=raw,node-name=a", "already");
 }
 
+static void test_objects(void **state)
+{
+	struct vm_conf *conf = qemu_ok(
+		"-nodefaults -display none -m size=524288k -overcommit mem-lock=off "
+		"-machine pc-q35-10.0,usb=off,dump-guest-core=off,memory-backend=pc.ram "
+		"-object {\"qom-type\":\"memory-backend-ram\",\"id\":\"pc.ram\",\"size\":536870912,"
+		"\"host-nodes\":[0,1],\"policy\":\"bind\",\"prealloc\":true} "
+		"-object secret,id=masterKey0,format=raw,file=/k -chardev null,id=c "
+		"-object {\"qom-type\":\"monitor-qmp\",\"id\":\"monitor\",\"chardev\":\"c\"}");
+	struct conf_node *m = conf_find(conf, CONF_OBJECT, "pc.ram");
+
+	assert_int_equal(conf->mem_size, MIB(512));
+	assert_string_equal(conf->mem_backend, "pc.ram");
+	assert_false(conf->mem_dump);
+	assert_non_null(m);
+	assert_string_equal(m->type, "memory-backend-ram");
+	expect(m, "size", "536870912");
+	expect(m, "host-nodes.1", "1");
+	expect(m, "prealloc", "on");
+	expect(conf_find(conf, CONF_OBJECT, "masterKey0"), "file", "/k");
+	expect(conf_find(conf, CONF_MONITOR, "monitor"), "mode", "control");
+	vm_conf_free(conf);
+	conf = qemu_ok(
+		"-nodefaults -display none -mem-path /x -mem-prealloc -machine q35,mem-merge=on"
+		" -overcommit mem-lock=on-fault -machine dump-guest-core=on");
+	assert_string_equal(conf->mem_path, "/x");
+	assert_true(conf->mem_prealloc && conf->mem_merge && conf->mem_dump);
+	assert_int_equal(conf->mem_lock, MEM_LOCK_TOUCHED);
+	vm_conf_free(conf);
+	vm_conf_free(qemu_ok("-object help"));
+	vm_conf_free(qemu_ok("-object memory-backend-file,help"));
+	qemu_bad("-object memory-backend-rum,id=x", "memory-backend-ram");
+	qemu_bad("-object rng-builtin", "id is missing");
+	qemu_bad("-object rng-builtin,id=a -object rng-builtin,id=a", "already");
+	qemu_bad("-object monitor-qmp,id=m", "chardev=");
+	qemu_bad("-overcommit mem-lok=on", "mem-lock");
+	qemu_bad("-m 512,slots=2,maxmem=1G", "hot-plug");
+	qemu_bad("-m sise=1G", "'size'");
+}
+
 /* What QEMU has and hanok has not: named as that, with what to say instead. */
 static void test_absent(void **state)
 {
@@ -513,6 +553,7 @@ int main(void)
 		cmocka_unit_test(test_help_words),	cmocka_unit_test(test_monitors),
 		cmocka_unit_test(test_default_monitor), cmocka_unit_test(test_json_lines),
 		cmocka_unit_test(test_blockdev),	cmocka_unit_test(test_microvm),
+		cmocka_unit_test(test_objects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
