@@ -45,7 +45,8 @@ class Qmp:
             self.cmd("qmp_capabilities", **({"enable": ["oob"]} if oob else {}))
 
     def close(self):
-        self.sock.close()
+        if self.sock:
+            self.sock.close()
 
     # ---- raw ----
 
@@ -125,17 +126,21 @@ class Qmp:
 class Hanok(Qmp):
     """binary: the program, by default $HANOK."""
 
-    def __init__(self, args, binary=None, negotiate=True, oob=False, monitor=True, env=None, fds=()):
+    def __init__(self, args, binary=None, negotiate=True, oob=False, monitor=True, env=None, fds=(),
+                 cwd=False):
+        """fds: descriptors it inherits; cwd: it runs in self.dir."""
         self.dir = tempfile.mkdtemp(prefix="hanok-test-")
         self.stderr_path = os.path.join(self.dir, "stderr")
         self.socket_path = os.path.join(self.dir, "qmp")
-        line = [binary or os.environ["HANOK"], "qemu", *args]
+        line = [os.path.abspath(binary or os.environ["HANOK"]), "qemu", *args]
         if monitor:
             line += ["-qmp", f"unix:{self.socket_path},server=on,wait=off"]
         with open(self.stderr_path, "wb") as err:
             self.proc = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                         stderr=err, env=env, pass_fds=fds)
+                                         stderr=err, env=env, pass_fds=fds,
+                                         cwd=self.dir if cwd else None)
         if not monitor:
+            self.sock = None
             return
         try:
             super().__init__(sock=self.connect(), negotiate=negotiate, oob=oob)

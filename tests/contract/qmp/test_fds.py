@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Descriptors that clients send: each belongs to the message that it rode on."""
+import os
+import tempfile
+import unittest
+
+from common import Machine, main
+
+
+def open_fds(vm):
+    return len(os.listdir(f"/proc/{vm.proc.pid}/fd"))
+
+
+class Fds(unittest.TestCase):
+    def setUp(self):
+        self.file = tempfile.TemporaryFile()
+        self.fd = self.file.fileno()
+
+    def tearDown(self):
+        self.file.close()
+
+    def test_names(self):
+        with Machine() as vm:
+            before = open_fds(vm)
+            self.assertIn("No file descriptor supplied", vm.error("getfd", fdname="a").desc)
+            vm.cmd("getfd", fdname="a", fds=[self.fd])
+            vm.cmd("getfd", fdname="b", fds=[self.fd])
+            self.assertEqual(open_fds(vm), before + 2)
+            vm.cmd("getfd", fdname="a", fds=[self.fd])  # the one before is closed
+            self.assertEqual(open_fds(vm), before + 2)
+            vm.cmd("closefd", fdname="a")
+            self.assertIn("'a' has not been found", vm.error("closefd", fdname="a").desc)
+            self.assertIn("fdname", vm.error("getfd", fdname="0a", fds=[self.fd]).desc)
+            self.assertEqual(open_fds(vm), before + 1)
+
+    def test_rides_on_its_message(self):
+        with Machine() as vm:
+            before = open_fds(vm)
+            # one that nobody asked for is not the next one's
+            vm.cmd("query-name", fds=[self.fd])
+            self.assertIn("No file descriptor supplied", vm.error("getfd", fdname="a").desc)
+            self.assertEqual(open_fds(vm), before)
+            # several in a row, answered in order
+            with tempfile.TemporaryFile() as other:
+                vm.start("getfd", {"fdname": "x"}, [self.fd])
+                vm.start("getfd", {"fdname": "y"}, [other.fileno()])
+                vm.start("query-name")
+                self.assertTrue(all("return" in vm.recv_reply() for _ in range(3)))
+            # a flood is bounded
+            for _ in range(100):
+                vm.send(" ", [self.fd])
+            vm.cmd("query-name")
+            self.assertEqual(open_fds(vm), before + 2)
+
+    def test_sets(self):
+        with Machine() as vm:
+            before = open_fds(vm)
+            self.assertEqual(vm.cmd("query-fdsets"), [])
+            first = vm.cmd("add-fd", opaque="rdonly:/x", fds=[self.fd])
+            self.assertEqual(first["fdset-id"], 0)
+            second = vm.cmd("add-fd", fdset_id=0, fds=[self.fd])
+            third = vm.cmd("add-fd", fdset_id=7, fds=[self.fd])
+            sets = {s["fdset-id"]: s["fds"] for s in vm.cmd("query-fdsets")}
+            self.assertEqual(sorted(sets), [0, 7])
+            self.assertIn({"fd": first["fd"], "opaque": "rdonly:/x"}, sets[0])
+            self.assertIn({"fd": second["fd"]}, sets[0])
+            vm.cmd("remove-fd", fdset_id=0, fd=first["fd"])
+            self.assertEqual(open_fds(vm), before + 2)
+            self.assertIn("no file descriptor", vm.error("remove-fd", fdset_id=0, fd=first["fd"]).desc)
+            self.assertIn("fdset-id", vm.error("add-fd", fdset_id=-1, fds=[self.fd]).desc)
+            vm.cmd("remove-fd", fdset_id=0)
+            vm.cmd("remove-fd", fdset_id=7, fd=third["fd"])
+            self.assertEqual(vm.cmd("query-fdsets"), [])
+            self.assertEqual(open_fds(vm), before)
+
+    def test_closed_with_the_client(self):
+        with Machine() as vm:
+            before = open_fds(vm)
+            vm.send('{"execute":', [self.fd] * 4)
+            vm.sock.close()
+            vm.buf, vm.sock = b"", vm.connect()
+            vm.recv()
+            vm.cmd("qmp_capabilities")
+            self.assertEqual(open_fds(vm), before)
+
+
+if __name__ == "__main__":
+    main()
