@@ -92,15 +92,35 @@ static int choose_accel(struct qemu_line *line, const char *list, struct err *e)
 	return r;
 }
 
+static int accel_number(const struct keyvals *kvs, const char *key, uint32_t *out, struct err *e)
+{
+	const char *text = keyvals_get(kvs, key);
+	char *end;
+	unsigned long n;
+
+	if (!text)
+		return 0;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || n > UINT32_MAX)
+		return err_set(e, EINVAL, "%s=%s: a number is needed", key, text);
+	*out = (uint32_t)n;
+	return 0;
+}
+
 static int on_accel(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	/* Of a translator and its threads; here each vCPU has a thread in any case. */
 	static const char *const threads[] = { "single", "multi", NULL };
 	static const char *const chips[] = { "on", "off", NULL };
 	static const struct keyval_rule rules[] = {
-		{ "accel", NULL },	     { "thread", threads },
-		{ "tb-size", NULL },	     { "split-wx", keyval_onoff },
-		{ "kernel-irqchip", chips }, { NULL, NULL },
+		{ "accel", NULL },
+		{ "thread", threads },
+		{ "tb-size", NULL },
+		{ "split-wx", keyval_onoff },
+		{ "kernel-irqchip", chips },
+		{ "dirty-ring-size", NULL },
+		{ NULL, NULL },
 	};
 	struct keyvals kvs;
 	int r;
@@ -117,6 +137,8 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	for (size_t i = 0; !r && i < kvs.n; i++)
 		if (!strcmp(kvs.kv[i].key, "accel"))
 			r = choose_accel(line, kvs.kv[i].val, e);
+	if (!r)
+		r = accel_number(&kvs, "dirty-ring-size", &line->conf->dirty_ring_size, e);
 	if (!r && keyvals_get(&kvs, "kernel-irqchip"))
 		line->conf->no_irqchip = !strcmp(keyvals_get(&kvs, "kernel-irqchip"), "off");
 	keyvals_fini(&kvs);

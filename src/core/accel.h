@@ -11,6 +11,7 @@
 #include "core/vcpu.h"
 
 struct vm;
+struct ram_block;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
 struct x86_cpu_model;
 struct x86_cpu_source; /* isa/x86/cpuid.h */
@@ -89,6 +90,14 @@ struct accel_ops {
 	void (*hold_time)(struct vm *, uint64_t ns, uint64_t tsc);
 	/* What CPUID gives this vCPU's guest. */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+	/*
+	 * Dirty pages (core/dirty.h), for an engine whose guests' writes do not come by
+	 * ram_written(): start logging them; report those of one block so far with
+	 * ram_mark_dirty(), each once; stop. All three or none. Control thread.
+	 */
+	int (*dirty_start)(struct vm *, struct err *e);
+	int (*dirty_sync)(struct vm *, struct ram_block *, struct err *e);
+	void (*dirty_stop)(struct vm *);
 };
 
 /* Every engine of this build, the preferred one first; NULL-terminated (accel/engines.c). */

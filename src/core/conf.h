@@ -49,8 +49,9 @@ struct vm_conf {
 	bool no_serial; /* the microvm has no serial port */
 	char *accel; /* "kvm:soft": the first that works here; NULL: any, in accel_engines' order */
 	bool no_irqchip; /* interrupt controllers are the board's even where the engine has some */
-	char *cpu;	 /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
-	unsigned cpus;	 /* >= 1 */
+	uint32_t dirty_ring_size; /* entries of a vCPU's ring of dirty pages; 0: bitmaps */
+	char *cpu;     /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */
+	unsigned cpus; /* >= 1 */
 	unsigned sockets, dies, cores, threads; /* product == cpus */
 	uint64_t mem_size;			/* bytes */
 	bool mem_given;				/* the user said mem_size */

@@ -96,6 +96,7 @@ struct ram_block *ram_free(struct ram_block *rb)
 	unmap(rb->reserved, rb->reserved_size);
 	unmap(rb->watch, pages * sizeof(*rb->watch));
 	unmap(rb->gen, pages * sizeof(*rb->gen));
+	unmap(atomic_load(&rb->dirty), ram_dirty_words(rb) * sizeof(uint64_t));
 	unmap(rb->shoot_page, RAM_PAGE_SIZE);
 	close_fd_(&rb->fd);
 	pthread_mutex_destroy(&rb->shoot_lock);
@@ -177,6 +178,14 @@ uint32_t ram_watch(struct ram_block *rb, uint64_t off, uint64_t len)
 	return gen;
 }
 
+static void mark_page(struct ram_block *rb, uint64_t page)
+{
+	_Atomic uint64_t *dirty = atomic_load_explicit(&rb->dirty, memory_order_acquire);
+
+	if (dirty)
+		atomic_fetch_or(&dirty[page / 64], BIT64(page % 64));
+}
+
 void ram_written_slow(struct ram_block *rb, uint64_t off, uint64_t len)
 {
 	while (len) {
@@ -187,8 +196,79 @@ void ram_written_slow(struct ram_block *rb, uint64_t off, uint64_t len)
 		if (watch & watch_mask(off, n)) {
 			atomic_exchange(&rb->watch[page], 0);
 			atomic_fetch_add(&rb->gen[page], 1);
+			/* Behind taking the watch away: else it could be fetched, watched again
+			 * and lose its watch to us, and be clean and unwatched. */
+			mark_page(rb, page);
 		}
 		off += n;
 		len -= n;
 	}
+}
+
+/* ---- dirty pages ---- */
+
+/* Makes pages clean: whoever writes behind this is seen. */
+static void watch_pages(struct ram_block *rb, uint64_t first, uint64_t pages)
+{
+	for (uint64_t i = first; i < first + pages; i++)
+		atomic_store(&rb->watch[i], UINT64_MAX);
+}
+
+static void arm_begin(struct ram_block *rb)
+{
+	atomic_fetch_add(&rb->arming, 1);
+}
+
+static void arm_end(struct ram_block *rb)
+{
+	barrier_all_threads(rb);
+	atomic_fetch_sub(&rb->arming, 1);
+}
+
+int ram_dirty_start(struct ram_block *rb, struct err *e)
+{
+	uint64_t words = ram_dirty_words(rb);
+	_Atomic uint64_t *dirty = atomic_load(&rb->dirty);
+
+	if (!dirty) {
+		dirty = reserve(words * sizeof(*dirty), PROT_READ | PROT_WRITE);
+		if (!dirty)
+			return err_set_errno(e, errno, "memory '%s': no bitmap of dirty pages",
+					     rb->name);
+		atomic_store(&rb->dirty, dirty);
+	}
+	for (uint64_t i = 0; i < words; i++)
+		if (atomic_load_explicit(&dirty[i], memory_order_relaxed))
+			atomic_store(&dirty[i], 0);
+	arm_begin(rb);
+	watch_pages(rb, 0, rb->size >> RAM_PAGE_SHIFT);
+	arm_end(rb);
+	return 0;
+}
+
+void ram_mark_dirty(struct ram_block *rb, uint64_t off, uint64_t len)
+{
+	for (uint64_t page = off >> RAM_PAGE_SHIFT; page << RAM_PAGE_SHIFT < off + len; page++)
+		mark_page(rb, page);
+}
+
+uint64_t ram_dirty_fetch(struct ram_block *rb, uint64_t *bitmap)
+{
+	_Atomic uint64_t *dirty = atomic_load(&rb->dirty);
+	uint64_t n = 0;
+
+	if (!dirty)
+		return 0;
+	arm_begin(rb);
+	for (uint64_t i = 0; i < ram_dirty_words(rb); i++) {
+		uint64_t w = 0;
+
+		if (atomic_load_explicit(&dirty[i], memory_order_relaxed))
+			w = atomic_exchange(&dirty[i], 0);
+		bitmap[i] |= w;
+		for (; w; w &= w - 1, n++)
+			watch_pages(rb, i * 64 + (uint64_t)__builtin_ctzll(w), 1);
+	}
+	arm_end(rb);
+	return n;
 }

@@ -9,6 +9,10 @@
  * A writer stores first and looks at watch[] afterwards; a reader (the decoder) sets the bit,
  * then calls ram_watch_barrier(), and only then reads the bytes. So either the reader sees the
  * new bytes or the writer sees the bit (Dekker's scheme with the fence on the rare side).
+ *
+ * Dirty pages. A clean page is one whose every line is watched: its first writer comes by the slow
+ * path, takes the watch away and marks the page. So there is nothing to pay while nobody logs, and
+ * one slow write a page and round while somebody does.
  */
 #ifndef MEM_RAM_H
 #define MEM_RAM_H
@@ -27,6 +31,7 @@ struct ram_block {
 	uint64_t fd_off;
 	_Atomic uint64_t *watch;
 	_Atomic uint32_t *gen;
+	_Atomic(_Atomic uint64_t *) dirty; /* a bit a page; NULL until the first ram_dirty_start() */
 	/* ram.c's */
 	uint8_t *reserved; /* with the guard pages */
 	uint64_t reserved_size;
@@ -105,5 +110,25 @@ static inline void ram_written(struct ram_block *rb, uint64_t off, uint64_t len)
  * Returns the page's generation, to be kept with the decoded code.
  */
 uint32_t ram_watch(struct ram_block *, uint64_t off, uint64_t len);
+
+/*
+ * Starts logging which pages are written, all of them clean. Writers that tell ram_written() are
+ * seen; those of an engine that does not are for it to report by ram_mark_dirty(). There is no
+ * stopping: whoever looks no more pays one slow write a page. Control thread.
+ */
+int ram_dirty_start(struct ram_block *, struct err *e) MUST_CHECK;
+/* The pages of [off, off + len) were written. Any thread, once logging has started. */
+void ram_mark_dirty(struct ram_block *, uint64_t off, uint64_t len);
+/*
+ * Sets in bitmap (64 pages a word) what was written since the last call, and makes it clean again;
+ * returns how many pages that were. Who reads a page behind this call gets all of what was written
+ * before, or finds the page in the next round. Control thread.
+ */
+uint64_t ram_dirty_fetch(struct ram_block *, uint64_t *bitmap);
+
+static inline uint64_t ram_dirty_words(const struct ram_block *rb)
+{
+	return ((rb->size >> RAM_PAGE_SHIFT) + 63) / 64;
+}
 
 #endif

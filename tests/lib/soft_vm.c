@@ -71,12 +71,14 @@ struct tvm *tvm_new(unsigned cpus, const char *model)
 	return tvm_new_on(&accel_soft, cpus, model);
 }
 
-struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char *model)
+static struct tvm *make(const struct accel_ops *accel, unsigned cpus, const char *model,
+			struct vm_conf *conf)
 {
 	struct tvm *t = xnew(struct tvm);
 	struct err e = { 0 };
 
 	t->n = cpus;
+	t->vm.conf = conf;
 	t->vm.map = map_new(&e);
 	t->ram = ram_new("ram", TVM_RAM, &e);
 	if (!t->vm.map || !t->ram)
@@ -96,6 +98,16 @@ struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char 
 	for (unsigned i = 0; i < cpus; i++)
 		make_cpu(t, i);
 	return t;
+}
+
+struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char *model)
+{
+	return make(accel, cpus, model, NULL);
+}
+
+struct tvm *tvm_new_conf(const struct accel_ops *accel, struct vm_conf *conf)
+{
+	return make(accel, conf->cpus, conf->cpu, conf);
 }
 
 struct tvm *tvm_free(struct tvm *t)

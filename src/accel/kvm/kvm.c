@@ -144,7 +144,9 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 	r = kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul);
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM_SET_TSS_ADDR");
-	r = kvm_cpuid_init(kv, model, e);
+	r = kvm_dirty_init(kv, e);
+	if (!r)
+		r = kvm_cpuid_init(kv, model, e);
 	if (!r && kv->vm->conf && !kv->vm->conf->no_irqchip)
 		r = kvm_irqchip_init(kv, e);
 	else if (!r)
@@ -202,6 +204,7 @@ static void kvm_vcpu_fini(struct vcpu *v)
 	if (!c)
 		return;
 	kvm_run_fini(c);
+	kvm_dirty_vcpu_fini(c);
 	if (c->run)
 		munmap(c->run, c->kv->run_size);
 	if (c->fd >= 0)
@@ -247,6 +250,8 @@ static int kvm_vcpu_init(struct vcpu *v, struct err *e)
 	v->engine = c;
 	c->xsave = xcalloc(1, c->kv->xsave_size);
 	r = open_vcpu(c, e);
+	if (!r)
+		r = kvm_dirty_vcpu_init(c, e);
 	if (!r)
 		r = kvm_cpuid_vcpu(c, e);
 	if (r < 0)
@@ -294,4 +299,7 @@ const struct accel_ops accel_kvm = {
 	.set_clock = kvm_set_clock,
 	.model = kvm_cpuid_model,
 	.cpuid = kvm_cpuid_leaf,
+	.dirty_start = kvm_dirty_start,
+	.dirty_sync = kvm_dirty_sync,
+	.dirty_stop = kvm_dirty_stop,
 };

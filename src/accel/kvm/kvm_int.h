@@ -22,6 +22,7 @@
 struct kvm_slot {
 	uint64_t gpa, size;
 	const uint8_t *host;
+	struct ram_block *rb; /* that host lies in */
 	bool read_only;
 };
 
@@ -48,6 +49,9 @@ struct kvm_vm {
 	bool smm_memory;	    /* system management mode has the slots too */
 	struct kvm_slot *slots;
 	unsigned nr_slots, max_slots;
+	/* dirty pages: kvm_dirty.c */
+	bool logging;	   /* slots say that KVM logs */
+	uint32_t ring_len; /* entries of a vCPU's ring; 0: bitmaps */
 };
 
 struct kvm_vcpu {
@@ -65,9 +69,23 @@ struct kvm_vcpu {
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX = off */
 	void *xsave;	   /* kv->xsave_size bytes */
 	struct log_limit smi_log;
+	struct kvm_dirty_gfn *ring; /* kv->ring_len entries, or NULL */
+	uint32_t ring_at;	    /* the next that we look at */
 	/* the last KVM_RUN: when it came back, and how long it took (0: cut short), in TSC cycles */
 	uint64_t left, trip;
 };
+
+/* kvm_dirty.c */
+int kvm_dirty_init(struct kvm_vm *, struct err *e) MUST_CHECK; /* before the vCPUs */
+int kvm_dirty_vcpu_init(struct kvm_vcpu *, struct err *e) MUST_CHECK;
+void kvm_dirty_vcpu_fini(struct kvm_vcpu *);
+int kvm_dirty_start(struct vm *, struct err *e) MUST_CHECK;
+int kvm_dirty_sync(struct vm *, struct ram_block *, struct err *e) MUST_CHECK;
+void kvm_dirty_stop(struct vm *);
+/* With slots_lock: of a slot that KVM has just forgotten. */
+void kvm_dirty_slot_gone(struct kvm_vm *, const struct kvm_slot *);
+/* On a vCPU's thread: its ring is full. */
+void kvm_dirty_ring_full(struct kvm_vm *);
 
 static inline struct kvm_vcpu *kvm_vcpu(struct vcpu *v)
 {
@@ -80,6 +98,8 @@ int kvm_ioctl(int fd, unsigned long request, const void *arg);
 int kvm_cap(const struct kvm_vm *, unsigned cap);
 
 /* kvm_mem.c */
+/* With slots_lock. size 0 removes the slot. */
+int kvm_slot_tell(struct kvm_vm *, unsigned n, const struct kvm_slot *);
 int kvm_mem_init(struct kvm_vm *, struct err *e) MUST_CHECK;
 void kvm_mem_fini(struct kvm_vm *);
 /* A vCPU is to enter system management mode: it has memory there. Any thread. */

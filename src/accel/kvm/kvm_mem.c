@@ -31,7 +31,7 @@ static bool next_piece(const struct map_view *view, size_t *i, struct kvm_slot *
 		     out->read_only != (g->kind == MAP_ROM)))
 			return true;
 		if (!out->size)
-			*out = (struct kvm_slot){ r->first, 0, host, g->kind == MAP_ROM };
+			*out = (struct kvm_slot){ r->first, 0, host, g->rb, g->kind == MAP_ROM };
 		out->size += r->last - r->first + 1;
 	}
 	return out->size;
@@ -43,12 +43,15 @@ static bool same_slot(const struct kvm_slot *a, const struct kvm_slot *b)
 	       a->read_only == b->read_only;
 }
 
-/* size 0 removes the slot. space: 0, or 1 in system management mode. */
+/* space: 0, or 1 in system management mode. */
 static int tell_space(struct kvm_vm *kv, unsigned space, unsigned n, const struct kvm_slot *s)
 {
 	struct kvm_userspace_memory_region r = {
 		.slot = space << 16 | n,
-		.flags = s->size && s->read_only ? KVM_MEM_READONLY : 0,
+		.flags = !s->size	? 0u
+			 : s->read_only ? KVM_MEM_READONLY
+			 : kv->logging	? KVM_MEM_LOG_DIRTY_PAGES
+					: 0u,
 		.guest_phys_addr = s->gpa,
 		.memory_size = s->size,
 		.userspace_addr = (uintptr_t)s->host,
@@ -57,7 +60,7 @@ static int tell_space(struct kvm_vm *kv, unsigned space, unsigned n, const struc
 	return kvm_ioctl(kv->fd, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
-static int tell(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
+int kvm_slot_tell(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
 {
 	int r = tell_space(kv, 0, n, s);
 
@@ -84,7 +87,7 @@ static int remove_stale(struct kvm_vm *kv, const struct map_view *now, struct er
 
 		if (!s->size || wanted(now, s))
 			continue;
-		r = tell(kv, n, &(struct kvm_slot){ .gpa = s->gpa });
+		r = kvm_slot_tell(kv, n, &(struct kvm_slot){ .gpa = s->gpa });
 		if (r < 0)
 			return err_set_errno(
 				e, -r,
@@ -93,6 +96,7 @@ static int remove_stale(struct kvm_vm *kv, const struct map_view *now, struct er
 				" KiB; KVM_SET_USER_MEMORY_REGION): the guest would go "
 				"on using memory that is no longer its own",
 				n, s->gpa, s->size >> 10);
+		kvm_dirty_slot_gone(kv, s);
 		kv->slots[n] = none;
 	}
 	return 0;
@@ -130,7 +134,7 @@ static int add_piece(struct kvm_vm *kv, const struct kvm_slot *piece, struct err
 			       "KVM has %u memory slots, and all are taken: this machine has more "
 			       "pieces of RAM and ROM than this host's KVM can keep apart",
 			       kv->max_slots);
-	r = tell(kv, (unsigned)n, piece);
+	r = kvm_slot_tell(kv, (unsigned)n, piece);
 	kv->slots[n] = r < 0 ? (struct kvm_slot){ .size = 0 } : *piece;
 	if (r < 0)
 		return err_set_errno(e, -r,

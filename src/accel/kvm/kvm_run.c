@@ -399,6 +399,8 @@ static enum exit_reason reason_of(const struct kvm_run *run, uint64_t *where)
 		return EXIT_KICK;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		return EXIT_IRQ_WINDOW;
+	case KVM_EXIT_DIRTY_RING_FULL:
+		return EXIT_DIRTY_RING;
 	default:
 		return EXIT_OTHER;
 	}
@@ -443,6 +445,9 @@ static bool take_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_SET_TPR:
+		return true;
+	case KVM_EXIT_DIRTY_RING_FULL:
+		kvm_dirty_ring_full(c->kv);
 		return true;
 	case KVM_EXIT_SHUTDOWN:
 		c->mp_state = MP_SHUTDOWN;

@@ -9,6 +9,7 @@
 #include "cmocka_all.h"
 #include "soft_vm.h"
 #include "base/clock.h"
+#include "core/dirty.h"
 #include "isa/x86/x86.h"
 #include <stdio.h>
 
@@ -666,6 +667,125 @@ static void cpuid(void **state)
 	}
 }
 
+/* ---- dirty pages ---- */
+
+static uint64_t dirty[TVM_RAM / 4096 / 64];
+
+static uint64_t fetch(void)
+{
+	struct err e = { 0 };
+	uint64_t n = 0;
+
+	memset(dirty, 0, sizeof(dirty));
+	assert_int_equal(dirty_fetch(&t->vm, t->ram, dirty, &n, &e), 0);
+	return n;
+}
+
+static bool is_dirty(uint64_t gpa)
+{
+	return dirty[gpa >> 18] >> (gpa >> 12 & 63) & 1;
+}
+
+/* mov $0x200000,%ebx; movb $7,(%rbx); movb $7,0x5001(%rbx); hlt */
+static const uint8_t two_stores[] = { 0xbb, 0,	  0,	0x20, 0, 0xc6, 3, 7,
+				      0xc6, 0x83, 1,	0x50, 0, 0,    7, 0xf4 };
+
+static void dirty_pages(void **state)
+{
+	struct err e = { 0 };
+	uint64_t val = 1;
+
+	tvm_exec(t, 64, two_stores, sizeof(two_stores));
+	assert_int_equal(dirty_start(&t->vm, &e), 0);
+	assert_int_equal(fetch(), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		tvm_exec(t, 64, two_stores, sizeof(two_stores)); /* and its set-up */
+		assert_true(fetch() >= 2);
+		assert_true(is_dirty(0x200000));
+		assert_true(is_dirty(0x205000));
+		assert_false(is_dirty(0x201000));
+		assert_false(is_dirty(0x300000));
+		assert_int_equal(fetch(), 0);
+	}
+	assert_int_equal(mem_write(t->vm.map, 0x300ffc, &val, 8), 0); /* a device */
+	assert_int_equal(fetch(), 2);
+	assert_true(is_dirty(0x300000));
+	assert_true(is_dirty(0x301000));
+	dirty_stop(&t->vm);
+	tvm_exec(t, 64, two_stores, sizeof(two_stores));
+	assert_int_equal(dirty_start(&t->vm, &e), 0);
+	assert_int_equal(fetch(), 0);
+	tvm_exec(t, 64, two_stores, sizeof(two_stores));
+	fetch();
+	assert_true(is_dirty(0x200000));
+	dirty_stop(&t->vm);
+}
+
+/* More pages than a ring has entries. */
+static void many_dirty_pages(void)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(dirty_start(&t->vm, &e), 0);
+	/* mov $0x100000,%ebx; mov $3000,%ecx; 1: movb $7,(%rbx); add $0x1000,%ebx; loop 1b; hlt */
+	EXEC(64, 0xbb, 0, 0, 0x10, 0, 0xb9, 0xb8, 0x0b, 0, 0, 0xc6, 3, 7, 0x81, 0xc3, 0, 0x10, 0, 0,
+	     0xe2, 0xf5, 0xf4);
+	assert_int_equal(now(0).gpr[RCX], 0);
+	assert_true(fetch() >= 3000);
+	for (uint64_t gpa = 0x100000; gpa < 0x100000 + 3000 * 4096; gpa += 4096)
+		assert_true(is_dirty(gpa));
+	assert_false(is_dirty(0x100000 + 3000 * 4096));
+	assert_int_equal(fetch(), 0);
+	dirty_stop(&t->vm);
+}
+
+static void dirty_much(void **state)
+{
+	many_dirty_pages();
+}
+
+/* The map changes while pages are logged: what was written where it no longer is counts as well. */
+static void dirty_and_map(void **state)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(dirty_start(&t->vm, &e), 0);
+	tvm_exec(t, 64, two_stores, sizeof(two_stores));
+	map_del(t->vm.map, &t->ram_region);
+	assert_int_equal(map_add(t->vm.map, &t->ram_region, &e), 0);
+	fetch();
+	assert_true(is_dirty(0x200000));
+	assert_true(is_dirty(0x205000));
+	tvm_exec(t, 64, two_stores, sizeof(two_stores));
+	fetch();
+	assert_true(is_dirty(0x200000));
+	assert_false(is_dirty(0x201000));
+	dirty_stop(&t->vm);
+}
+
+/* On an engine without rings the same by its own means. */
+static void dirty_ring(void **state)
+{
+	struct vm_conf *conf = vm_conf_new();
+	struct exit_row row;
+
+	conf->cpus = conf->cores = 2;
+	conf->no_irqchip = true;
+	conf->dirty_ring_size = 1024;
+	free(conf->cpu);
+	conf->cpu = xstrdup("qemu64");
+	tvm_free(t);
+	t = tvm_new_conf(accel, conf);
+	many_dirty_pages();
+	assert_int_equal(find_row(EXITS_BY_REASON, EXIT_DIRTY_RING, &row),
+			 !strcmp(accel->name, "kvm"));
+	dirty_pages(state);
+	dirty_and_map(state);
+	tvm_free(t);
+	vm_conf_free(conf);
+	t = tvm_new_on(accel, 2, "qemu64");
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(int argc, char **argv)
@@ -677,6 +797,7 @@ int main(int argc, char **argv)
 		T(state_survives), T(bad_state_is_refused), T(cpuid),
 		T(interrupts_follow_state), T(exits), T(memory_under_code), T(init_in_smm),
 		T(events_survive), T(delivery_goes_on), T(pdptes_survive),
+		T(dirty_pages), T(dirty_much), T(dirty_and_map), T(dirty_ring),
 	};
 	struct err e = { 0 };
 

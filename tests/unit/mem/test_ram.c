@@ -203,6 +203,108 @@ static void no_stale_code_without_membarrier(void **state)
 	run_decoders(false);
 }
 
+/* ---- dirty pages ---- */
+
+static void dirty_by_page(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", 130 * RAM_PAGE_SIZE, &e);
+	uint64_t map[3] = { 0 };
+
+	assert_int_equal(ram_dirty_words(rb), 3);
+	ram_written(rb, 0, 8); /* nobody logs yet */
+	assert_int_equal(ram_dirty_fetch(rb, map), 0);
+	assert_int_equal(ram_dirty_start(rb, &e), 0);
+	assert_int_equal(ram_dirty_fetch(rb, map), 0);
+	ram_written(rb, 4095, 2);
+	ram_written(rb, 64 * 4096 + 17, 1);
+	ram_written(rb, 64 * 4096 + 2000, 1); /* again, elsewhere in it */
+	ram_mark_dirty(rb, 129 * 4096 + 100, 1);
+	assert_int_equal(ram_dirty_fetch(rb, map), 4);
+	assert_int_equal(map[0], 3);
+	assert_int_equal(map[1], 1);
+	assert_int_equal(map[2], 2);
+	assert_int_equal(ram_dirty_fetch(rb, map), 0);
+	assert_int_equal(map[0], 3); /* the caller's bits stay */
+	ram_written(rb, 64 * 4096, 1);
+	assert_int_equal(ram_dirty_fetch(rb, map), 1);
+	ram_written(rb, 4096, 1);
+	assert_int_equal(ram_dirty_start(rb, &e), 0); /* anew: all clean */
+	assert_int_equal(ram_dirty_fetch(rb, map), 0);
+	ram_free(rb);
+}
+
+/* Code from a page whose writes are logged is still void when it is written. */
+static void dirty_pages_with_code(void **state)
+{
+	struct err e = { 0 };
+	struct ram_block *rb = ram_new("t", 2 * RAM_PAGE_SIZE, &e);
+	uint64_t map[1] = { 0 };
+	uint32_t gen;
+
+	assert_int_equal(ram_dirty_start(rb, &e), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		gen = ram_watch(rb, 4096 + 128, 64);
+		ram_written(rb, 4096 + 130, 1);
+		assert_int_not_equal(rb->gen[1], gen);
+		assert_int_equal(ram_dirty_fetch(rb, map), 1);
+	}
+	ram_written(rb, 4096, 1);
+	gen = ram_watch(rb, 4096 + 128, 64);
+	ram_written(rb, 4096, 1); /* dirty already, and not the code's line */
+	assert_int_equal(rb->gen[1], gen);
+	ram_free(rb);
+}
+
+#define LOGGED 96u
+
+static void *scribbler(void *arg)
+{
+	uint64_t *mem = (uint64_t *)(void *)st.rb->host + (uintptr_t)arg;
+
+	for (uint64_t n = 1; !atomic_load(&st.stop); n++) {
+		uint64_t page = n * 2654435761u % LOGGED;
+
+		__atomic_store_n(&mem[page * 512], n, __ATOMIC_RELAXED);
+		ram_written(st.rb, page * RAM_PAGE_SIZE + (uintptr_t)arg * 8, 8);
+	}
+	return NULL;
+}
+
+/* Copies what is dirty, as a migration does. */
+static void copy_dirty(uint8_t *to)
+{
+	uint64_t map[2] = { 0 };
+
+	ram_dirty_fetch(st.rb, map);
+	for (unsigned p = 0; p < LOGGED; p++)
+		if (map[p / 64] >> (p % 64) & 1)
+			memcpy(to + p * RAM_PAGE_SIZE, st.rb->host + p * RAM_PAGE_SIZE,
+			       RAM_PAGE_SIZE);
+}
+
+static void no_write_is_lost(void **state)
+{
+	uint64_t until = clock_now_ns() + 300 * NS_PER_MS;
+	autofree uint8_t *copy = xcalloc(LOGGED, RAM_PAGE_SIZE);
+	struct err e = { 0 };
+	pthread_t t[3];
+
+	memset(&st, 0, sizeof(st));
+	st.rb = ram_new("t", LOGGED * RAM_PAGE_SIZE, &e);
+	assert_int_equal(ram_dirty_start(st.rb, &e), 0);
+	for (uintptr_t i = 0; i < 3; i++)
+		pthread_create(&t[i], NULL, scribbler, (void *)i);
+	for (unsigned rounds = 0; clock_now_ns() < until || rounds < 100; rounds++)
+		copy_dirty(copy);
+	atomic_store(&st.stop, true);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	copy_dirty(copy);
+	assert_memory_equal(copy, st.rb->host, LOGGED * RAM_PAGE_SIZE);
+	ram_free(st.rb);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +317,9 @@ int main(void)
 		cmocka_unit_test(writes_over_pages),
 		cmocka_unit_test(no_stale_code),
 		cmocka_unit_test(no_stale_code_without_membarrier),
+		cmocka_unit_test(dirty_by_page),
+		cmocka_unit_test(dirty_pages_with_code),
+		cmocka_unit_test(no_write_is_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
