@@ -113,7 +113,8 @@ class Entry:
 
 
 class Schema:
-    def __init__(self, paths):
+    def __init__(self, paths, header_name):
+        self.header_name = header_name
         self.entries = []
         self.types = {}
         names = {}
@@ -123,6 +124,8 @@ class Schema:
                     raws = json.load(f)
                 except ValueError as bad:
                     raise Bad(f"{path}: {bad}") from None
+            if not isinstance(raws, list):
+                raise Bad(f"{path}: a list of entries is expected")
             for raw in raws:
                 entry = Entry(raw, path.rsplit("/", 1)[-1])
                 key = (entry.kind in ("command", "event", "hmp") and entry.kind or "type", entry.name)
@@ -205,7 +208,8 @@ class Schema:
         return out
 
     def header(self):
-        out = ["/* Made by schema/gen.py. */", "#ifndef MON_QMP_GEN_H", "#define MON_QMP_GEN_H", "",
+        guard = re.sub(r"[^A-Z0-9]", "_", self.header_name.upper())
+        out = ["/* Made by schema/gen.py. */", f"#ifndef {guard}", f"#define {guard}", "",
                '#include "base/base.h"', '#include "mon/hmp_type.h"', '#include "mon/qmp_type.h"',
                "", "struct mon_cmd;", "struct hmp;", ""]
         for e in self.of("enum"):
@@ -254,7 +258,7 @@ class Schema:
 
     def command_decl(self, e):
         out = []
-        if e.members:
+        if e.members and not e.raw.get("any-args"):
             out += [f"struct {self.args_struct(e)} {{"] + self.c_members(e.members) + ["};"]
         return out + [self.handler(e) + ";", ""]
 
@@ -396,7 +400,7 @@ class Schema:
             elif args:
                 call = f"qmp_{s}(c, a, e)"
                 takes = f"&qmp_type_{s}_args" if e.members else f"&{self.type_ref(e.raw['data'])}"
-            if e.members:
+            if e.members and not e.raw.get("any-args"):
                 out += [f"static const struct qmp_member members_of_{s}_args[] = {{"] + \
                     self.member_table(args, e.members) + ["};"] + \
                     [f"static const struct qmp_type qmp_type_{s}_args = {{ .kind = QMP_STRUCT, .name "
@@ -472,7 +476,7 @@ class Schema:
         return " ".join(words)
 
     def source(self):
-        out = ["/* Made by schema/gen.py. */", '#include "mon/qmp_gen.h"', ""]
+        out = ["/* Made by schema/gen.py. */", f'#include "{self.header_name}"', ""]
         out += self.type_tables() + self.command_tables() + self.event_tables() + self.hmp_tables()
         text = json.dumps(Introspection(self).result(), separators=(", ", ": "))
         out += ["const char qmp_schema_json[] ="]
@@ -649,10 +653,11 @@ def main():
     p.add_argument("--man")
     p.add_argument("--introspection")
     p.add_argument("--version", default="")
+    p.add_argument("--name", default="mon/qmp_gen.h", help="how the header is included")
     p.add_argument("files", nargs="+")
     a = p.parse_args()
     try:
-        schema = Schema(a.files)
+        schema = Schema(a.files, a.name)
         texts = [(a.header, schema.header), (a.source, schema.source),
                  (a.man, Man(schema, a.version).page),
                  (a.introspection, lambda: json.dumps(Introspection(schema).result(), indent=1) + "\n")]

@@ -329,7 +329,9 @@ static void sequence(struct edit *ed, uint8_t key)
 
 static void in_escape(struct edit *ed, uint8_t key)
 {
-	if (ed->escape == ESCAPE) {
+	if (key == 0x1b) { /* a new one */
+		ed->escape = ESCAPE;
+	} else if (ed->escape == ESCAPE) {
 		ed->escape = key == '[' ? CSI : key == 'O' ? SS3 : NO_ESCAPE;
 		ed->escape_arg = 0;
 	} else if (key >= '0' && key <= '9') {
