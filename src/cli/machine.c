@@ -33,6 +33,10 @@ int front_set_machine(struct vm_conf *conf, const char *name, struct err *e)
 			front_set(&conf->machine, name);
 			return 0;
 		}
+	if (!strcmp(name, "none")) {
+		front_set(&conf->machine, name);
+		return 0;
+	}
 	near = nearest_word(name, names);
 	return err_set(e, EINVAL, "machine '%s' is not known: use %s", name,
 		       near ?: "q35 or microvm");
@@ -45,6 +49,7 @@ void front_machine_help(void)
 	puts("Supported machines are:");
 	for (unsigned i = 0; (name = arch_machine(i, &what)); i++)
 		printf("%-20s %s%s\n", name, what, i ? "" : " (default)");
+	puts("none                 no board and no CPU: only the monitor");
 }
 
 /* Chips that QEMU's microvm can have and ours has not, and what a guest does without. */

@@ -34,8 +34,6 @@ static const struct {
 	{ "debugcon", "-chardev file,path=F,id=d0 -device isa-debugcon,chardev=d0" },
 	{ "s", NULL },
 	{ "gdb", NULL },
-	{ "daemonize", NULL },
-	{ "pidfile", NULL },
 	{ "snapshot", NULL },
 	{ "loadvm", NULL },
 	{ "usb", NULL },
@@ -157,7 +155,13 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 			"(its own soft engine)",
 			line->accel_refused);
 	r = apply_defaults(line, e);
-	return r < 0 ? r : qemu_check_chardevs(line, e);
+	if (!r)
+		r = qemu_check_chardevs(line, e);
+	if (!r && line->conf->daemonize && uses_stdio(line->conf))
+		r = err_set(e, EINVAL,
+			    "-daemonize leaves no terminal for stdio: put -serial and -monitor "
+			    "elsewhere, or say -display none instead of -nographic");
+	return r;
 }
 
 int qemu_main(int argc, char **argv)

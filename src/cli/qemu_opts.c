@@ -23,10 +23,23 @@ static const struct {
 static int machine_prop(struct qemu_line *line, const char *key, const char *val, const char *where,
 			struct err *e)
 {
-	static const char *const known[] = { "type",	 "accel",     "usb",  "dump-guest-core",
-					     "vmport",	 "hpet",      "smm",  "acpi",
-					     "graphics", "mem-merge", "memory-backend", "pcie", "isa-serial",
-					     "pit",	 "pic",	      "rtc",  "auto-kernel-cmdline",
+	static const char *const known[] = { "type",
+					     "accel",
+					     "usb",
+					     "dump-guest-core",
+					     "vmport",
+					     "hpet",
+					     "smm",
+					     "acpi",
+					     "graphics",
+					     "mem-merge",
+					     "memory-backend",
+					     "pcie",
+					     "isa-serial",
+					     "pit",
+					     "pic",
+					     "rtc",
+					     "auto-kernel-cmdline",
 					     NULL };
 	const char *near;
 	bool seen = false;
@@ -320,6 +333,18 @@ static int on_incoming(struct qemu_line *line, const char *arg, const char *wher
 	return 0;
 }
 
+static int on_daemonize(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	line->conf->daemonize = true;
+	return 0;
+}
+
+static int on_pidfile(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	front_set(&line->conf->pidfile, arg);
+	return 0;
+}
+
 static int on_stopped(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	line->conf->start_paused = true;
@@ -427,6 +452,8 @@ const struct qemu_opt qemu_opts[] = {
 	  "an inherited descriptor, to be named /dev/fdset/N" },
 	{ "incoming", "defer|file:F|fd:N|exec:CMD", on_incoming,
 	  "go on from a saved machine; defer: which one, migrate-incoming says" },
+	{ "daemonize", NULL, on_daemonize, "into the background, once it runs" },
+	{ "pidfile", "FILE", on_pidfile, "write the process's number there" },
 	{ "S", NULL, on_stopped, "do not run the CPUs until the monitor says cont" },
 	{ "display", "none", on_display, "there is no screen yet" },
 	{ "vga", "none", on_vga, "there is no graphics card yet" },

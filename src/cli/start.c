@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "char/char.h"
+#include "cli/daemon.h"
 #include "cli/front.h"
 #include "core/backend.h"
 #include "core/vm.h"
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 struct front {
+	struct pidfile pidfile;
+	int ready_fd; /* of -daemonize; -1 = none */
 	struct vm *vm;
 	struct mon *mon;
 	struct loop_fd signals;
@@ -115,8 +118,10 @@ static int lock_memory(enum mem_lock how, struct err *e)
 
 static int start(struct front *f, struct vm_conf *conf, struct err *e)
 {
-	int r = open_signals(f, e);
+	int r = conf->daemonize ? daemon_begin(&f->ready_fd, e) : 0;
 
+	if (r == 0)
+		r = open_signals(f, e);
 	char_guard_terminal();
 	if (r == 0)
 		r = lock_memory(conf->mem_lock, e);
@@ -134,12 +139,16 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	r = loop_add(f->vm->loop, &f->signals, e);
 	if (r == 0)
 		r = vm_start(f->vm, e);
-	return r < 0 ? r : load_incoming(f->vm, e);
+	if (r == 0)
+		r = load_incoming(f->vm, e);
+	if (r == 0 && f->vm->conf->pidfile)
+		r = pidfile_write(&f->pidfile, f->vm->conf->pidfile, e);
+	return r < 0 || f->ready_fd < 0 ? r : daemon_ready(&f->ready_fd, e);
 }
 
 int front_start_take(struct vm_conf *conf)
 {
-	struct front f = { .signals = { .fd = -1 } };
+	struct front f = { .signals = { .fd = -1 }, .pidfile = { .fd = -1 }, .ready_fd = -1 };
 	struct err e = { 0 };
 	int code = 1;
 
@@ -153,6 +162,8 @@ int front_start_take(struct vm_conf *conf)
 		mon_free(f.mon);
 		vm_free(f.vm);
 	}
+	pidfile_remove(&f.pidfile);
+	close_fd_(&f.ready_fd);
 	close_fd_(&f.signals.fd);
 	return code;
 }

@@ -63,6 +63,7 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	free(c->argv);
 	free(c->mem_backend);
 	free(c->mem_path);
+	free(c->pidfile);
 	free(c);
 	return NULL;
 }

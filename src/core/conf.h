@@ -64,6 +64,8 @@ struct vm_conf {
 	char **argv; /* the words that made this, NULL-terminated, or NULL: saved with the machine */
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
+	bool daemonize;	      /* into the background once it runs */
+	char *pidfile;	      /* where to write which process that is, or NULL */
 	bool start_paused;    /* the guest waits for the first vm_cont() */
 	struct fdset *fdsets; /* core/fdset.h: what /dev/fdset/N stands for */
 	char *serial[4];      /* chardev ids; NULL = absent */

@@ -388,7 +388,8 @@ static void carry_out_asks(struct vm *vm)
 		watchdog(vm);
 	if (asks & ASK_POWERDOWN) {
 		vm_tell_name(vm, VM_EV_POWERDOWN, NULL);
-		arch_board_power_button(vm);
+		if (!vm->bare)
+			arch_board_power_button(vm);
 	}
 	for (unsigned s = 0; s < VM_NR_STATES; s++) {
 		if (asks & BIT32(s))

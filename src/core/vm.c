@@ -200,6 +200,29 @@ static int make_ram(struct vm *vm, struct err *e)
 	return vm->ram ? 0 : -1;
 }
 
+/* What devices use, and the monitor. */
+static int make_ends(struct vm *vm, struct err *e)
+{
+	int ret = open_backends(vm, true, e);
+
+	return ret < 0 ? ret : open_backends(vm, false, e);
+}
+
+/* An engine that can be asked what it has here, and back ends: no guest. */
+static int build_bare(struct vm *vm, struct err *e)
+{
+	int ret = make_base(vm, e);
+
+	for (struct conf_node *n = vm->conf->nodes; n && ret == 0; n = n->next)
+		if (n->kind == CONF_DEVICE)
+			return err_set(e, EINVAL, "%s: machine 'none' has no bus for it", n->where);
+	if (ret == 0)
+		ret = make_objects(vm, e);
+	if (ret == 0)
+		ret = make_engine(vm, e);
+	return ret < 0 ? ret : make_ends(vm, e);
+}
+
 static int build(struct vm *vm, struct err *e)
 {
 	int ret = make_base(vm, e);
@@ -213,9 +236,7 @@ static int build(struct vm *vm, struct err *e)
 	if (ret == 0)
 		ret = make_vcpus(vm, e);
 	if (ret == 0)
-		ret = open_backends(vm, true, e);
-	if (ret == 0)
-		ret = open_backends(vm, false, e);
+		ret = make_ends(vm, e);
 	if (ret == 0)
 		ret = arch_board_init(vm, e);
 	if (ret == 0)
@@ -241,7 +262,8 @@ struct vm *vm_new_take(struct vm_conf *conf, struct err *e)
 		.watchdog = WATCHDOG_RESET,
 	};
 	vm->tsc_khz = host_tsc_khz();
-	if (build(vm, e) < 0)
+	vm->bare = !strcmp(conf->machine, "none");
+	if ((vm->bare ? build_bare(vm, e) : build(vm, e)) < 0)
 		return vm_free(vm);
 	return vm;
 }
@@ -265,7 +287,7 @@ struct vm *vm_free(struct vm *vm)
 		vm_pause(vm);
 	while (vm->devs)
 		dev_destroy(vm->devs);
-	if (vm->map)
+	if (vm->map && !vm->bare)
 		arch_board_fini(vm);
 	free_vcpus(vm);
 	if (vm->accel && vm->accel->vm_fini)
@@ -310,5 +332,5 @@ int vm_reset_machine(struct vm *vm, struct err *e)
 		h->fn(h);
 	if (!vm->going)
 		vm_time_stops(vm); /* devices have just begun anew */
-	return arch_board_boot(vm, e);
+	return vm->bare ? 0 : arch_board_boot(vm, e);
 }

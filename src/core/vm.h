@@ -89,6 +89,7 @@ struct vm_reset_hook {
 
 struct vm {
 	struct vm_conf *conf; /* owned */
+	bool bare;	      /* machine "none": no RAM, no CPUs, no board; only to be asked */
 	struct loop *loop;    /* owned: the control loop */
 	struct map *map;
 	struct ram_block *ram; /* conf->mem_size bytes */

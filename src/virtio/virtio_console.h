@@ -52,8 +52,8 @@ struct virtio_console {
 /* Under the device's lock. */
 void console_port_kick_rx(struct console_port *);
 void console_port_set_open(struct console_port *, bool open); /* the guest's word */
-void console_port_send(struct console_port *);	    /* moves what the guest transmitted */
-void console_send_control(struct virtio_console *); /* as far as the driver has buffers */
+void console_port_send(struct console_port *);		      /* moves what the guest transmitted */
+void console_send_control(struct virtio_console *);	      /* as far as the driver has buffers */
 struct vq *console_rx_queue(struct console_port *);
 struct vq *console_tx_queue(struct console_port *);
 

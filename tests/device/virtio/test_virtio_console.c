@@ -307,8 +307,8 @@ static void hear(struct vm_observer *o, const struct vm_event *ev)
 	struct ear *ear = container_of(o, struct ear, o);
 
 	if (ev->kind == VM_EV_VSERPORT_CHANGE)
-		snprintf(ear->text + strlen(ear->text), sizeof(ear->text) - strlen(ear->text), "%s=%d ",
-			 ev->name, (int)ev->value);
+		snprintf(ear->text + strlen(ear->text), sizeof(ear->text) - strlen(ear->text),
+			 "%s=%d ", ev->name, (int)ev->value);
 }
 
 /* Who looks from outside sees whether the guest has a port open, and hears when that changes. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes each ACPI table of the test board to a file: dump_tables DIR CPUS [reduced]. For check_iasl.py. */
+/* Writes each ACPI table of the test board to a file: dump_tables DIR CPUS [reduced]. For
+ * check_iasl.py. */
 #include "base/base.h"
 
 #include "base/bytes.h"

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * -daemonize and -pidfile: the process goes into the background when everything is there that its
+ * caller may rely on, and says by its exit code whether that worked. Control thread; before any
+ * other thread is made.
+ */
+#include "base/base.h"
+
+#include "cli/daemon.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The caller's process: ends as the one in the background says, or with 1 when that one died. */
+static void wait_for_child(int fd, pid_t child)
+{
+	uint8_t code = 1;
+	ssize_t n;
+	int status;
+
+	do
+		n = read(fd, &code, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
+		code = 1;
+	waitpid(child, &status, 0); /* the one in between, which is gone by now */
+	_exit(code);
+}
+
+int daemon_begin(int *ready_fd, struct err *e)
+{
+	pid_t pid;
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_set_errno(e, errno, "-daemonize: no pipe");
+	pid = fork();
+	if (pid < 0) {
+		close(p[0]);
+		close(p[1]);
+		return err_set_errno(e, errno, "-daemonize: no process");
+	}
+	if (pid > 0) {
+		close(p[1]);
+		wait_for_child(p[0], pid);
+	}
+	close(p[0]);
+	setsid();
+	/* Not a session's leader, so that no terminal it opens becomes its own. */
+	pid = fork();
+	if (pid)
+		_exit(pid < 0);
+	umask(027);
+	*ready_fd = p[1];
+	return 0;
+}
+
+int daemon_ready(int *ready_fd, struct err *e)
+{
+	uint8_t ok = 0;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return err_set_errno(e, errno, "-daemonize: /dev/null");
+	if (chdir("/") < 0)
+		return err_set_errno(e, errno, "-daemonize: /");
+	/* Whoever waits for the end of these hears it now. */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		dup2(null, fd);
+	close(null);
+	if (write(*ready_fd, &ok, 1) != 1)
+		return err_set_errno(e, errno, "-daemonize: the caller is gone");
+	close(take_fd(ready_fd));
+	return 0;
+}
+
+/* ---- the file with the process's number ---- */
+
+static int lock_file(int fd)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &fl);
+}
+
+/* Still the file of that name? The one who had it may have removed it meanwhile. */
+static bool is_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+static int open_locked(const char *path, struct err *e)
+{
+	for (;;) {
+		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600), code;
+
+		if (fd < 0)
+			return err_set_errno(e, errno, "-pidfile: cannot open '%s'", path);
+		if (lock_file(fd) == 0 && is_file(fd, path))
+			return fd;
+		code = errno;
+		if (lock_file(fd) < 0) {
+			close(fd);
+			return code == EAGAIN || code == EACCES
+				       ? err_set(e, EBUSY,
+						 "-pidfile: '%s' belongs to another process that "
+						 "runs",
+						 path)
+				       : err_set_errno(e, code, "-pidfile: cannot lock '%s'", path);
+		}
+		close(fd);
+	}
+}
+
+int pidfile_write(struct pidfile *f, const char *path, struct err *e)
+{
+	autofree char *text = xasprintf("%d\n", getpid());
+	ssize_t len = (ssize_t)strlen(text);
+
+	f->fd = open_locked(path, e);
+	if (f->fd < 0)
+		return f->fd;
+	f->path = realpath(path, NULL);
+	if (ftruncate(f->fd, 0) < 0 || write(f->fd, text, (size_t)len) != len)
+		return err_set_errno(e, errno, "-pidfile: cannot write '%s'", path);
+	return 0;
+}
+
+void pidfile_remove(struct pidfile *f)
+{
+	if (f->path)
+		unlink(f->path); /* while it is locked: nobody else has it */
+	free(take_ptr(f->path));
+	if (f->fd >= 0)
+		close(take_fd(&f->fd));
+}
