@@ -11,6 +11,7 @@
 #include "core/irq.h"
 
 struct conf_node;
+struct dev_type;
 struct err;
 struct state_desc;
 struct vcpu;
@@ -59,6 +60,9 @@ struct arch_machine {
 /* Board i, NULL behind the last; the one of vm. Any thread. */
 const struct arch_machine *arch_machine_info(unsigned i);
 const struct arch_machine *arch_machine_of(const struct vm *vm);
+
+/* Device types that boards make themselves and whose names clients know; NULL-terminated. */
+extern const struct dev_type *const arch_board_types[];
 
 /* CPU models that -cpu takes: name i and what it is, NULL behind the last. Any thread. */
 const char *arch_cpu_model(unsigned i, const char **what);

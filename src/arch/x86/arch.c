@@ -6,6 +6,7 @@
  */
 #include "base/base.h"
 #include "arch/x86/board.h"
+#include "arch/x86/mch.h"
 #include "core/accel.h"
 #include "core/arch.h"
 #include "isa/x86/cpu_state.h"
@@ -30,9 +31,9 @@ static const struct arch_machine no_board = {
 
 const struct arch_machine *arch_machine_info(unsigned i)
 {
-	return i < ARRAY_SIZE(boards)  ? &boards[i]->info :
-	       i == ARRAY_SIZE(boards) ? &no_board :
-					 NULL;
+	return i < ARRAY_SIZE(boards)	 ? &boards[i]->info
+	       : i == ARRAY_SIZE(boards) ? &no_board
+					 : NULL;
 }
 
 /* Versioned names of the same board are one board here. */
@@ -58,6 +59,8 @@ const struct arch_machine *arch_machine_of(const struct vm *vm)
 
 	return t ? &t->info : &no_board;
 }
+
+const struct dev_type *const arch_board_types[] = { &mch_type, &lpc_type, NULL };
 
 const char arch_name[] = "x86_64";
 

@@ -63,7 +63,7 @@ struct x86_board;
 struct x86_board_type {
 	const char *name, *help;
 	struct arch_machine info; /* the name with its newest version */
-	const char *versions; /* names that begin so are this board too: "pc-q35-"; or NULL */
+	const char *versions;	  /* names that begin so are this board too: "pc-q35-"; or NULL */
 	uint64_t low_max,
 		low_split;	 /* RAM below 4 GiB: how much fits; how much when there is more */
 	uint64_t uncached[2][2]; /* MTRRs below 4 GiB: base, size */

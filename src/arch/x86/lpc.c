@@ -147,15 +147,24 @@ static const struct state_desc lpc_state = {
 	.version = 1,
 	.post_load = lpc_post_load,
 	.fields = (const struct state_field[]){ ST_SUB(S, p, &pci_dev_state), ST_HOST(S, board),
-						ST_U8(S, reset_control), ST_END },
+						ST_U8(S, reset_control), ST_HOST(S, no_s3),
+						ST_HOST(S, no_s4), ST_END },
 };
 #undef S
 
+static const struct prop lpc_props[] = {
+	PROP_UINT("disable_s3", struct lpc, no_s3, PROP_U8, 1, 1, 1,
+		  "no suspend to RAM: there is none"),
+	PROP_UINT("disable_s4", struct lpc, no_s4, PROP_U8, 1, 1, 1, "no suspend to disk"),
+	PROPS_END,
+};
+
 const struct dev_type lpc_type = {
-	.name = "ich9-lpc",
+	.name = "ICH9-LPC",
 	.bus = DEV_BUS_PCI,
 	.help = "ICH9 LPC bridge",
 	.size = sizeof(struct lpc),
+	.props = lpc_props,
 	.state = &lpc_state,
 	.internal = true,
 	.init = lpc_init,

@@ -25,6 +25,7 @@ struct lpc {
 	struct pci_dev p;
 	struct x86_board *board;
 	uint8_t reset_control;
+	uint8_t no_s3, no_s4; /* properties: sleep states are not offered */
 };
 extern const struct dev_type lpc_type;
 /* PMBASE, ACPI enable, PIRQ routing, as a firmware would. */
