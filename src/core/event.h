@@ -27,7 +27,6 @@ enum vm_event_kind {
 	VM_EV_RTC_CHANGE,      /* value: seconds off the host's clock; path: the device */
 	VM_EV_BALLOON_CHANGE,  /* value: guest memory in bytes */
 	VM_EV_VSERPORT_CHANGE, /* name: id of the port, value: open */
-	VM_EV_DEVICE_DELETED,  /* name: id or "", path */
 	VM_EV_MIGRATION,       /* name: status */
 	VM_EV_MIGRATION_PASS,  /* value: which pass */
 };

@@ -53,6 +53,12 @@ json_t *mon_run(struct mon *, const char *name, json_t *args, struct err *e);
 char *mon_run_hmp(struct mon *, const char *line, unsigned cpu);
 
 /*
+ * A JSON string of a text that may hold any bytes (a guest's, a file's name): those that are no
+ * UTF-8 become '?'. json_pack() with "s" fails on them. NULL is "".
+ */
+json_t *mon_text(const char *text);
+
+/*
  * The descriptor that was sent along with this command, the caller's from now on; -ENOENT with e
  * set when there is none.
  */

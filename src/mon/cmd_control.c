@@ -36,7 +36,8 @@ json_t *qmp_query_qmp_schema(struct mon_cmd *c, struct err *e)
 
 json_t *qmp_query_name(struct mon_cmd *c, struct err *e)
 {
-	return c->vm->conf->name ? json_pack("{s:s}", "name", c->vm->conf->name) : json_object();
+	return c->vm->conf->name ? json_pack("{s:o}", "name", mon_text(c->vm->conf->name))
+				 : json_object();
 }
 
 json_t *qmp_query_uuid(struct mon_cmd *c, struct err *e)
@@ -100,7 +101,7 @@ json_t *qmp_human_monitor_command(struct mon_cmd *c, const struct qmp_human_moni
 		return NULL;
 	}
 	text = mon_run_hmp(c->mon, a->command_line, (unsigned)a->cpu_index);
-	return json_string(text) ?: json_string("");
+	return mon_text(text);
 }
 
 /* ---- HMP ---- */

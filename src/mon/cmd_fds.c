@@ -121,8 +121,7 @@ json_t *qmp_query_fdsets(struct mon_cmd *c, struct err *e)
 			json_t *row = json_pack("{s:i}", "fd", f->fd);
 
 			if (f->opaque)
-				json_object_set_new(row, "opaque",
-						    json_string(f->opaque) ?: json_string("?"));
+				json_object_set_new(row, "opaque", mon_text(f->opaque));
 			json_array_append_new(fds, row);
 		}
 		json_array_append_new(sets, json_pack("{s:I,s:o}", "fdset-id", (json_int_t)s->id,

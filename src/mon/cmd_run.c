@@ -95,5 +95,5 @@ void hmp_info_status(struct hmp *h)
 
 void hmp_watchdog_action(struct hmp *h, const struct hmp_watchdog_action_args *a)
 {
-	json_decref(hmp_qmp(h, "set-action", json_pack("{s:s}", "watchdog", a->action)));
+	json_decref(hmp_qmp(h, "set-action", json_pack("{s:o}", "watchdog", mon_text(a->action))));
 }

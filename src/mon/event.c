@@ -129,15 +129,6 @@ static json_t *cause_data(const struct vm_event *ev)
 			 vm_cause_name(ev->cause));
 }
 
-static json_t *deleted_data(const struct vm_event *ev)
-{
-	json_t *d = json_pack("{s:s}", "path", ev->path);
-
-	if (ev->name[0])
-		json_object_set_new(d, "device", json_string(ev->name));
-	return d;
-}
-
 void mon_hear(struct vm_observer *o, const struct vm_event *ev)
 {
 	struct mon *m = container_of(o, struct mon, observer);
@@ -180,10 +171,7 @@ void mon_hear(struct vm_observer *o, const struct vm_event *ev)
 		break;
 	case VM_EV_VSERPORT_CHANGE:
 		mon_event(m, "VSERPORT_CHANGE",
-			  json_pack("{s:s,s:b}", "id", ev->name, "open", ev->value != 0));
-		break;
-	case VM_EV_DEVICE_DELETED:
-		mon_event(m, "DEVICE_DELETED", deleted_data(ev));
+			  json_pack("{s:o,s:b}", "id", mon_text(ev->name), "open", ev->value != 0));
 		break;
 	case VM_EV_MIGRATION:
 		mon_event(m, "MIGRATION", json_pack("{s:s}", "status", ev->name));

@@ -81,15 +81,18 @@ static const char *class_name(enum err_class cls)
 	}
 }
 
-/* A text may hold bytes of a guest or of a file name; JSON is UTF-8. */
-static json_t *json_text(const char *text)
+json_t *mon_text(const char *text)
 {
-	json_t *s = json_string(text);
-	char safe[sizeof(((struct err *)0)->msg)];
+	autofree char *safe = NULL;
+	json_t *s = json_string(text ?: "");
 
 	if (s)
 		return s;
-	log_escape(safe, sizeof(safe), text, strlen(text));
+	safe = xstrdup(text);
+	for (char *p = safe; *p; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
 	return json_string(safe);
 }
 
@@ -103,7 +106,7 @@ static void reply(struct mon_qmp *q, json_t *id, json_t *ret, const struct err *
 	else
 		json_object_set_new(r, "error",
 				    json_pack("{s:s,s:o}", "class", class_name(e->cls), "desc",
-					      json_text(e->msg)));
+					      mon_text(e->msg)));
 	if (id)
 		json_object_set(r, "id", id);
 	send_json(q, r);

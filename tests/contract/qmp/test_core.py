@@ -187,6 +187,8 @@ class Life(unittest.TestCase):
             kvm = vm.cmd("query-kvm")
             self.assertEqual(kvm["enabled"], accel["enabled"] == "kvm")
             self.assertEqual(kvm["present"], "kvm" in accel["present"])
+        with Machine("-name", "caf\udce9") as vm:  # not UTF-8
+            self.assertEqual(vm.cmd("query-name"), {"name": "caf?"})
         with Machine() as vm:
             self.assertEqual(vm.cmd("query-name"), {})
             self.assertRaises(QmpError, vm.cmd, "query-nam")
