@@ -176,6 +176,8 @@ static bool queue_write(struct virtio_pci *p, uint64_t off, uint64_t val, unsign
 	case QUEUE_NOTIFY_DATA:
 		return false;
 	default:
+		if (off != QUEUE_SIZE && !wide)
+			return false; /* behind the last one */
 		set_queue_reg(vq, off, (uint32_t)val);
 		return true;
 	}

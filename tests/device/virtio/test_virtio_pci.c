@@ -229,6 +229,15 @@ static void queue_registers(void **state)
 	set(r, 0x20, 0x1000, 4);
 	assert_int_equal(reg(r, 0x20, 8), 0);
 	assert_false(r->s->x.v.broken);
+	/* Behind the last register there is none, of whatever size. */
+	set(r, 0x16, 0, 2);
+	for (unsigned off = 0x3c; off < 0x1000; off += 2) {
+		uint64_t errors = r->d.pci->d.guest_errors;
+
+		set(r, off, 1, 2);
+		assert_int_equal(r->d.pci->d.guest_errors, errors + 1);
+	}
+	assert_int_equal(reg(r, 0x18, 2), 256);
 }
 
 static void absurd_queue(void **state)
