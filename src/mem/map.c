@@ -598,7 +598,9 @@ uint64_t map_generation(const struct map *m)
 	return atomic_load_explicit(&((struct map *)m)->generation, memory_order_acquire);
 }
 
-void mem_wrote_host(struct map *m, const void *host, uint64_t len)
+/* Calls fn for [host, host + len) in its block, when that is on the map. */
+static void with_host(struct map *m, const void *host, uint64_t len,
+		      void (*fn)(struct ram_block *, uint64_t off, uint64_t len))
 {
 	struct qsbr_section section;
 	const struct map_view *v;
@@ -616,8 +618,39 @@ void mem_wrote_host(struct map *m, const void *host, uint64_t len)
 		off = (uint64_t)((uintptr_t)host - (uintptr_t)r->rb->host);
 		if (off >= r->rb->size || len > r->rb->size - off)
 			continue;
-		ram_written(r->rb, off, len);
+		fn(r->rb, off, len);
 		break;
 	}
 	qsbr_exit(&section);
+}
+
+void mem_wrote_host(struct map *m, const void *host, uint64_t len)
+{
+	with_host(m, host, len, ram_written);
+}
+
+void mem_give_back_host(struct map *m, const void *host, uint64_t len)
+{
+	with_host(m, host, len, ram_give_back);
+}
+
+int mem_give_back(struct map *m, uint64_t gpa, uint64_t len)
+{
+	struct qsbr_section section;
+	const struct map_view *v;
+
+	qsbr_enter(&m->qsbr, &section);
+	v = current_view(m);
+	while (len) {
+		uint64_t off, run;
+		struct map_region *r = dma_region(v, gpa, len, true, &off, &run);
+
+		if (!r)
+			break;
+		ram_give_back(r->rb, off, run);
+		gpa += run;
+		len -= run;
+	}
+	qsbr_exit(&section);
+	return len ? -EFAULT : 0;
 }

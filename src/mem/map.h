@@ -135,6 +135,13 @@ void *mem_view(struct map *, uint64_t gpa, uint64_t len, bool write, uint64_t *r
 void mem_wrote(struct map *, uint64_t gpa, uint64_t len);
 /* The same for [host, host + len) inside one window that mem_view() gave, by its host address. */
 void mem_wrote_host(struct map *, const void *host, uint64_t len);
+/*
+ * Gives the host back what is under whole pages of [gpa, gpa + len): they read as zeroes from now
+ * on. -EFAULT when a byte of it is not RAM; the part before it is given back. The second is for
+ * what mem_view() gave.
+ */
+int mem_give_back(struct map *, uint64_t gpa, uint64_t len) MUST_CHECK;
+void mem_give_back_host(struct map *, const void *host, uint64_t len);
 /* Changes with each new view: who keeps what mem_view() gave asks again after a change. Any thread.
  */
 uint64_t map_generation(const struct map *);

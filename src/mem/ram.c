@@ -122,6 +122,17 @@ int ram_discard(struct ram_block *rb, struct err *e)
 	return 0;
 }
 
+void ram_give_back(struct ram_block *rb, uint64_t off, uint64_t len)
+{
+	uint64_t first = align_up(off, RAM_PAGE_SIZE), end = align_down(off + len, RAM_PAGE_SIZE);
+
+	/* What shares the memfd, as KVM's second page tables do, lets go of the pages with it. */
+	if (end <= first || fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				      (off_t)first, (off_t)(end - first)) < 0)
+		return;
+	ram_written_slow(rb, first, end - first);
+}
+
 uint64_t ram_next_data(const struct ram_block *rb, uint64_t off)
 {
 	off_t at;

@@ -85,6 +85,11 @@ void ram_populate(struct ram_block *, uint64_t off, uint64_t len);
  */
 int ram_discard(struct ram_block *, struct err *e) MUST_CHECK;
 /*
+ * The same for the pages of [off, off + len), which others may use meanwhile: they see the old bytes
+ * or zeroes. A part of a page at either end stays. Failing costs memory, nothing else. Any thread.
+ */
+void ram_give_back(struct ram_block *, uint64_t off, uint64_t len);
+/*
  * The first byte from off on that may be other than zero; rb->size when there is none. What the
  * host never had to give memory for is passed over without touching it.
  */

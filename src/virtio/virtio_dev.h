@@ -26,7 +26,7 @@ extern const struct state_desc virtio_state; /* for ST_SUB in device tables */
 			  "offer NOTIFICATION_DATA")
 
 /* One transport of struct stem; plist(type) is a list with a comma behind each, or empty. */
-#define VIRTIO_ON(stem, on, bus_, vtype, vstate, plist, name_, alias_, help_)                     \
+#define VIRTIO_ON(stem, on, bus_, vtype, vstate, plist, attrs_, name_, alias_, help_)             \
 	struct stem##_##on {                                                                      \
 		struct virtio_##on t; /* first */                                                 \
 		struct stem x;                                                                    \
@@ -58,6 +58,7 @@ extern const struct state_desc virtio_state; /* for ST_SUB in device tables */
 		.size = sizeof(struct stem##_##on),                                               \
 		.props = stem##_##on##_props,                                                     \
 		.state = &stem##_##on##_state,                                                    \
+		.attrs = (attrs_),                                                                \
 		.init = stem##_##on##_init,                                                       \
 		.fini = virtio_##on##_dev_fini,                                                   \
 		.reset = virtio_##on##_dev_reset,                                                 \
@@ -65,11 +66,14 @@ extern const struct state_desc virtio_state; /* for ST_SUB in device tables */
 		.resume = virtio_##on##_dev_resume,                                               \
 	}
 
-/* name is plain: "virtio-blk". */
-#define VIRTIO_DEVICE(stem, vtype, vstate, props, name, help)                             \
-	extern const struct dev_type stem##_pci_type, stem##_mmio_type;                   \
-	VIRTIO_ON(stem, pci, DEV_BUS_PCI, vtype, vstate, props, name "-pci", name, help); \
-	VIRTIO_ON(stem, mmio, DEV_BUS_VIRTIO_MMIO, vtype, vstate, props, name "-device", name, help)
+/* name is plain: "virtio-blk"; attrs as in struct dev_type. */
+#define VIRTIO_DEVICE_ATTRS(stem, vtype, vstate, props, attrs, name, help)                       \
+	extern const struct dev_type stem##_pci_type, stem##_mmio_type;                          \
+	VIRTIO_ON(stem, pci, DEV_BUS_PCI, vtype, vstate, props, attrs, name "-pci", name, help); \
+	VIRTIO_ON(stem, mmio, DEV_BUS_VIRTIO_MMIO, vtype, vstate, props, attrs, name "-device",  \
+		  name, help)
+#define VIRTIO_DEVICE(stem, vtype, vstate, props, name, help) \
+	VIRTIO_DEVICE_ATTRS(stem, vtype, vstate, props, NULL, name, help)
 
 /* ---- for transports, under the device's lock ---- */
 
