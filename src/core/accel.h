@@ -12,6 +12,7 @@
 
 struct vm;
 struct ram_block;
+struct stats;
 struct cpu_state; /* isa/<guest>/cpu_state.h */
 struct x86_cpu_model;
 struct x86_cpu_source; /* isa/x86/cpuid.h */
@@ -90,6 +91,8 @@ struct accel_ops {
 	void (*hold_time)(struct vm *, uint64_t ns, uint64_t tsc);
 	/* What CPUID gives this vCPU's guest. */
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+	/* The engine's own numbers (core/stats.h). Optional. */
+	int (*stats)(struct vm *, struct vcpu *, struct stats *, struct err *e);
 	/*
 	 * Dirty pages (core/dirty.h), for an engine whose guests' writes do not come by
 	 * ram_written(): start logging them; report those of one block so far with

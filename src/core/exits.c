@@ -12,6 +12,7 @@
  * out of the report.
  */
 #include "base/base.h"
+#include "base/clock.h"
 #include "core/exits.h"
 #include "core/vm.h"
 #include <stdio.h>
@@ -268,6 +269,11 @@ struct exit_row *exits_collect(struct vm *vm, enum exits_by by, size_t *n)
 	qsort(all.row, all.n, sizeof(*all.row), by_cost);
 	*n = all.n;
 	return all.row;
+}
+
+uint64_t exits_elapsed_ns(const struct vm *vm)
+{
+	return vm->nr_vcpus ? clock_now_ns() - vm->vcpus[0]->exits.since_ns : 0;
 }
 
 /* ---- the report ---- */

@@ -53,6 +53,7 @@ struct exit_entry {
 };
 
 struct exits {
+	uint64_t since_ns; /* when counting began: the vCPU's birth */
 	struct {
 		_Atomic uint64_t count, emulate;
 		_Atomic uint64_t trip; /* way out and in: least seen; 0 = none */
@@ -99,6 +100,9 @@ struct exit_row {
  * is in the map there now. Control thread; the vCPUs may run.
  */
 struct exit_row *exits_collect(struct vm *, enum exits_by, size_t *n);
+
+/* Host time that the counts are about, times at a stand included. */
+uint64_t exits_elapsed_ns(const struct vm *);
 
 /*
  * The report for people: for each reason and source rate, costs and their product, then the guest

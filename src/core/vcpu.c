@@ -177,6 +177,7 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned index, struct err *e)
 	v->vm = vm;
 	v->index = index;
 	v->apic_id = index;
+	v->exits.since_ns = clock_now_ns();
 	atomic_init(&v->deadline_ns, UINT64_MAX);
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->changed, NULL);

@@ -84,4 +84,7 @@ void hmp_error(struct hmp *, const struct err *e);
 /* Runs a QMP command (args taken, NULL = none); says what went wrong. NULL then. */
 json_t *hmp_qmp(struct hmp *, const char *name, json_t *args);
 
+/* cmd_perf.c: the engine's statistics that are not zero. */
+void hmp_print_stats(struct hmp *);
+
 #endif

@@ -138,6 +138,7 @@ void hmp_info_kvm(struct hmp *h)
 		   : present ? "disabled"
 			     : "not compiled or not to be had here");
 	json_decref(r);
+	hmp_print_stats(h);
 }
 
 void hmp_log(struct hmp *h, const struct hmp_log_args *a)

@@ -39,18 +39,30 @@ GUESTS = [
 MOVES = [("kvm", "kvm"), ("kvm", "soft"), ("soft", "kvm"), ("kvm", "kvm-off"), ("kvm-off", "kvm")]
 
 
+# The monitor on a small guest that asks its ports again and again: name, -accel and -cpu, what it is told,
+# what it has to say.
+MONITOR = ("(sleep 5; {words} sleep 1; echo quit) | timeout 60 /hanok qemu -accel {accel} -display none -nodefaults "
+           "-m 64 -kernel /qmp-guest.elf -serial null -monitor stdio")
+MONITORS = [
+    ("exits", "kvm,dirty-ring-size=4096", ["info kvm", "info exits"],
+     [r"kvm support: enabled", r"cpu 0 io_exits: \d{3}", r"port-read +\d{3}.*0x3f8-0x3ff.*rip 0x10000"]),
+]
+
+
 def job_text():
     """The script that runs in L1: each part between lines that say its name and its exit code."""
     lines = ["dd if=/dev/zero of=/disk.img bs=1M count=64 2>/dev/null"]
 
-    def part(name, command):
-        lines.append(f"echo 'part {name}'\n{command} </dev/null 2>&1\necho \"end {name} $?\"")
+    def part(name, command, end="</dev/null 2>&1"):
+        lines.append(f"echo 'part {name}'\n{command} {end}\necho \"end {name} $?\"")
 
     part("accel-kvm", "/t-accel kvm")
     for one, other in MOVES:
         part(f"{one}-to-{other}", f"/t-move {one} {other}")
     for name, chips, cpus, do, options, _ in GUESTS:
         part(name, f"{GUEST % chips} -smp {cpus} {options} -append 'console=ttyS0 quiet panic=-1 hanok.do={do}'")
+    for name, accel, words, _ in MONITORS:
+        part(name, MONITOR.format(accel=accel, words="".join(f"echo '{w}'; " for w in words)), end="2>&1")
     return "\n".join(lines) + "\n"
 
 
@@ -75,10 +87,12 @@ def main():
         job.write(job_text())
         job.flush()
         proc = subprocess.run([f"{HERE}/l1.sh", f"{build}/guest/{L1_SUITE}", job.name, f"{build}/hanok",
-                               f"{build}/tests/contract/accel/t-accel", f"{build}/tests/contract/accel/t-move", f"{guest}/vmlinuz", f"{guest}/initrd.cpio"],
+                               f"{build}/tests/contract/accel/t-accel", f"{build}/tests/contract/accel/t-move",
+                               f"{build}/tests/contract/qmp/qmp-guest.elf", f"{guest}/vmlinuz", f"{guest}/initrd.cpio"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     text = proc.stdout.decode(errors="replace").replace("\r", "")
-    parts = [("accel-kvm", ["PASSED"])] + [(f"{a}-to-{b}", ["PASSED"]) for a, b in MOVES] + [(g[0], g[5]) for g in GUESTS]
+    parts = [("accel-kvm", ["PASSED"])] + [(f"{a}-to-{b}", ["PASSED"]) for a, b in MOVES] + \
+        [(g[0], g[5]) for g in GUESTS] + [(m[0], m[3]) for m in MONITORS]
     problems = {name: verdict(text, name, wanted) for name, wanted in parts}
     if any(problems.values()):
         print(text)

@@ -299,6 +299,7 @@ const struct accel_ops accel_kvm = {
 	.set_clock = kvm_set_clock,
 	.model = kvm_cpuid_model,
 	.cpuid = kvm_cpuid_leaf,
+	.stats = kvm_stats,
 	.dirty_start = kvm_dirty_start,
 	.dirty_sync = kvm_dirty_sync,
 	.dirty_stop = kvm_dirty_stop,

@@ -87,6 +87,10 @@ void kvm_dirty_slot_gone(struct kvm_vm *, const struct kvm_slot *);
 /* On a vCPU's thread: its ring is full. */
 void kvm_dirty_ring_full(struct kvm_vm *);
 
+/* kvm_stats.c */
+struct stats;
+int kvm_stats(struct vm *, struct vcpu *, struct stats *, struct err *e) MUST_CHECK;
+
 static inline struct kvm_vcpu *kvm_vcpu(struct vcpu *v)
 {
 	return v->engine;

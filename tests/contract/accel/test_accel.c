@@ -10,6 +10,7 @@
 #include "soft_vm.h"
 #include "base/clock.h"
 #include "core/dirty.h"
+#include "core/stats.h"
 #include "isa/x86/x86.h"
 #include <stdio.h>
 
@@ -786,6 +787,29 @@ static void dirty_ring(void **state)
 	t = tvm_new_on(accel, 2, "qemu64");
 }
 
+/* ---- the engine's own numbers ---- */
+
+static void statistics(void **state)
+{
+	struct err e = { 0 };
+	struct stats all;
+	bool has_exits = false;
+
+	EXEC(64, 0xe4, 0xe9, 0xf4); /* in $0xe9,%al; hlt */
+	assert_int_equal(stats_read(&t->vm, t->v[0], &all, &e), 0);
+	for (size_t i = 0; i < all.n; i++)
+		if (!strcmp(all.s[i].name, "exits")) {
+			has_exits = true;
+			assert_int_equal(all.s[i].n, 1);
+			assert_true(all.s[i].val[0] > 0);
+		}
+	stats_fini(&all);
+	assert_int_equal(has_exits, !strcmp(accel->name, "kvm"));
+	assert_int_equal(stats_read(&t->vm, NULL, &all, &e), 0);
+	assert_int_equal(all.n > 0, !strcmp(accel->name, "kvm"));
+	stats_fini(&all);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(int argc, char **argv)
@@ -798,6 +822,7 @@ int main(int argc, char **argv)
 		T(interrupts_follow_state), T(exits), T(memory_under_code), T(init_in_smm),
 		T(events_survive), T(delivery_goes_on), T(pdptes_survive),
 		T(dirty_pages), T(dirty_much), T(dirty_and_map), T(dirty_ring),
+		T(statistics),
 	};
 	struct err e = { 0 };
 

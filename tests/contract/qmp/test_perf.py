@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guest costs: exits with their causes, and the engine's statistics."""
+import unittest
+
+from common import ACCEL, Machine, main
+
+
+class Exits(unittest.TestCase):
+    def test_a_guest_that_polls(self):
+        with Machine() as vm:
+            vm.running()
+            before = vm.cmd("x-exits")
+            vm.serial.tell("x" * 50)
+            vm.serial.expect("x" * 50)
+            after = vm.cmd("x-exits")
+            self.assertGreater(after["elapsed"], before["elapsed"])
+            reasons = {r["reason"]: r for r in after["reasons"]}
+            # It looks at COM1 and at the power button again and again, and writes what it echoes.
+            self.assertGreaterEqual(reasons["port-read"]["count"], 50)
+            self.assertGreaterEqual(reasons["port-write"]["count"], 50)
+            self.assertGreater(reasons["port-read"]["load"], 0)
+            loads = [r["load"] for r in after["reasons"]]
+            self.assertEqual(loads, sorted(loads, reverse=True))
+            com1 = [s for s in after["sources"] if s["reason"] == "port-write" and s["first"] == 0x3f8]
+            self.assertEqual(len(com1), 1)
+            self.assertEqual(com1[0]["last"], 0x3ff)
+            self.assertTrue(com1[0]["device"])
+            # The guest's code lies from 1000000h.
+            code = [s for s in after["code"] if s["reason"] == "port-read" and s["count"] >= 50]
+            self.assertTrue(code)
+            self.assertTrue(all(0x1000000 <= s["rip"] < 0x1001000 for s in code))
+            self.assertIn("port-read", vm.hmp("info exits"))
+            self.assertIn("0x3f8-0x3ff", vm.hmp("info exits"))
+
+    def test_before_it_ran(self):
+        with Machine() as vm:
+            self.assertEqual(vm.cmd("x-exits")["reasons"], [])
+            self.assertIn("by guest code", vm.hmp("info exits"))
+
+
+class Statistics(unittest.TestCase):
+    @unittest.skipIf(ACCEL == "kvm", "of an engine without any")
+    def test_none(self):
+        with Machine() as vm:
+            self.assertEqual(vm.cmd("query-stats-schemas"), [])
+            for target in ("vm", "vcpu"):
+                self.assertEqual(vm.cmd("query-stats", target=target), [])
+            self.assertEqual(vm.cmd("query-stats", target="vcpu",
+                                    providers=[{"provider": "kvm", "names": ["halt_poll_success_ns"]}]), [])
+            self.assertIn("target", vm.error("query-stats").desc)
+            self.assertIn("provider", vm.error("query-stats", target="vm",
+                                               providers=[{"provider": "nobody"}]).desc)
+
+    @unittest.skipIf(ACCEL != "kvm", "of KVM")
+    def test_of_kvm(self):
+        with Machine("-smp", "2") as vm:
+            vm.running()
+            schemas = {s["target"]: {v["name"]: v for v in s["stats"]} for s in vm.cmd("query-stats-schemas")}
+            self.assertEqual(schemas["vcpu"]["exits"]["type"], "cumulative")
+            vcpus = vm.cmd("query-stats", target="vcpu")
+            self.assertEqual(len(vcpus), 2)
+            names = {s["name"] for s in vcpus[0]["stats"]}
+            self.assertEqual(names, set(schemas["vcpu"]))
+            one = vm.cmd("query-stats", target="vcpu", vcpus=[vcpus[1]["qom-path"]],
+                         providers=[{"provider": "kvm", "names": ["exits"]}])
+            self.assertEqual([(r["qom-path"], [s["name"] for s in r["stats"]]) for r in one],
+                             [(vcpus[1]["qom-path"], ["exits"])])
+            self.assertTrue(vm.cmd("query-stats", target="vm"))
+            self.assertIn("exits", vm.hmp("info kvm"))
+
+
+if __name__ == "__main__":
+    main()
