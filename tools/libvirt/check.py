@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import xml.etree.ElementTree as ET
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -379,7 +380,8 @@ def inside(args):
         os.mkdir(args.guest)
         for name in ("vmlinuz", "initrd.cpio"):
             shutil.copy(os.path.join(args.build, "guest", "native", name), args.guest)
-        daemons = Daemons(work, os.path.abspath(args.emulator or f"{args.build}/qemu-system-x86_64"))
+        daemons = Daemons(work, os.path.abspath(args.emulator or f"{args.build}/qemu-system-x86_64"),
+                          args.type == "kvm")
         passed, failed = 0, 1
         try:
             daemons.start()
@@ -405,6 +407,8 @@ def init(args):
         code = 1
         try:
             code = inside(args)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             os._exit(code)

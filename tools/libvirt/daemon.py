@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import signal
+import stat
 import subprocess
 import time
 
@@ -33,6 +34,23 @@ log_outputs = "1:file:%s"
 """
 
 
+def mount_dev(work):
+    """A /dev without kvm: libvirtd probes anew at every turn when it finds one that emulators refuse."""
+    dev = os.path.join(work, "dev")
+    os.mkdir(dev)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "dev", dev], check=True)
+    for name in os.listdir("/dev"):
+        path, source = os.path.join(dev, name), os.path.join("/dev", name)
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), path)
+        elif name != "kvm" and not stat.S_ISSOCK(os.stat(source).st_mode):
+            os.mkdir(path) if os.path.isdir(source) else open(path, "w").close()
+            subprocess.run(["mount", "--rbind", source, path], check=True)
+    # Moved, so that nothing of the real /dev is within reach below work, which is deleted in the end.
+    subprocess.run(["mount", "--move", dev, "/dev"], check=True)
+    os.rmdir(dev)
+
+
 def mount_folders(work):
     for folder in FOLDERS:
         made = os.path.isdir(folder)
@@ -42,22 +60,21 @@ def mount_folders(work):
         os.makedirs(source, mode=0o755)
         subprocess.run(["mount", "--bind", source, folder], check=True)
     # Debian's libvirtd insists on the account that libvirt-daemon-system makes, even unused.
-    for path, line in (("/etc/passwd", "libvirt-qemu:x:64055:64055::/nonexistent:/bin/false"),
-                       ("/etc/group", "libvirt-qemu:x:64055:"), ("/etc/group", "kvm:x:64056:")):
+    for path, lines in (("/etc/passwd", ["libvirt-qemu:x:64055:64055::/nonexistent:/bin/false"]),
+                        ("/etc/group", ["libvirt-qemu:x:64055:", "kvm:x:64056:"])):
         with open(path) as file:
             text = file.read()
-        if re.search(rf"(?m)^{line.split(':')[0]}:", text):
-            continue
-        copy = os.path.join(work, os.path.basename(path))
-        with open(copy, "w") as file:
-            file.write(f"{text.rstrip()}\n{line}\n")
-        if not os.path.ismount(path):
+        missing = [line for line in lines if not re.search(rf"(?m)^{line.split(':')[0]}:", text)]
+        if missing:
+            copy = os.path.join(work, os.path.basename(path))
+            with open(copy, "w") as file:
+                file.write("\n".join([text.rstrip(), *missing, ""]))
             subprocess.run(["mount", "--bind", copy, path], check=True)
 
 
 class Daemons:
-    def __init__(self, work, emulator):
-        self.work = work
+    def __init__(self, work, emulator, kvm):
+        self.work, self.kvm = work, kvm
         self.log = os.path.join(work, "libvirtd.log")
         self.event_log = os.path.join(work, "events.txt")
         self.procs = {}
@@ -70,6 +87,8 @@ class Daemons:
                     "XDG_CONFIG_HOME": work, "XDG_CACHE_HOME": work, "XDG_RUNTIME_DIR": work}
 
     def start(self):
+        if not self.kvm:
+            mount_dev(self.work)
         mount_folders(self.work)
         with open("/etc/libvirt/qemu.conf", "w") as conf:
             conf.write(QEMU_CONF)
