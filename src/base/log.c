@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LOG_LINE_MAX	  2048
@@ -16,6 +17,9 @@
 
 static _Atomic int log_level_now = LOG_LEVEL_INFO;
 static const char *_Atomic log_name = "hanok";
+static const char *_Atomic log_guest;
+static _Atomic bool log_dates;
+static _Atomic int log_fd = STDERR_FILENO;
 
 void log_set_level(enum log_level level)
 {
@@ -27,18 +31,51 @@ void log_set_name(const char *name)
 	atomic_store_explicit(&log_name, name, memory_order_release);
 }
 
+void log_set_timestamps(bool on)
+{
+	atomic_store(&log_dates, on);
+}
+
+void log_set_guest(const char *name)
+{
+	atomic_store_explicit(&log_guest, name, memory_order_release);
+}
+
+void log_set_fd(int fd)
+{
+	atomic_store(&log_fd, fd);
+}
+
+/* ISO 8601 in UTC with microseconds, and a blank; or nothing. */
+static void format_date(char *out, size_t size)
+{
+	struct timespec now;
+	struct tm tm;
+	size_t n;
+
+	*out = '\0';
+	if (!atomic_load_explicit(&log_dates, memory_order_relaxed))
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, size - n, ".%06ldZ ", now.tv_nsec / 1000);
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
 	static const char *const word[] = { "error", "warning", "info", "debug" };
-	char line[LOG_LINE_MAX];
+	const char *guest = atomic_load_explicit(&log_guest, memory_order_acquire);
+	char line[LOG_LINE_MAX], date[40];
 	int head, body, saved = errno;
 	size_t len;
 	va_list ap;
 
 	if ((int)level > atomic_load_explicit(&log_level_now, memory_order_relaxed))
 		return;
-	head = snprintf(line, sizeof(line),
-			"%s: %s: ", atomic_load_explicit(&log_name, memory_order_acquire),
+	format_date(date, sizeof(date));
+	head = snprintf(line, sizeof(line), "%s%s%s%s: %s: ", date, guest ? guest : "",
+			guest ? " " : "", atomic_load_explicit(&log_name, memory_order_acquire),
 			word[level]);
 	if (head < 0 || (size_t)head >= sizeof(line) - 1)
 		return;
@@ -49,8 +86,8 @@ void log_msg(enum log_level level, const char *fmt, ...)
 		return;
 	len = MIN((size_t)head + (size_t)body, sizeof(line) - 2);
 	line[len] = '\n';
-	/* nobody to tell when stderr itself fails */
-	if (write(STDERR_FILENO, line, len + 1) < 0)
+	/* nobody to tell when this itself fails */
+	if (write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, len + 1) < 0)
 		errno = saved;
 	errno = saved;
 }

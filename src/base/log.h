@@ -15,6 +15,11 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 void log_set_level(enum log_level level);
 /* What stands in front of each line; default "hanok". name must outlive the process. */
 void log_set_name(const char *name);
+/* Dates in front of each line; a name in front of its text (kept; NULL: none). */
+void log_set_timestamps(bool on);
+void log_set_guest(const char *name);
+/* Lines go to fd from now on, which stays open for ever. */
+void log_set_fd(int fd);
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_msg(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -8,7 +8,10 @@
 
 #include "cli/daemon.h"
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +32,7 @@ static void wait_for_child(int fd, pid_t child)
 	_exit(code);
 }
 
-int daemon_begin(int *ready_fd, struct err *e)
+int daemon_begin(struct daemon *d, struct err *e)
 {
 	pid_t pid;
 	int p[2];
@@ -53,26 +56,67 @@ int daemon_begin(int *ready_fd, struct err *e)
 	if (pid)
 		_exit(pid < 0);
 	umask(027);
-	*ready_fd = p[1];
-	return 0;
+	d->ready_fd = p[1];
+	/* For the end: there may be none in another root. */
+	d->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return d->null_fd < 0 ? err_set_errno(e, errno, "-daemonize: /dev/null") : 0;
 }
 
-int daemon_ready(int *ready_fd, struct err *e)
+int daemon_ready(struct daemon *d, struct err *e)
 {
 	uint8_t ok = 0;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0)
-		return err_set_errno(e, errno, "-daemonize: /dev/null");
 	if (chdir("/") < 0)
 		return err_set_errno(e, errno, "-daemonize: /");
 	/* Whoever waits for the end of these hears it now. */
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		dup2(null, fd);
-	close(null);
-	if (write(*ready_fd, &ok, 1) != 1)
+		dup2(d->null_fd, fd);
+	close(take_fd(&d->null_fd));
+	if (write(d->ready_fd, &ok, 1) != 1)
 		return err_set_errno(e, errno, "-daemonize: the caller is gone");
-	close(take_fd(ready_fd));
+	close(take_fd(&d->ready_fd));
+	return 0;
+}
+
+/* ---- user and folder ---- */
+
+/* NAME, or UID:GID. */
+static int find_user(const char *user, uid_t *uid, gid_t *gid, char **name, struct err *e)
+{
+	const struct passwd *pw = getpwnam(user);
+	unsigned u, g;
+	char rest;
+
+	if (pw) {
+		*uid = pw->pw_uid;
+		*gid = pw->pw_gid;
+		*name = xstrdup(pw->pw_name);
+		return 0;
+	}
+	if (sscanf(user, "%u:%u%c", &u, &g, &rest) != 2)
+		return err_set(e, ENOENT, "user=%s: no such user; say a name or UID:GID", user);
+	*uid = u;
+	*gid = g;
+	return 0;
+}
+
+int process_confine(const char *root, const char *user, struct err *e)
+{
+	autofree char *name = NULL;
+	uid_t uid = 0;
+	gid_t gid = 0;
+	int r = user ? find_user(user, &uid, &gid, &name, e) : 0;
+
+	if (r < 0)
+		return r;
+	/* Groups are looked up in files, which another root may not have. */
+	if (user && (name ? initgroups(name, gid) : setgroups(1, &gid)) < 0)
+		return err_set_errno(e, errno, "user=%s: its groups", user);
+	if (root && (chroot(root) < 0 || chdir("/") < 0))
+		return err_set_errno(e, errno, "chroot=%s", root);
+	if (user && (setgid(gid) < 0 || setuid(uid) < 0))
+		return err_set_errno(e, errno, "user=%s", user);
+	if (user && uid && setuid(0) == 0)
+		return err_set(e, EPERM, "user=%s: privileges could be had back", user);
 	return 0;
 }
 

@@ -5,14 +5,21 @@
 
 #include "base/base.h"
 
+struct daemon {
+	int ready_fd, null_fd; /* -1 = not in the background */
+};
+
 /*
  * Returns in a new process without a terminal; the caller's waits, and ends with 0 after
  * daemon_ready(), with 1 when the new one ends before that. Standard error stays the caller's
- * until then. *ready_fd is for daemon_ready().
+ * until then.
  */
-int daemon_begin(int *ready_fd, struct err *e) MUST_CHECK;
+int daemon_begin(struct daemon *, struct err *e) MUST_CHECK;
 /* Everything is there: lets go of the caller, of its folder and of standard input and output. */
-int daemon_ready(int *ready_fd, struct err *e) MUST_CHECK;
+int daemon_ready(struct daemon *, struct err *e) MUST_CHECK;
+
+/* Another root folder, and another user (a name, or UID:GID), with its groups; each may be NULL. */
+int process_confine(const char *root, const char *user, struct err *e) MUST_CHECK;
 
 struct pidfile {
 	char *path;

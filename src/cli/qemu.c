@@ -9,7 +9,7 @@
 #include "cli/qemu_opts.h"
 #include <stdio.h>
 
-static const struct qemu_opt *find_opt(const char *name)
+const struct qemu_opt *qemu_find_opt(const char *name)
 {
 	for (const struct qemu_opt *o = qemu_opts; o->name; o++)
 		if (!strcmp(o->name, name))
@@ -43,21 +43,9 @@ static const struct {
 	{ "smbios", NULL },
 	{ "acpitable", NULL },
 	{ "fw_cfg", NULL },
-	{ "global", NULL },
-	{ "readconfig", NULL },
-	{ "parallel", NULL },
-	{ "sandbox", NULL },
-	{ "run-with", NULL },
-	{ "numa", NULL },
-	{ "msg", NULL },
 	{ "trace", NULL },
-	{ "D", NULL },
-	{ "d", NULL },
 	{ "icount", NULL },
 	{ "tpmdev", NULL },
-	{ "audiodev", NULL },
-	{ "action", NULL },
-	{ "watchdog-action", NULL },
 };
 
 static int unknown_opt(const char *word, struct err *e)
@@ -94,7 +82,7 @@ static int one_option(struct qemu_line *line, int argc, char **argv, int *i, str
 			       "file=%s,if=virtio,format=raw)",
 			       word, word);
 	word += word[1] == '-' ? 2 : 1;
-	opt = find_opt(word);
+	opt = qemu_find_opt(word);
 	if (!opt)
 		return unknown_opt(word, e);
 	if (opt->arg) {
@@ -137,6 +125,23 @@ static int apply_defaults(struct qemu_line *line, struct err *e)
 	return r;
 }
 
+/* The one node has every CPU. */
+static int check_numa(const struct qemu_line *line, struct err *e)
+{
+	unsigned first, last = line->conf->cpus - 1;
+	char rest;
+
+	if (!line->numa_cpus)
+		return 0;
+	if (sscanf(line->numa_cpus, "%3u-%3u%c", &first, &last, &rest) == 2 ||
+	    sscanf(line->numa_cpus, "%3u%c", &last, &rest) == 1)
+		if (last + 1 == line->conf->cpus && (!last || !strncmp(line->numa_cpus, "0-", 2)))
+			return 0;
+	return err_set(e, ENOTSUP,
+		       "-numa node,cpus=%s: the guest has one NUMA node, with all %u CPUs",
+		       line->numa_cpus, line->conf->cpus);
+}
+
 int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 {
 	int r;
@@ -154,7 +159,9 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 			"accelerator '%s' is not one of hanok's: use -accel kvm, or -accel tcg "
 			"(its own soft engine)",
 			line->accel_refused);
-	r = apply_defaults(line, e);
+	r = check_numa(line, e);
+	if (!r)
+		r = apply_defaults(line, e);
 	if (!r)
 		r = qemu_check_chardevs(line, e);
 	if (!r && line->conf->daemonize && uses_stdio(line->conf))
@@ -164,13 +171,19 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 	return r;
 }
 
+void qemu_line_fini(struct qemu_line *line)
+{
+	free(take_ptr(line->accel_refused));
+	free(take_ptr(line->numa_cpus));
+}
+
 int qemu_main(int argc, char **argv)
 {
 	struct qemu_line line = { .conf = vm_conf_new() };
 	struct err e = { 0 };
 	int r = qemu_read_line(&line, argc, argv, &e);
 
-	free(line.accel_refused);
+	qemu_line_fini(&line);
 	if (r < 0) {
 		log_error("%s", e.msg);
 		vm_conf_free(line.conf);

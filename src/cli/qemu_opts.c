@@ -20,6 +20,18 @@ static const struct {
 	{ "graphics", "off" }, { "vmport", "auto" }, { "smm", "auto" },
 };
 
+static int set_irqchip(struct qemu_line *line, const char *val, struct err *e)
+{
+	bool on = true;
+
+	if (!strcmp(val, "split"))
+		return err_set(e, ENOTSUP, "kernel-irqchip=split is not here yet: say on or off");
+	if (parse_onoff("kernel-irqchip", val, &on, e) < 0)
+		return -EINVAL;
+	line->conf->no_irqchip = !on;
+	return 0;
+}
+
 static int machine_prop(struct qemu_line *line, const char *key, const char *val, const char *where,
 			struct err *e)
 {
@@ -34,6 +46,7 @@ static int machine_prop(struct qemu_line *line, const char *key, const char *val
 					     "graphics",
 					     "mem-merge",
 					     "memory-backend",
+					     "kernel-irqchip",
 					     "pcie",
 					     "isa-serial",
 					     "pit",
@@ -53,6 +66,8 @@ static int machine_prop(struct qemu_line *line, const char *key, const char *val
 		front_set(&line->conf->mem_backend, val);
 		return 0;
 	}
+	if (!strcmp(key, "kernel_irqchip") || !strcmp(key, "kernel-irqchip"))
+		return set_irqchip(line, val, e);
 	if (!strcmp(key, "mem-merge"))
 		return parse_onoff(key, val, &line->conf->mem_merge, e);
 	if (!strcmp(key, "dump-guest-core"))
@@ -333,18 +348,6 @@ static int on_incoming(struct qemu_line *line, const char *arg, const char *wher
 	return 0;
 }
 
-static int on_daemonize(struct qemu_line *line, const char *arg, const char *where, struct err *e)
-{
-	line->conf->daemonize = true;
-	return 0;
-}
-
-static int on_pidfile(struct qemu_line *line, const char *arg, const char *where, struct err *e)
-{
-	front_set(&line->conf->pidfile, arg);
-	return 0;
-}
-
 static int on_stopped(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	line->conf->start_paused = true;
@@ -386,6 +389,12 @@ static int on_no_shutdown(struct qemu_line *line, const char *arg, const char *w
 }
 
 static int on_nothing(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	return 0;
+}
+
+static int on_nothing_with(struct qemu_line *line, const char *arg, const char *where,
+			   struct err *e)
 {
 	return 0;
 }
@@ -452,8 +461,22 @@ const struct qemu_opt qemu_opts[] = {
 	  "an inherited descriptor, to be named /dev/fdset/N" },
 	{ "incoming", "defer|file:F|fd:N|exec:CMD", on_incoming,
 	  "go on from a saved machine; defer: which one, migrate-incoming says" },
-	{ "daemonize", NULL, on_daemonize, "into the background, once it runs" },
-	{ "pidfile", "FILE", on_pidfile, "write the process's number there" },
+	{ "daemonize", NULL, qemu_opt_daemonize, "into the background, once it runs" },
+	{ "pidfile", "FILE", qemu_opt_pidfile, "write the process's number there" },
+	{ "msg", "timestamp=on", qemu_opt_msg, "dates in front of messages" },
+	{ "D", "FILE", qemu_opt_log_file, "messages go to FILE" },
+	{ "d", "ITEM,...", qemu_opt_log, "more messages ('help' lists)" },
+	{ "global", "DRIVER.PROP=VALUE", qemu_opt_global, "a default for devices' properties" },
+	{ "readconfig", "FILE", qemu_opt_readconfig, "options from a file" },
+	{ "action", "panic=,reboot=,...", qemu_opt_action, "what is done when something happens" },
+	{ "watchdog-action", "ACTION", qemu_opt_watchdog_action, "the same as -action watchdog=" },
+	{ "sandbox", "on|off,spawn=deny,...", qemu_opt_sandbox, "what the process may not do" },
+	{ "run-with", "user=,chroot=", qemu_opt_run_with, "user and folder of the process" },
+	{ "audiodev", "none,id=ID", qemu_opt_audiodev, "only none" },
+	{ "numa", "node", qemu_opt_numa, "accepted for one node with everything" },
+	{ "parallel", "none", qemu_opt_parallel, "only none" },
+	{ "echr", "N", qemu_opt_echr, "the key in place of Ctrl-A, as 1 to 31" },
+	{ "k", "LANGUAGE", on_nothing_with, "accepted: there is no keyboard to map" },
 	{ "S", NULL, on_stopped, "do not run the CPUs until the monitor says cont" },
 	{ "display", "none", on_display, "there is no screen yet" },
 	{ "vga", "none", on_vga, "there is no graphics card yet" },

@@ -14,6 +14,8 @@ struct qemu_line {
 	struct vm_conf *conf;
 	bool nodefaults, nographic, display_none, serial_given, monitor_given;
 	bool parse_only; /* touch nothing of the process: descriptors, files */
+	bool numa_given;
+	char *numa_cpus; /* of -numa node,cpus= */
 	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
 	bool help_shown;     /* an option printed what was asked: exit 0 */
 	char *accel_refused; /* the last list in which nothing works here */
@@ -44,6 +46,28 @@ int qemu_opt_object(struct qemu_line *, const char *arg, const char *where, stru
 int qemu_opt_mem_path(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_mem_prealloc(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_overcommit(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* -global, -readconfig */
+int qemu_opt_global(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_readconfig(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* Carries out the options in text (changed); name is the file's, for messages. */
+int qemu_read_config(struct qemu_line *, char *text, const char *name, struct err *e) MUST_CHECK;
+/* NULL when there is no such option. */
+const struct qemu_opt *qemu_find_opt(const char *name);
+/* -daemonize, -pidfile, -msg, -D, -d, -action, -watchdog-action, -sandbox, -run-with */
+int qemu_opt_daemonize(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_pidfile(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_msg(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_log_file(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_log(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_action(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_watchdog_action(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_sandbox(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_run_with(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* -audiodev, -numa, -parallel, -echr */
+int qemu_opt_audiodev(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_numa(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_parallel(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_echr(struct qemu_line *, const char *arg, const char *where, struct err *e);
 /* -mon, -monitor, -qmp, -qmp-pretty, -add-fd */
 int qemu_opt_mon(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_monitor(struct qemu_line *, const char *arg, const char *where, struct err *e);
@@ -62,9 +86,11 @@ int qemu_opt_device(struct qemu_line *, const char *arg, const char *where, stru
 
 /*
  * Reads a whole command line into line->conf (made by the caller) and applies QEMU's defaults.
- * The caller frees line->accel_refused.
+ * The caller frees what the line has besides with qemu_line_fini().
  */
 int qemu_read_line(struct qemu_line *, int argc, char **argv, struct err *e) MUST_CHECK;
+
+void qemu_line_fini(struct qemu_line *);
 
 /* "help" or "?" */
 bool qemu_wants_help(const char *arg);

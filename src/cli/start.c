@@ -10,9 +10,11 @@
 #include "cli/daemon.h"
 #include "cli/front.h"
 #include "core/backend.h"
+#include "core/fdset.h"
 #include "core/vm.h"
 #include "migr/migr.h"
 #include "mon/mon.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -21,7 +23,7 @@
 
 struct front {
 	struct pidfile pidfile;
-	int ready_fd; /* of -daemonize; -1 = none */
+	struct daemon daemon;
 	struct vm *vm;
 	struct mon *mon;
 	struct loop_fd signals;
@@ -71,6 +73,7 @@ static int open_signals(struct front *f, struct err *e)
 static void set_escapes(struct front *f)
 {
 	f->escape.quit = on_escape_quit;
+	f->escape.key = f->vm->conf->escape_key;
 	for (struct conf_node *n = f->vm->conf->nodes; n; n = n->next) {
 		struct char_end *end;
 
@@ -116,10 +119,30 @@ static int lock_memory(enum mem_lock how, struct err *e)
 			     "-overcommit mem-lock: memory cannot be locked (see ulimit -l)");
 }
 
+/* -D, -d and -msg. The log's file is never closed: every thread may write to it until the end. */
+static int set_up_log(const struct vm_conf *conf, struct err *e)
+{
+	if (conf->log_file) {
+		int fd = fdset_open(conf, conf->log_file,
+				    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOCTTY, 0644, e);
+
+		if (fd < 0)
+			return err_prefix(e, "-D %s: ", conf->log_file);
+		log_set_fd(fd);
+	}
+	if (conf->log_level)
+		log_set_level((enum log_level)conf->log_level);
+	log_set_timestamps(conf->log_timestamp);
+	log_set_guest(conf->log_guest_name ? conf->name : NULL);
+	return 0;
+}
+
 static int start(struct front *f, struct vm_conf *conf, struct err *e)
 {
-	int r = conf->daemonize ? daemon_begin(&f->ready_fd, e) : 0;
+	int r = conf->daemonize ? daemon_begin(&f->daemon, e) : 0;
 
+	if (r == 0)
+		r = set_up_log(conf, e);
 	if (r == 0)
 		r = open_signals(f, e);
 	char_guard_terminal();
@@ -143,12 +166,14 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 		r = load_incoming(f->vm, e);
 	if (r == 0 && f->vm->conf->pidfile)
 		r = pidfile_write(&f->pidfile, f->vm->conf->pidfile, e);
-	return r < 0 || f->ready_fd < 0 ? r : daemon_ready(&f->ready_fd, e);
+	if (r == 0 && process_confine(f->vm->conf->chroot, f->vm->conf->user, e) < 0)
+		r = err_prefix(e, "-run-with ");
+	return r < 0 || f->daemon.ready_fd < 0 ? r : daemon_ready(&f->daemon, e);
 }
 
 int front_start_take(struct vm_conf *conf)
 {
-	struct front f = { .signals = { .fd = -1 }, .pidfile = { .fd = -1 }, .ready_fd = -1 };
+	struct front f = { .signals = { .fd = -1 }, .pidfile = { .fd = -1 }, .daemon = { -1, -1 } };
 	struct err e = { 0 };
 	int code = 1;
 
@@ -160,10 +185,12 @@ int front_start_take(struct vm_conf *conf)
 		loop_del(f.vm->loop, &f.signals);
 		migr_end(f.vm);
 		mon_free(f.mon);
+		log_set_guest(NULL); /* the name goes with the VM */
 		vm_free(f.vm);
 	}
 	pidfile_remove(&f.pidfile);
-	close_fd_(&f.ready_fd);
+	close_fd_(&f.daemon.ready_fd);
+	close_fd_(&f.daemon.null_fd);
 	close_fd_(&f.signals.fd);
 	return code;
 }

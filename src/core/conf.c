@@ -14,6 +14,7 @@ struct vm_conf *vm_conf_new(void)
 	c->cpu = xstrdup("default");
 	c->cpus = c->sockets = c->dies = c->cores = c->threads = 1;
 	c->mem_size = MIB(512);
+	c->panic_action = 1; /* shutdown, as QEMU has it */
 	return c;
 }
 
@@ -64,6 +65,9 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	free(c->mem_backend);
 	free(c->mem_path);
 	free(c->pidfile);
+	free(c->chroot);
+	free(c->user);
+	free(c->log_file);
 	free(c);
 	return NULL;
 }

@@ -21,7 +21,8 @@ enum conf_kind {
 	CONF_NETDEV,
 	CONF_CHARDEV,
 	CONF_OBJECT,
-	CONF_MONITOR /* keys: chardev=ID, mode=control|readline, pretty=on|off */
+	CONF_MONITOR, /* keys: chardev=ID, mode=control|readline, pretty=on|off */
+	CONF_GLOBAL   /* type is a device's; the keys are defaults of its properties */
 };
 
 /* One -device, -drive, -netdev, -chardev, -object or -mon. */
@@ -37,6 +38,14 @@ struct conf_node {
 };
 
 enum mem_lock { MEM_LOCK_NONE, MEM_LOCK_ALL, MEM_LOCK_TOUCHED };
+
+/* -sandbox: what the process may not do once it runs. */
+enum sandbox_privileges { SANDBOX_ALLOW, SANDBOX_DENY, SANDBOX_CHILDREN };
+struct conf_sandbox {
+	bool off;
+	enum sandbox_privileges privileges; /* may gain any: itself, or only its children */
+	bool no_spawn, no_resource_control;
+};
 
 struct fdset;
 
@@ -64,6 +73,13 @@ struct vm_conf {
 	char **argv; /* the words that made this, NULL-terminated, or NULL: saved with the machine */
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
+	unsigned panic_action, watchdog_action; /* enum vm_panic_action, vm_watchdog_action */
+	struct conf_sandbox sandbox;
+	char *chroot, *user; /* -run-with, or NULL: folder to go into, user to become */
+	char *log_file;	     /* instead of standard error, or NULL */
+	int log_level;	     /* enum log_level at least; 0 = as it is */
+	bool log_timestamp, log_guest_name;
+	uint8_t escape_key;   /* of terminals and muxed chardevs; 0 = Ctrl-A */
 	bool daemonize;	      /* into the background once it runs */
 	char *pidfile;	      /* where to write which process that is, or NULL */
 	bool start_paused;    /* the guest waits for the first vm_cont() */

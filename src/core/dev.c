@@ -133,6 +133,37 @@ static int explain_type(const struct conf_node *node, struct err *e)
 		       node->where, node->type ? node->type : "");
 }
 
+static bool has_key(const struct conf_node *node, const char *key)
+{
+	const struct conf_kv *kv = node->kv;
+
+	while (kv && strcmp(kv->key, key))
+		kv = kv->next;
+	return kv;
+}
+
+static bool is_global_of(const struct conf_node *g, const struct dev_type *type)
+{
+	return g->kind == CONF_GLOBAL && !strcmp(g->type, type->name);
+}
+
+/* What -global says of the type, where node says nothing itself; the last one counts. */
+static void set_globals(const struct dev_type *type, struct conf_node *node)
+{
+	for (struct conf_node *g = node->conf ? node->conf->nodes : NULL; g; g = g->next) {
+		if (!is_global_of(g, type))
+			continue;
+		for (struct conf_kv *kv = g->kv; kv; kv = kv->next) {
+			const struct conf_node *later = g->next;
+
+			while (later && !(is_global_of(later, type) && has_key(later, kv->key)))
+				later = later->next;
+			if (!later && !has_key(node, kv->key))
+				conf_set(node, kv->key, kv->val);
+		}
+	}
+}
+
 int dev_create(struct vm *vm, struct conf_node *node, struct dev **out, struct err *e)
 {
 	const struct dev_type *type = node->type ? dev_type_find_on(vm, node->type) : NULL;
@@ -144,6 +175,7 @@ int dev_create(struct vm *vm, struct conf_node *node, struct dev **out, struct e
 	if (node->id && dev_find(vm, node->id))
 		return err_set(e, EEXIST, "%s: the id '%s' is in use already", node->where,
 			       node->id);
+	set_globals(type, node);
 	d = dev_alloc(vm, type, node->id);
 	d->user = true;
 	ret = check_known(d, node, e);

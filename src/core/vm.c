@@ -108,8 +108,8 @@ static int open_backends(struct vm *vm, bool chars, struct err *e)
 	for (struct conf_node *n = vm->conf->nodes; n; n = n->next) {
 		int ret;
 
-		if (n->kind == CONF_DEVICE || n->kind == CONF_MONITOR || n->kind == CONF_OBJECT ||
-		    (n->kind == CONF_CHARDEV) != chars)
+		if (chars ? n->kind != CONF_CHARDEV
+			  : n->kind != CONF_DRIVE && n->kind != CONF_NETDEV)
 			continue;
 		ret = backend_open(vm, n, e);
 		if (ret < 0)
@@ -258,8 +258,8 @@ struct vm *vm_new_take(struct vm_conf *conf, struct err *e)
 	vm->actions = (struct vm_actions){
 		.reboot = conf->no_reboot ? REBOOT_SHUTDOWN : REBOOT_RESET,
 		.shutdown = conf->no_shutdown ? SHUTDOWN_PAUSE : SHUTDOWN_POWEROFF,
-		.panic = PANIC_SHUTDOWN,
-		.watchdog = WATCHDOG_RESET,
+		.panic = (enum vm_panic_action)conf->panic_action,
+		.watchdog = (enum vm_watchdog_action)conf->watchdog_action,
 	};
 	vm->tsc_khz = host_tsc_khz();
 	vm->bare = !strcmp(conf->machine, "none");

@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		if (qemu_read_line(&line, argc, argv, &e) < 0)
 			assert(e.msg[0]);
-		free(line.accel_refused);
+		qemu_line_fini(&line);
 	} else if (run_read_line(conf, argc, argv, &help, &e) < 0) {
 		assert(e.msg[0]);
 	}

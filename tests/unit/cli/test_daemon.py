@@ -6,6 +6,7 @@
 """
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -83,6 +84,33 @@ def stale_pidfile(work):
     assert not os.path.exists(name)
 
 
+def log_and_user(work):
+    """Messages with dates in a file; another user, and another root, where we may do so."""
+    log = os.path.join(work, "log")
+    root = os.geteuid() == 0
+    os.chmod(work, 0o755)
+    confine = ("-run-with", f"user=65534:65533,chroot={work}") if root else ()
+    done = start(work, *PROBE, "-machine", "none", "-accel", "tcg", "-pidfile", "log.pid", "-D",
+                 log, "-d", "debug", "-msg", "timestamp=on,guest-name=on", "-name", "g1", *confine,
+                 "-daemonize")
+    assert done.returncode == 0 and not done.stderr, done
+    with open(os.path.join(work, "log.pid"), encoding="ascii") as text:
+        pid = int(text.read())
+    if root:
+        assert os.readlink(f"/proc/{pid}/root") == work
+        with open(f"/proc/{pid}/status", encoding="ascii") as text:
+            rows = dict(row.split(":", 1) for row in text)
+        assert rows["Uid"].split() == ["65534"] * 4 and rows["Gid"].split() == ["65533"] * 4, rows
+        assert rows["Groups"].split() == ["65533"], rows
+    os.kill(pid, signal.SIGTERM)
+    gone(pid)
+    with open(log, encoding="ascii") as text:
+        rows = text.readlines()
+    assert rows and "signal 15" in rows[-1], rows
+    for row in rows:
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z g1 ", row), row
+
+
 def failures(work):
     """They reach the caller: text on its standard error, and a code."""
     for options, word in (
@@ -99,6 +127,6 @@ def failures(work):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    for test in (probe, stale_pidfile, failures):
+    for test in (probe, stale_pidfile, log_and_user, failures):
         test(folder)
         print("ok", test.__name__)

@@ -39,7 +39,7 @@ static struct vm_conf *qemu(const char *text, struct err *e, int *result)
 	int argc = split(copy, argv);
 
 	*result = qemu_read_line(&line, argc, argv, e);
-	free(line.accel_refused);
+	qemu_line_fini(&line);
 	return line.conf;
 }
 
@@ -408,12 +408,134 @@ static void test_objects(void **state)
 	qemu_bad("-m sise=1G", "'size'");
 }
 
+/* Everything that libvirt puts on a line besides. */
+static void test_libvirt_words(void **state)
+{
+	struct vm_conf *conf = qemu_ok(
+		"-name guest=t1,debug-threads=on -S -machine pc-q35-10.0,usb=off,dump-guest-core=off,"
+		"hpet=off,acpi=on,kernel_irqchip=off -accel tcg -cpu max -rtc base=utc,driftfix=slew "
+		"-global kvm-pit.lost_tick_policy=delay -no-shutdown -global ICH9-LPC.disable_s3=1 "
+		"-global ICH9-LPC.disable_s4=1 -boot strict=on -display none -nodefaults "
+		"-audiodev {\"id\":\"audio1\",\"driver\":\"none\"} -global ICH9-LPC.noreboot=off "
+		"-watchdog-action poweroff -sandbox "
+		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny "
+		"-msg timestamp=on -global driver=virtio-blk-pci,property=num-queues,value=3");
+	struct conf_node *g = nth(conf, CONF_GLOBAL, 0);
+
+	assert_true(conf->no_shutdown && conf->no_irqchip && conf->log_timestamp);
+	assert_int_equal(conf->watchdog_action, 2);
+	assert_false(conf->sandbox.off);
+	assert_int_equal(conf->sandbox.privileges, SANDBOX_DENY);
+	assert_true(conf->sandbox.no_spawn && conf->sandbox.no_resource_control);
+	assert_non_null(g);
+	assert_string_equal(g->type, "virtio-blk-pci");
+	expect(g, "num-queues", "3");
+	assert_null(nth(conf, CONF_GLOBAL, 1));
+	vm_conf_free(conf);
+}
+
+static void test_process_words(void **state)
+{
+	struct vm_conf *conf = qemu_ok(
+		"-display none -daemonize -pidfile /p -D /l -d guest_errors,info -run-with "
+		"user=nobody,chroot=/c -action panic=pause,reboot=shutdown,watchdog=none -echr 2 "
+		"-sandbox off -smp 4 -numa node,nodeid=0,cpus=0-3,memdev=m -parallel none -k de");
+
+	assert_true(conf->daemonize && conf->no_reboot && conf->sandbox.off);
+	assert_string_equal(conf->pidfile, "/p");
+	assert_string_equal(conf->log_file, "/l");
+	assert_int_equal(conf->log_level, 3);
+	assert_string_equal(conf->user, "nobody");
+	assert_string_equal(conf->chroot, "/c");
+	assert_int_equal(conf->panic_action, 0);
+	assert_int_equal(conf->watchdog_action, 5);
+	assert_int_equal(conf->escape_key, 2);
+	assert_string_equal(conf->mem_backend, "m");
+	vm_conf_free(conf);
+	qemu_bad("-nographic -daemonize", "no terminal");
+	qemu_bad("-d gest_errors", "guest_errors");
+	qemu_bad("-msg timestmp=on", "timestamp");
+	qemu_bad("-action panic=shutdwn", "exit-failure");
+	qemu_bad("-watchdog-action explode", "inject-nmi");
+	qemu_bad("-sandbox maybe", "on or off");
+	qemu_bad("-sandbox on,spwan=deny", "'spawn'");
+	qemu_bad("-run-with async-teardown=on", "async-teardown");
+	qemu_bad("-audiodev pa,id=a", "only none");
+	qemu_bad("-numa node -numa node", "one NUMA node");
+	qemu_bad("-numa node,nodeid=1", "one NUMA node");
+	qemu_bad("-smp 4 -numa node,cpus=0-1", "all 4 CPUs");
+	qemu_bad("-echr 0", "control key");
+	qemu_bad("-M q35,kernel_irqchip=split", "split");
+	qemu_bad("-global ICH9-LPC.disable_s3=0", "no sleep state");
+	qemu_bad("-global ICH9-LCP.disable_s3=1", "'ICH9-LPC'");
+	qemu_bad("-global ICH9-LPC.disable_s5=1", "no property");
+	qemu_bad("-global virtio-blk-pci.num-queue=1", "'num-queues'");
+	qemu_bad("-global kvm-pit.lost_tick_policy=catchup", "delay or discard");
+	qemu_bad("-global junk", "'junk' is not known");
+	qemu_bad("-global driver=virtio-blk-pci", "DRIVER.PROPERTY=VALUE");
+}
+
+static int read_config(struct vm_conf *conf, const char *text, struct err *e)
+{
+	struct qemu_line line = { .conf = conf, .parse_only = true };
+	autofree char *copy = xstrdup(text);
+	int r = qemu_read_config(&line, copy, "f.cfg", e);
+
+	qemu_line_fini(&line);
+	return r;
+}
+
+static void test_readconfig(void **state)
+{
+	static const char good[] =
+		"# a machine\n[machine]\n\ttype = \"q35\"\n  accel=\"tcg\"\n\n"
+		"[memory]\n size = \"256M\"\n[smp-opts]\n cpus = \"2\"\r\n"
+		"[object \"rng0\"]\n qom-type = \"rng-builtin\"\n"
+		"[drive \"d0\"]\n file = \"/a,b\"\n if = \"none\"\n"
+		"[device \"net0\"]\n driver = \"virtio-net-pci\"\n netdev = \"n\"\n"
+		"[global]\n driver = \"virtio-blk-pci\"\n property = \"num-queues\"\n"
+		" value = \"1\"";
+	static const char *const bad[][2] = {
+		{ "[machin]\n", "f.cfg:1: there is no group 'machin'; did you mean 'machine'?" },
+		{ "\n[device \"x\"]\n drivr = \"a\"\n", "f.cfg:2: [device]: say which device" },
+		{ "key = \"x\"", "f.cfg:1: 'key' stands in front of all sections" },
+		{ "[memory]\nsize 5", "f.cfg:2: say key = \"value\"" },
+		{ "[memory]\nsize = 5", "f.cfg:2: say key" },
+		{ "[memory]\nsize = \"5\" 6", "f.cfg:2: say key" },
+		{ "[memory]\nsize = \"5", "f.cfg:2: say key" },
+		{ "[memory\n", "f.cfg:1: say [group]" },
+		{ "[]\n", "f.cfg:1: say [group]" },
+		{ "[device \"x\" y]\n", "f.cfg:1: say [group]" },
+		{ "[memory]\n[rtc]", "f.cfg:1: [memory]: the section is empty" },
+	};
+	struct vm_conf *conf = vm_conf_new();
+	struct err e = { 0 };
+
+	if (read_config(conf, good, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_string_equal(conf->accel, "soft");
+	assert_int_equal(conf->mem_size, MIB(256));
+	assert_int_equal(conf->cpus, 2);
+	assert_string_equal(conf_find(conf, CONF_OBJECT, "rng0")->type, "rng-builtin");
+	expect(conf_find(conf, CONF_DRIVE, "d0"), "file", "/a,b");
+	expect(conf_find(conf, CONF_DEVICE, "net0"), "netdev", "n");
+	expect(nth(conf, CONF_GLOBAL, 0), "num-queues", "1");
+	vm_conf_free(conf);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		conf = vm_conf_new();
+		if (read_config(conf, bad[i][0], &e) >= 0)
+			fail_msg("'%s' was taken", bad[i][0]);
+		if (!strstr(e.msg, bad[i][1]))
+			fail_msg("'%s': '%s'", bad[i][0], e.msg);
+		vm_conf_free(conf);
+	}
+}
+
 /* What QEMU has and hanok has not: named as that, with what to say instead. */
 static void test_absent(void **state)
 {
 	qemu_bad("-hda x", "-drive file=");
 	qemu_bad("-bios x", "-kernel");
-	qemu_bad("-global a.b=c", "not here yet");
 	qemu_bad("-frobnicate", "not known");
 }
 
@@ -553,7 +675,8 @@ int main(void)
 		cmocka_unit_test(test_help_words),	cmocka_unit_test(test_monitors),
 		cmocka_unit_test(test_default_monitor), cmocka_unit_test(test_json_lines),
 		cmocka_unit_test(test_blockdev),	cmocka_unit_test(test_microvm),
-		cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_objects),		cmocka_unit_test(test_libvirt_words),
+		cmocka_unit_test(test_process_words),	cmocka_unit_test(test_readconfig),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

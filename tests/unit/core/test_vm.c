@@ -133,6 +133,32 @@ static void built_in_order(void **state)
 	assert_null(vm_free(NULL));
 }
 
+/* A device's own words count more than -global's, of which the last does. */
+static void globals_are_defaults(void **state)
+{
+	static const char *const want[] = { "own", "later" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		struct vm_conf *c = conf(1);
+		struct conf_node *n = conf_add(c, CONF_DEVICE, "toy", "t0", "-device toy");
+		struct err e = { 0 };
+		struct vm *vm;
+
+		conf_add(c, CONF_DRIVE, NULL, "own", "-drive");
+		conf_add(c, CONF_DRIVE, NULL, "later", "-drive");
+		conf_set(conf_add(c, CONF_GLOBAL, "toy", NULL, "-global"), "drive", "earlier");
+		conf_set(conf_add(c, CONF_GLOBAL, "toy", NULL, "-global"), "drive", "later");
+		conf_set(conf_add(c, CONF_GLOBAL, "tool", NULL, "-global"), "drive", "other");
+		if (i == 0)
+			conf_set(n, "drive", "own");
+		vm = vm_new_take(c, &e);
+		if (!vm)
+			fail_msg("%s", e.msg);
+		assert_string_equal(((struct toy *)vm->devs)->drive, want[i]);
+		vm_free(vm);
+	}
+}
+
 static void every_failure_unwinds(void **state)
 {
 	static const char *const steps[] = { "engine", "vcpu", "lapic",	 "chardev", "backend",
@@ -599,6 +625,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(built_in_order),
+		T(globals_are_defaults),
 		T(every_failure_unwinds),
 		T(bad_names_are_explained),
 		T(first_engine_that_works),
