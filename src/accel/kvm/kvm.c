@@ -149,7 +149,7 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 		r = kvm_cpuid_init(kv, model, e);
 	if (!r && kv->vm->conf && !kv->vm->conf->no_irqchip)
 		r = kvm_irqchip_init(kv, e);
-	else if (!r)
+	if (!r)
 		r = kvm_msr_filter(kv, e);
 	return r ? r : kvm_mem_init(kv, e);
 }
@@ -254,6 +254,8 @@ static int kvm_vcpu_init(struct vcpu *v, struct err *e)
 		r = kvm_dirty_vcpu_init(c, e);
 	if (!r)
 		r = kvm_cpuid_vcpu(c, e);
+	if (!r)
+		r = kvm_msr_vcpu(c, e);
 	if (r < 0)
 		kvm_vcpu_fini(v);
 	return r;

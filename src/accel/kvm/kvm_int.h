@@ -68,7 +68,7 @@ struct kvm_vcpu {
 	bool has_timer;
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX = off */
 	void *xsave;	   /* kv->xsave_size bytes */
-	struct log_limit smi_log;
+	struct log_limit smi_log, msr_log;
 	struct kvm_dirty_gfn *ring; /* kv->ring_len entries, or NULL */
 	uint32_t ring_at;	    /* the next that we look at */
 	/* the last KVM_RUN: when it came back, and how long it took (0: cut short), in TSC cycles */
@@ -155,7 +155,10 @@ int kvm_write_state(struct vcpu *, const struct cpu_state *, struct err *e) MUST
 int kvm_tsc_offset(struct kvm_vcpu *, unsigned long request, uint64_t *offset);
 
 /* kvm_msr.c */
-int kvm_msr_filter(struct kvm_vm *, struct err *e) MUST_CHECK;
+int kvm_msr_filter(struct kvm_vm *, struct err *e) MUST_CHECK; /* behind the irqchip */
+int kvm_msr_vcpu(struct kvm_vcpu *, struct err *e) MUST_CHECK;
+/* What KVM leaves to us of the access in run->msr: whether it is done, else it is #GP. */
+bool kvm_msr_exit(struct kvm_vcpu *, bool write, uint64_t *val);
 int kvm_msrs_get(struct kvm_vcpu *, struct cpu_state *);
 /* Power-on: KVM stops writing paravirtual clocks and counters to the guest's memory. */
 void kvm_msrs_reset(struct kvm_vcpu *);

@@ -6,11 +6,15 @@
  */
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
+#include "base/log.h"
+#include "isa/x86/msr.h"
 #include "isa/x86/x86.h"
 #include <linux/kvm_para.h>
 
-#define MSR_HWCR   0xc0010015u
-#define MSR_DE_CFG 0xc0011029u
+#define MSR_FLUSH_CMD 0x10bu
+#define MSR_SYSCFG    0xc0010010u
+#define MSR_HWCR      0xc0010015u
+#define MSR_DE_CFG    0xc0011029u
 
 struct msr_row {
 	uint32_t msr;
@@ -167,33 +171,143 @@ void kvm_msrs_reset(struct kvm_vcpu *c)
 	}
 }
 
+/* ---- the filter ---- */
+
+/* What KVM keeps that is no member of cpu_state's rows: time, paging, commands, capabilities. */
+static const uint32_t kept[] = {
+	MSR_TSC,       MSR_EFER,    MSR_FS_BASE,	   MSR_GS_BASE,
+	MSR_MTRRCAP,   MSR_MCG_CAP, MSR_ARCH_CAPABILITIES, MSR_PRED_CMD,
+	MSR_FLUSH_CMD, MSR_SYSCFG,  MSR_KVM_WALL_CLOCK,	   MSR_KVM_SYSTEM_TIME,
+};
+
 /*
- * The local APIC is the board's, so its base and its deadline are too; without the filter KVM
- * would swallow them. Those from 800h on come to us as unknown.
+ * Stretches of numbers with a bit for each register that KVM may carry out itself; what is in none
+ * of them comes to us. From 800h on are the x2APIC's, which no filter touches.
+ */
+static const struct {
+	uint32_t base, n;
+} stretches[] = {
+	{ 0, 0x800 },	       { 0xd00, 0x100 },       { MSR_KVM_WALL_CLOCK_NEW, 0x40 },
+	{ 0xc0000000, 0x400 }, { 0xc0010000, 0x2000 },
+};
+#define NR_STRETCHES ARRAY_SIZE(stretches)
+
+static void set_allowed(uint8_t *bits[NR_STRETCHES], uint32_t msr, bool allowed)
+{
+	for (size_t i = 0; i < NR_STRETCHES; i++) {
+		uint32_t n = msr - stretches[i].base;
+
+		if (n < stretches[i].n && allowed)
+			bits[i][n / 8] |= (uint8_t)(1u << n % 8);
+		else if (n < stretches[i].n)
+			bits[i][n / 8] &= (uint8_t) ~(1u << n % 8);
+	}
+}
+
+/*
+ * With the board's own controllers the APIC's base and its deadline are the board's; without the
+ * filter KVM would swallow them.
+ */
+static void choose_allowed(const struct kvm_vm *kv, uint8_t *bits[NR_STRETCHES])
+{
+	for (size_t i = 0; i < NR_STRETCHES; i++)
+		memset(bits[i], kv->model.passthrough ? 0xff : 0, stretches[i].n / 8);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		set_allowed(bits, rows[i].msr, true);
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		set_allowed(bits, kept[i], true);
+	for (uint32_t msr = MSR_KVM_WALL_CLOCK_NEW; msr < MSR_KVM_WALL_CLOCK_NEW + 0x40; msr++)
+		set_allowed(bits, msr, true);
+	set_allowed(bits, MSR_APIC_BASE, kv->irqchip);
+	set_allowed(bits, MSR_TSC_DEADLINE, kv->irqchip);
+}
+
+static int set_filter(struct kvm_vm *kv)
+{
+	static_assert(NR_STRETCHES <= KVM_MSR_FILTER_MAX_RANGES, "KVM takes no more");
+	struct kvm_msr_filter f = { .flags = kv->model.passthrough ? KVM_MSR_FILTER_DEFAULT_ALLOW
+								   : KVM_MSR_FILTER_DEFAULT_DENY };
+	uint8_t *bits[NR_STRETCHES];
+	int r;
+
+	for (size_t i = 0; i < NR_STRETCHES; i++) {
+		bits[i] = xcalloc(stretches[i].n / 8, 1);
+		f.ranges[i] = (struct kvm_msr_filter_range){
+			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+			.nmsrs = stretches[i].n,
+			.base = stretches[i].base,
+			.bitmap = bits[i],
+		};
+	}
+	choose_allowed(kv, bits);
+	r = kvm_ioctl(kv->fd, KVM_X86_SET_MSR_FILTER, &f);
+	for (size_t i = 0; i < NR_STRETCHES; i++)
+		free(bits[i]);
+	return r;
+}
+
+/*
+ * Guests get the registers of the CPU model from KVM and all others from us, so that they find the
+ * same on each engine, and what they try is counted.
  */
 int kvm_msr_filter(struct kvm_vm *kv, struct err *e)
 {
-	static uint8_t denied[1];
 	struct kvm_enable_cap cap = {
 		.cap = KVM_CAP_X86_USER_SPACE_MSR,
 		.args = { KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
 			  KVM_MSR_EXIT_REASON_FILTER },
 	};
-	struct kvm_msr_filter f = {
-		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges = {
-			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 1,
-			  .base = MSR_APIC_BASE, .bitmap = denied },
-			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 1,
-			  .base = MSR_TSC_DEADLINE, .bitmap = denied },
-		},
-	};
 	int r = kvm_ioctl(kv->fd, KVM_ENABLE_CAP, &cap);
 
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM does not give MSR accesses to user space");
-	r = kvm_ioctl(kv->fd, KVM_X86_SET_MSR_FILTER, &f);
+	r = set_filter(kv);
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM refuses the MSR filter");
 	return 0;
+}
+
+/* As many banks as the state has. */
+int kvm_msr_vcpu(struct kvm_vcpu *c, struct err *e)
+{
+	uint64_t cap = ARRAY_SIZE(((struct cpu_state *)0)->mc_ctl) |
+		       BIT64(8); /* MCG_CTL is there */
+	int r = kvm_ioctl(c->fd, KVM_X86_SETUP_MCE, &cap);
+
+	return r < 0 ? err_set_errno(e, -r, "KVM refuses %u banks of machine checks",
+				     (unsigned)(cap & 0xff))
+		     : 0;
+}
+
+/* ---- what comes to us ---- */
+
+static bool refuse(struct kvm_vcpu *c, bool write)
+{
+	if (log_allow(&c->msr_log))
+		log_debug("vcpu%u: %s of unknown MSR %#x: #GP", c->vcpu->index,
+			  write ? "write" : "read", c->run->msr.index);
+	return false;
+}
+
+bool kvm_msr_exit(struct kvm_vcpu *c, bool write, uint64_t *val)
+{
+	const struct vcpu_ops *ops = c->vcpu->ops;
+	const struct kvm_run *run = c->run;
+	const struct x86_msr_const *k;
+	int r = -ENOENT;
+
+	if (!c->kv->irqchip && ops->write_msr && ops->read_msr)
+		r = write ? ops->write_msr(c->vcpu, run->msr.index, *val)
+			  : ops->read_msr(c->vcpu, run->msr.index, val);
+	if (r != -ENOENT)
+		return r == 0;
+	/* KVM has it, and does not take this value. */
+	if (run->msr.reason == KVM_MSR_EXIT_REASON_INVAL)
+		return refuse(c, write);
+	k = x86_msr_const(c->kv->model.vendor, run->msr.index);
+	if (!k)
+		return refuse(c, write);
+	if (!write)
+		*val = k->value;
+	return !write || !k->read_only;
 }

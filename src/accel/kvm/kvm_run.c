@@ -348,20 +348,13 @@ static void learn_tsc_offset(struct kvm_vcpu *c)
 
 static void do_msr(struct kvm_vcpu *c, bool write)
 {
-	const struct vcpu_ops *ops = c->vcpu->ops;
 	struct kvm_run *run = c->run;
 	uint64_t val = run->msr.data;
-	int r;
 
 	if (run->msr.index == MSR_TSC_DEADLINE)
 		learn_tsc_offset(c);
-	if (!ops->write_msr || !ops->read_msr)
-		r = -ENOENT;
-	else
-		r = write ? ops->write_msr(c->vcpu, run->msr.index, val)
-			  : ops->read_msr(c->vcpu, run->msr.index, &val);
+	run->msr.error = !kvm_msr_exit(c, write, &val);
 	run->msr.data = val;
-	run->msr.error = r != 0;
 }
 
 static enum vcpu_exit internal_error(struct kvm_vcpu *c)

@@ -134,6 +134,7 @@ struct x86_cpu_model {
 	uint32_t family, model, stepping;
 	uint32_t phys_bits, lin_bits; /* width of physical and linear addresses */
 	bool show_kvm; /* hypervisor leaves say KVM */
+	bool passthrough; /* "host": also what the host has beyond this table */
 	bool hardware; /* the guest runs on the processor itself: see x86_cpu_source */
 	uint64_t xcr0; /* XCR0 bits that the guest may set */
 	uint64_t feat[(X86F_NR + 63) / 64];

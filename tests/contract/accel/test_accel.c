@@ -331,6 +331,50 @@ static void msrs(void **state)
 	assert_int_equal(tvm_vector(t, 0), X86_GP);
 }
 
+/* What RDMSR gives; false: #GP. */
+static bool rdmsr(uint32_t msr, uint64_t *val)
+{
+	uint8_t code[] = { 0xb9, 0, 0, 0, 0, 0x0f, 0x32, 0xf4 }; /* mov $msr,%ecx; rdmsr; hlt */
+	struct cpu_state s;
+
+	memcpy(code + 1, &msr, 4);
+	tvm_exec(t, 64, code, sizeof(code));
+	s = now(0);
+	*val = s.gpr[RDX] << 32 | (uint32_t)s.gpr[RAX];
+	return tvm_vector(t, 0) != X86_GP;
+}
+
+/* A guest finds the same registers on each engine, whatever KVM knows beside them. */
+static void same_msrs(void **state)
+{
+	static const uint32_t nobodys[] = { 0x186, 0xc1, 0x345, 0x480, 0x1234, 0xc0000300, 0xc0012345,
+					    0x40000000, 0xdeadbeef };
+	struct exit_row row;
+	uint32_t id[4];
+	uint64_t val;
+
+	for (size_t i = 0; i < ARRAY_SIZE(nobodys); i++)
+		assert_false(rdmsr(nobodys[i], &val));
+	assert_true(find_row(EXITS_BY_REASON, EXIT_RDMSR_REFUSED, &row));
+	assert_int_equal(row.count, ARRAY_SIZE(nobodys));
+	assert_true(rdmsr(MSR_MCG_CAP, &val));
+	assert_int_equal(val, 0x104);
+	assert_true(rdmsr(MSR_PAT, &val));
+	assert_int_equal(val, 0x0007040600070406ull);
+	accel->cpuid(t->v[0], 0, 0, id);
+	if (id[1] == 0x68747541) { /* "Auth": VM_CR says that SVM is off */
+		assert_true(rdmsr(0xc0010114, &val));
+		assert_int_equal(val, 0x10);
+		assert_true(rdmsr(0x8b, &val));
+		assert_int_equal(val, 0x01000065);
+	} else { /* TEMPERATURE_TARGET, CORE_THREAD_COUNT */
+		assert_true(rdmsr(0x1a2, &val));
+		assert_int_equal(val, 100 << 16);
+		assert_true(rdmsr(0x35, &val));
+		assert_int_equal(val, 0x10001);
+	}
+}
+
 /* ---- being told to stop, and time ---- */
 
 static void *kick_later(void *arg)
@@ -822,7 +866,7 @@ int main(int argc, char **argv)
 		T(interrupts_follow_state), T(exits), T(memory_under_code), T(init_in_smm),
 		T(events_survive), T(delivery_goes_on), T(pdptes_survive),
 		T(dirty_pages), T(dirty_much), T(dirty_and_map), T(dirty_ring),
-		T(statistics),
+		T(statistics), T(same_msrs),
 	};
 	struct err e = { 0 };
 
