@@ -161,6 +161,8 @@ int qemu_read_line(struct qemu_line *line, int argc, char **argv, struct err *e)
 			line->accel_refused);
 	r = check_numa(line, e);
 	if (!r)
+		r = qemu_join_net(line, e);
+	if (!r)
 		r = apply_defaults(line, e);
 	if (!r)
 		r = qemu_check_chardevs(line, e);
@@ -175,6 +177,8 @@ void qemu_line_fini(struct qemu_line *line)
 {
 	free(take_ptr(line->accel_refused));
 	free(take_ptr(line->numa_cpus));
+	free(take_ptr(line->net_nic));
+	free(take_ptr(line->net_end));
 }
 
 int qemu_main(int argc, char **argv)

@@ -224,3 +224,54 @@ int qemu_opt_nic(struct qemu_line *line, const char *arg, const char *where, str
 	keyvals_fini(&kvs);
 	return r;
 }
+
+int qemu_opt_net(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	bool nic = !strcmp(arg, "nic") || !strncmp(arg, "nic,", 4);
+	char **slot = nic ? &line->net_nic : &line->net_end;
+
+	if (qemu_wants_help(arg)) {
+		list_netdevs(line);
+		return 0;
+	}
+	if (!strcmp(arg, "none"))
+		return 0;
+	if (*slot)
+		return err_set(
+			e, ENOTSUP,
+			"one -net nic and one back end are joined; say -nic for more than that");
+	*slot = xstrdup(arg);
+	return 0;
+}
+
+int qemu_join_net(struct qemu_line *line, struct err *e)
+{
+	const char *nic = line->net_nic, *end = line->net_end;
+	autofree char *where = xasprintf("-net %s", end ?: nic ?: "");
+	autofree char *type = NULL, *model = NULL, *mac = NULL;
+	struct keyvals kvs, card;
+	int r;
+
+	if (!nic && !end)
+		return 0;
+	if (!nic || !end)
+		return err_set(e, EINVAL, "%s: %s is missing: say -nic %s,... for both in one",
+			       where, nic ? "the back end (-net user)" : "the card (-net nic)",
+			       end ?: "user");
+	r = keyvals_parse(&card, nic, "type", e);
+	if (r < 0)
+		return err_prefix(e, "-net %s: ", nic);
+	free(keyvals_take(&card, "type"));
+	model = keyvals_take(&card, "model");
+	mac = keyvals_take(&card, "macaddr");
+	r = card.n ? err_set(e, EINVAL, "'%s' is not known; say model or macaddr", card.kv[0].key)
+		   : keyvals_parse(&kvs, end, "type", e);
+	keyvals_fini(&card);
+	if (r < 0)
+		return err_prefix(e, "-net %s: ", nic);
+	type = keyvals_take(&kvs, "type");
+	r = type ? add_nic(line, type, model, mac, &kvs, where, e)
+		 : err_set(e, EINVAL, "say -net user");
+	keyvals_fini(&kvs);
+	return r < 0 ? err_prefix(e, "%s: ", where) : 0;
+}

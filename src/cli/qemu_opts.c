@@ -355,14 +355,6 @@ static int on_stopped(struct qemu_line *line, const char *arg, const char *where
 }
 
 /* The old way to say what -nic says. */
-static int on_net(struct qemu_line *line, const char *arg, const char *where, struct err *e)
-{
-	if (strcmp(arg, "none"))
-		return err_set(e, EINVAL,
-			       "only -net none is here: say -nic user,model=virtio-net-pci, or "
-			       "-netdev user,id=n0 -device virtio-net-pci,netdev=n0");
-	return 0;
-}
 
 static int on_nographic(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
@@ -448,7 +440,7 @@ const struct qemu_opt qemu_opts[] = {
 	{ "device", "TYPE[,prop=value]", qemu_opt_device, "a device ('help', 'TYPE,help' list)" },
 	{ "netdev", "user|tap,id=ID", qemu_opt_netdev, "a network back end" },
 	{ "nic", "user|tap|none[,mac=]", qemu_opt_nic, "a NIC and its back end in one" },
-	{ "net", "none", on_net, "only -net none" },
+	{ "net", "nic|user|tap|none", qemu_opt_net, "an older spelling of -nic, in two parts" },
 	{ "chardev", "TYPE,id=ID", qemu_opt_chardev, "stdio, file, null, socket or pty" },
 	{ "serial", "stdio|file:F|null|none|...", qemu_opt_serial,
 	  "the next serial port (COM1 to COM4)" },

@@ -15,7 +15,8 @@ struct qemu_line {
 	bool nodefaults, nographic, display_none, serial_given, monitor_given;
 	bool parse_only; /* touch nothing of the process: descriptors, files */
 	bool numa_given;
-	char *numa_cpus; /* of -numa node,cpus= */
+	char *numa_cpus;	 /* of -numa node,cpus= */
+	char *net_nic, *net_end; /* of -net: "nic,..." and "user,..." */
 	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
 	bool help_shown;     /* an option printed what was asked: exit 0 */
 	char *accel_refused; /* the last list in which nothing works here */
@@ -82,6 +83,9 @@ int qemu_opt_drive(struct qemu_line *, const char *arg, const char *where, struc
 int qemu_opt_blockdev(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_netdev(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_nic(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_net(struct qemu_line *, const char *arg, const char *where, struct err *e);
+/* At the end of the line: the -net nic and the -net back end become one. */
+int qemu_join_net(struct qemu_line *, struct err *e) MUST_CHECK;
 int qemu_opt_device(struct qemu_line *, const char *arg, const char *where, struct err *e);
 
 /*

@@ -31,7 +31,8 @@ struct stats {
 	struct stat *s;
 };
 
-/* Of one vCPU, or with v NULL of the VM. None when the engine keeps none. stats_fini() in any case. */
+/* Of one vCPU, or with v NULL of the VM. None when the engine keeps none. stats_fini() in any case.
+ */
 int stats_read(struct vm *, struct vcpu *v, struct stats *out, struct err *e) MUST_CHECK;
 void stats_fini(struct stats *);
 

@@ -222,6 +222,10 @@ static void test_refused(void **state)
 	qemu_bad("-M pc-q35-abc", "pc-q35-abc");
 	qemu_bad("-M pc-q35-9.0x", "pc-q35-9.0x");
 	qemu_bad("-net user", "-nic user");
+	qemu_bad("-net nic", "back end");
+	qemu_bad("-net nic -net user -net nic", "-nic for more");
+	qemu_bad("-net nic,modl=virtio -net user", "model or macaddr");
+	qemu_bad("-net nic,model=e1000 -net user", "e1000");
 	qemu_bad("-smp 4,modules=2", "modules=2");
 }
 
@@ -406,6 +410,26 @@ static void test_objects(void **state)
 	qemu_bad("-overcommit mem-lok=on", "mem-lock");
 	qemu_bad("-m 512,slots=2,maxmem=1G", "hot-plug");
 	qemu_bad("-m sise=1G", "'size'");
+}
+
+/* The older spelling, card and back end apart. */
+static void test_net(void **state)
+{
+	struct vm_conf *conf =
+		qemu_ok("-display none -net nic,model=virtio,macaddr=52:54:00:00:00:07 "
+			"-net user,hostfwd=tcp::10022-:22");
+	struct conf_node *end = nth(conf, CONF_NETDEV, 0), *card = nth(conf, CONF_DEVICE, 0);
+
+	assert_non_null(end);
+	assert_string_equal(end->type, "user");
+	expect(end, "hostfwd", "tcp::10022-:22");
+	assert_string_equal(card->type, "virtio-net");
+	expect(card, "netdev", end->id);
+	expect(card, "mac", "52:54:00:00:00:07");
+	vm_conf_free(conf);
+	conf = qemu_ok("-display none -net none");
+	assert_null(conf->nodes);
+	vm_conf_free(conf);
 }
 
 /* Everything that libvirt puts on a line besides. */
@@ -667,16 +691,27 @@ static void test_run_bad(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_typed_line),	cmocka_unit_test(test_serial),
-		cmocka_unit_test(test_defaults),	cmocka_unit_test(test_accel),
-		cmocka_unit_test(test_refused),		cmocka_unit_test(test_run),
-		cmocka_unit_test(test_run_bad),		cmocka_unit_test(test_hostfwd),
-		cmocka_unit_test(test_absent),		cmocka_unit_test(test_nodefaults),
-		cmocka_unit_test(test_help_words),	cmocka_unit_test(test_monitors),
-		cmocka_unit_test(test_default_monitor), cmocka_unit_test(test_json_lines),
-		cmocka_unit_test(test_blockdev),	cmocka_unit_test(test_microvm),
-		cmocka_unit_test(test_objects),		cmocka_unit_test(test_libvirt_words),
-		cmocka_unit_test(test_process_words),	cmocka_unit_test(test_readconfig),
+		cmocka_unit_test(test_typed_line),
+		cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_accel),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_run),
+		cmocka_unit_test(test_run_bad),
+		cmocka_unit_test(test_hostfwd),
+		cmocka_unit_test(test_absent),
+		cmocka_unit_test(test_nodefaults),
+		cmocka_unit_test(test_help_words),
+		cmocka_unit_test(test_monitors),
+		cmocka_unit_test(test_default_monitor),
+		cmocka_unit_test(test_json_lines),
+		cmocka_unit_test(test_blockdev),
+		cmocka_unit_test(test_microvm),
+		cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_libvirt_words),
+		cmocka_unit_test(test_process_words),
+		cmocka_unit_test(test_readconfig),
+		cmocka_unit_test(test_net),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
