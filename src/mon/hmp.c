@@ -16,7 +16,7 @@
 
 static void put(struct hmp *h, const char *text, size_t len)
 {
-	if (h->out_len + len > MAX_OUT)
+	if (!len || h->out_len + len > MAX_OUT)
 		return;
 	if (h->out_len + len + 1 > h->out_cap) {
 		h->out_cap = MAX(h->out_len + len + 1, 2 * h->out_cap);

@@ -59,6 +59,8 @@ struct mon *mon_free(struct mon *m)
 
 void mon_out_put(struct mon_out *o, const char *text, size_t len)
 {
+	if (!len)
+		return;
 	if (o->len + len > o->cap) {
 		o->cap = MAX(o->len + len, 2 * o->cap);
 		o->buf = xrealloc(o->buf, o->cap, 1);
@@ -72,6 +74,8 @@ void mon_out_flush(struct mon_out *o)
 {
 	size_t done = 0, n;
 
+	if (!o->len)
+		return;
 	while (done < o->len && (n = char_write(o->end, o->buf + done, o->len - done)) > 0)
 		done += n;
 	memmove(o->buf, o->buf + done, o->len - done);

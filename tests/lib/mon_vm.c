@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "char/char.h"
 #include "core/backend.h"
+#include "migr/migr.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -61,6 +62,13 @@ struct vm *mon_vm_new(const char *machine, unsigned cpus)
 	if (!vm)
 		give_up(&e);
 	return vm;
+}
+
+void mon_vm_free(struct vm *vm, struct mon *mon)
+{
+	migr_end(vm);
+	mon_free(mon);
+	vm_free(vm);
 }
 
 static void close_char(void *end)

@@ -8,6 +8,8 @@
 
 /* On the soft engine, with a kernel that halts; the vCPUs are not started. */
 struct vm *mon_vm_new(const char *machine, unsigned cpus);
+/* Both, as the program ends them. */
+void mon_vm_free(struct vm *, struct mon *);
 /* Adds a chardev on one end of a socket pair and a monitor (mode) on it; returns the other end. */
 int mon_vm_client(struct vm *, struct mon *, const char *id, const char *mode);
 /* Lets the loop run until it has nothing to do for ms. */

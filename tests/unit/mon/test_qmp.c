@@ -24,8 +24,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	mon_free(mon);
-	vm_free(vm);
+	mon_vm_free(vm, mon);
 	return 0;
 }
 
