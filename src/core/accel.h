@@ -44,6 +44,7 @@ struct accel_irqchip {
 
 struct accel_ops {
 	const char *name, *alias;    /* "soft", "tcg" */
+	bool doorbells;		     /* writes can signal eventfds: see struct map_doorbell */
 	int (*probe)(struct err *e); /* can it run here? */
 	/* model: the CPU model string of the configuration, checked here. */
 	int (*vm_init)(struct vm *, const char *model, struct err *e);

@@ -278,6 +278,16 @@ int map_move(struct map *m, struct map_region *r, uint64_t addr, struct err *e)
 	return ret;
 }
 
+void map_set_doorbells(struct map *m, struct map_region *r, const struct map_doorbell *d,
+		       unsigned n)
+{
+	map_begin(m);
+	r->doorbells = d;
+	r->nr_doorbells = n;
+	m->dirty |= r->added;
+	map_commit(m);
+}
+
 void map_add_listener(struct map *m, struct map_listener *l)
 {
 	pthread_mutex_lock(&m->lock);

@@ -34,6 +34,18 @@ struct io_ops {
 	uint8_t min, max;
 };
 
+/*
+ * A write that means no more than "look again". An engine that can (accel_ops.doorbells) has it
+ * signal the eventfd, and the guest goes on at once; others call the region's ops as ever.
+ */
+struct map_doorbell {
+	uint64_t off; /* in the region */
+	uint8_t size; /* of the write; 0 = any */
+	bool match;   /* only a write of val, with a size of its own */
+	uint64_t val;
+	int fd; /* eventfd */
+};
+
 enum map_kind { MAP_IO, MAP_RAM, MAP_ROM };
 
 struct map_region {
@@ -46,6 +58,8 @@ struct map_region {
 	const struct io_ops *ops;
 	void *opaque;
 	pthread_mutex_t *lock; /* taken around ops by the map; NULL = the device locks itself */
+	const struct map_doorbell *doorbells; /* map_set_doorbells() */
+	unsigned nr_doorbells;
 	/* MAP_RAM, MAP_ROM (reads as RAM, writes go to ops when set, else are dropped) */
 	struct ram_block *rb;
 	uint64_t rb_off;
@@ -92,6 +106,12 @@ int map_add(struct map *, struct map_region *, struct err *);
 void map_del(struct map *, struct map_region *);
 /* Moves, resizes nothing; adds it when it is not there. */
 int map_move(struct map *, struct map_region *, uint64_t addr, struct err *);
+
+/*
+ * The region's doorbells from here on; the array and its eventfds stay the owner's, who may free
+ * the old ones when this returns.
+ */
+void map_set_doorbells(struct map *, struct map_region *, const struct map_doorbell *, unsigned n);
 
 void map_add_listener(struct map *, struct map_listener *);
 void map_del_listener(struct map *, struct map_listener *);

@@ -91,6 +91,8 @@ static void start(struct virtio *v)
 		v->started = false;
 		virtio_break(v, "the device did not start: %s", e.msg);
 	}
+	if (v->started)
+		virtio_bells_start(v);
 }
 
 void virtio_reset(struct virtio *v)
@@ -311,6 +313,11 @@ const struct state_desc virtio_state = {
 			ST_DERIVED(struct virtio, started),
 			ST_DERIVED(struct virtio, may_dma),
 			ST_U32(struct virtio, cfg_generation),
+			ST_HOST(struct virtio, bell_region),
+			ST_HOST(struct virtio, bell_off),
+			ST_HOST(struct virtio, bell_step),
+			ST_HOST(struct virtio, bell_match),
+			ST_HOST(struct virtio, bells),
 			ST_HOST(struct virtio, notify),
 			ST_END,
 		},

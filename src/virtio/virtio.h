@@ -70,6 +70,8 @@ struct virtio_type {
 	void (*reset)(struct virtio *);
 	/* The driver kicked queue n. May run on a vCPU thread: hand over quickly. */
 	void (*kick)(struct virtio *, unsigned n);
+	/* So little comes of a kick that another thread is not worth waking: see virtio_bell.c. */
+	bool kick_in_place;
 	/* RING_RESET of one queue: finish or drop what is in flight of it. Optional. */
 	void (*queue_reset)(struct virtio *, unsigned n);
 	/* Configuration space: cfg[] holds it; called after the driver wrote [off, off+len).
@@ -100,6 +102,11 @@ struct virtio {
 	bool started;		  /* between type->start and ->stop */
 	bool may_dma;		  /* the bus lets it; see virtio_set_dma() */
 	uint32_t cfg_generation;  /* any thread, atomic */
+	/* Where the guest kicks queue n: doorbell n at off + n * step, or where it writes n. */
+	struct map_region *bell_region;
+	uint32_t bell_off, bell_step;
+	bool bell_match;
+	struct virtio_bells *bells; /* virtio_bell.c; NULL until a driver has started the device */
 	/* interrupt: n = queue number, or -1 for configuration. Any thread. */
 	void (*notify)(struct virtio *, int n);
 };

@@ -282,6 +282,7 @@ static const struct virtio_type console_virtio = {
 	.features = console_features,
 	.reset = console_reset,
 	.kick = console_kick,
+	.kick_in_place = true,
 	.queue_reset = console_queue_reset,
 	.cfg_written = console_cfg_written,
 };

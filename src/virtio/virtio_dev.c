@@ -41,6 +41,7 @@ void virtio_dev_unplug(struct virtio *v)
 {
 	if (!v)
 		return;
+	virtio_bells_fini(v);
 	if (v->type->unplug)
 		v->type->unplug(v);
 	pthread_mutex_lock(&v->dev->lock);

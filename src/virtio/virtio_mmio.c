@@ -256,6 +256,9 @@ int virtio_mmio_init(struct virtio_mmio *m, struct virtio *v, const struct virti
 			       "force-legacy out",
 			       m->d.path);
 	m->v = v;
+	v->bell_region = &m->region;
+	v->bell_off = QUEUE_NOTIFY;
+	v->bell_match = true;
 	ret = virtio_dev_init(v, &m->d, type, notify, e);
 	if (ret == 0)
 		ret = choose_slot(m, bus, e);

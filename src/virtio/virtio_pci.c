@@ -385,6 +385,9 @@ int virtio_pci_init(struct virtio_pci *p, struct virtio *v, const struct virtio_
 	if (!bus)
 		return err_set(e, ENODEV, "%s: this machine has no PCI bus", p->pci.d.path);
 	p->v = v;
+	v->bell_region = &p->pci.bar[REG_BAR].region;
+	v->bell_off = NOTIFY_OFF;
+	v->bell_step = NOTIFY_MULT;
 	p->config_vector = NO_VECTOR;
 	ret = virtio_dev_init(v, &p->pci.d, type, notify, e);
 	v->may_dma = false; /* as the command register of a new function says */

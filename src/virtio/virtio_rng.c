@@ -190,6 +190,7 @@ static const struct virtio_type rng_virtio = {
 	.init = rng_init,
 	.fini = rng_fini,
 	.kick = rng_kick,
+	.kick_in_place = true,
 };
 
 #define RNG_PROPS(type)                                                                      \

@@ -141,6 +141,11 @@ void virtio_reset_queue(struct virtio *, unsigned n);
 /* The driver kicked queue n (any number: hostile). */
 void virtio_kick(struct virtio *, unsigned n);
 
+/* virtio_bell.c: the driver has started the device: kicks of its queues need no exit of a vCPU. */
+void virtio_bells_start(struct virtio *);
+/* Control thread, without the lock: back to exits, for good. */
+void virtio_bells_fini(struct virtio *);
+
 extern const struct state_desc vq_state, virtio_state;
 
 #endif

@@ -284,6 +284,7 @@ static void kvm_reset(struct vcpu *v, bool init)
 
 const struct accel_ops accel_kvm = {
 	.name = "kvm",
+	.doorbells = true,
 	.probe = kvm_probe,
 	.vm_init = kvm_vm_init,
 	.vm_fini = kvm_vm_fini,

@@ -26,6 +26,15 @@ struct kvm_slot {
 	bool read_only;
 };
 
+/* A write that KVM turns into a signal; see struct map_doorbell. */
+struct kvm_bell {
+	enum map_space space;
+	uint64_t addr, val;
+	uint32_t size;
+	bool match;
+	int fd;
+};
+
 struct kvm_vm {
 	struct vm *vm;
 	int sys_fd, fd;
@@ -52,6 +61,8 @@ struct kvm_vm {
 	/* dirty pages: kvm_dirty.c */
 	bool logging;	   /* slots say that KVM logs */
 	uint32_t ring_len; /* entries of a vCPU's ring; 0: bitmaps */
+	struct kvm_bell *bells;
+	unsigned nr_bells;
 };
 
 struct kvm_vcpu {
@@ -108,6 +119,10 @@ int kvm_mem_init(struct kvm_vm *, struct err *e) MUST_CHECK;
 void kvm_mem_fini(struct kvm_vm *);
 /* A vCPU is to enter system management mode: it has memory there. Any thread. */
 int kvm_mem_smm(struct kvm_vm *);
+
+/* kvm_event.c */
+/* On the thread that commits, under slots_lock. */
+void kvm_doorbells_follow(struct kvm_vm *, const struct map_view *);
 
 /* kvm_irqchip.c */
 int kvm_irqchip_init(struct kvm_vm *, struct err *e) MUST_CHECK; /* before the vCPUs */

@@ -201,6 +201,7 @@ static void map_changed(struct map_listener *l, const struct map_view *old,
 
 	pthread_mutex_lock(&kv->slots_lock);
 	r = follow(kv, now, &e);
+	kvm_doorbells_follow(kv, now);
 	pthread_mutex_unlock(&kv->slots_lock);
 	if (r) {
 		log_error("%s", e.msg);
@@ -238,6 +239,9 @@ void kvm_mem_fini(struct kvm_vm *kv)
 	if (kv->listener.commit)
 		map_del_listener(kv->vm->map, &kv->listener);
 	kv->listener.commit = NULL;
+	free(kv->bells);
+	kv->bells = NULL;
+	kv->nr_bells = 0;
 	free(kv->slots);
 	kv->slots = NULL;
 	kv->nr_slots = 0;
