@@ -4,7 +4,8 @@
  * memory (see boot.h). A bzImage's payload is unpacked here with the format's library, which is
  * many times quicker than the guest's own decompressor in an interpreter; what cannot be unpacked
  * is left to the guest. (The guest's decompressor would also choose a random kernel address;
- * an unpacked kernel runs where it was linked.)
+ * an unpacked kernel runs where it was linked.) An image that is not compressed is mapped where
+ * that is safe (kernel_map.h).
  *
  * Control thread. State: none of the machine's; a reset places everything again from the files.
  */
@@ -208,6 +209,7 @@ struct fw_boot *fw_boot_free(struct fw_boot *b)
 {
 	if (!b)
 		return NULL;
+	kernel_map_fini(&b->map);
 	file_fini(&b->kernel);
 	file_fini(&b->initrd);
 	unpack_free(b->unpacked);
@@ -260,7 +262,10 @@ static int place_elf(struct fw_boot *b, struct map *map, const uint8_t *data, st
 {
 	for (unsigned i = 0; i < b->elf.nr_segs; i++) {
 		const struct elf_seg *s = &b->elf.seg[i];
-		int r = write_at(map, s->paddr, data + s->off, s->filesz, e);
+		uint64_t n = data == b->kernel.data
+				     ? kernel_map_segment(&b->map, s->paddr, s->off, s->filesz)
+				     : 0;
+		int r = write_at(map, s->paddr + n, data + s->off + n, s->filesz - n, e);
 
 		/* On the first boot RAM is zero already: leave its pages untouched. */
 		if (!r && b->placed)
@@ -341,9 +346,19 @@ static int recheck(struct fw_boot *b, struct err *e)
 	return r < 0 ? err_prefix(e, "kernel '%s': ", b->kernel.path) : 0;
 }
 
+/* With a lease the file stays as it is from here on. */
+static void lease_kernel(struct fw_boot *b, struct vm *vm)
+{
+	if (!b->has_bz && !b->unpacked)
+		kernel_map_lease(&b->map, vm, b->kernel.fd);
+}
+
 int fw_boot_place(struct fw_boot *b, struct vm *vm, struct cpu_state *state, struct err *e)
 {
-	int r = recheck(b, e);
+	int r;
+
+	lease_kernel(b, vm);
+	r = recheck(b, e);
 
 	if (!r)
 		r = place_kernel(b, vm->map, e);

@@ -6,6 +6,7 @@
 #include "fw/boot.h"
 #include "fw/bzimage.h"
 #include "fw/elf.h"
+#include "fw/kernel_map.h"
 
 struct map;
 
@@ -46,6 +47,7 @@ struct fw_boot {
 	uint8_t *unpacked; /* kept from the check until the first placing */
 	size_t unpacked_len;
 	bool placed;			   /* RAM is no longer zero */
+	struct kernel_map map;		   /* of a kernel that is not compressed */
 	uint64_t kernel_first, kernel_end; /* what the kernel occupies while it starts */
 	uint64_t initrd_addr, rsdp;
 };

@@ -111,24 +111,120 @@ void ram_populate(struct ram_block *rb, uint64_t off, uint64_t len)
 	madvise(rb->host + first, align_up(off + len, RAM_PAGE_SIZE) - first, MADV_POPULATE_WRITE);
 }
 
+int ram_map_file(struct ram_block *rb, uint64_t off, int fd, uint64_t fd_off, uint64_t len)
+{
+	struct ram_file_map *m = NULL;
+
+	if (!rb->anonymous || rb->taken || !len || ((off | fd_off | len) & (RAM_PAGE_SIZE - 1)) ||
+	    off > rb->size || len > rb->size - off)
+		return -EINVAL;
+	for (unsigned i = 0; i < ARRAY_SIZE(rb->file_map) && !m; i++)
+		if (!rb->file_map[i].len ||
+		    (rb->file_map[i].off == off && rb->file_map[i].len == len))
+			m = &rb->file_map[i];
+	if (!m)
+		return -ENOSPC;
+	if (mmap(rb->host + off, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)fd_off) == MAP_FAILED)
+		return -errno;
+	madvise(rb->host + off, len, MADV_DONTDUMP);
+	*m = (struct ram_file_map){ off, len };
+	ram_written_slow(rb, off, len);
+	return 0;
+}
+
+/* Private memory with the bytes of a view, put in its place. */
+static int own(struct ram_block *rb, struct ram_file_map *m)
+{
+	uint8_t *at = rb->host + m->off;
+	void *copy = reserve(m->len, PROT_READ | PROT_WRITE);
+
+	if (!copy)
+		return -ENOMEM;
+	madvise(copy, m->len, MADV_DONTDUMP);
+	memcpy(copy, at, m->len);
+	if (mremap(copy, m->len, m->len, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) {
+		unmap(copy, m->len);
+		return -errno;
+	}
+	*m = (struct ram_file_map){ 0, 0 };
+	return 0;
+}
+
+/*
+ * A write to each page would give it a copy too, but whoever truncates a file takes such copies
+ * away with the rest.
+ */
+int ram_own_files(struct ram_block *rb)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rb->file_map) && !ret; i++)
+		if (rb->file_map[i].len)
+			ret = own(rb, &rb->file_map[i]);
+	return ret;
+}
+
+int ram_forget_files(struct ram_block *rb)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rb->file_map); i++) {
+		struct ram_file_map *m = &rb->file_map[i];
+
+		if (!m->len)
+			continue;
+		if (mmap(rb->host + m->off, m->len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | MAP_ANONYMOUS, -1,
+			 0) == MAP_FAILED)
+			return -errno;
+		madvise(rb->host + m->off, m->len, MADV_HUGEPAGE);
+		madvise(rb->host + m->off, m->len, MADV_DONTDUMP);
+		ram_written_slow(rb, m->off, m->len);
+		*m = (struct ram_file_map){ 0, 0 };
+	}
+	return 0;
+}
+
 int ram_discard(struct ram_block *rb, struct err *e)
 {
-	if (rb->fd < 0) /* a file lies below, which must not come through */
+	if (rb->anonymous) {
+		if (ram_forget_files(rb) < 0 || madvise(rb->host, rb->size, MADV_DONTNEED) < 0)
+			return err_set_errno(e, errno, "memory '%s': cannot be emptied", rb->name);
+	} else if (rb->fd < 0) { /* a file lies below, which must not come through */
 		memset(rb->host, 0, rb->size);
-	else if (fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)rb->fd_off,
-			   (off_t)rb->size) < 0)
+	} else if (fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)rb->fd_off,
+			     (off_t)rb->size) < 0) {
 		return err_set_errno(e, errno, "memory '%s': cannot be emptied", rb->name);
+	}
 	ram_written_slow(rb, 0, rb->size);
 	return 0;
+}
+
+/* Whether the pages of a file come back when memory is given back. */
+static bool over_file(const struct ram_block *rb, uint64_t first, uint64_t end)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rb->file_map); i++) {
+		const struct ram_file_map *m = &rb->file_map[i];
+
+		if (m->len && first < m->off + m->len && m->off < end)
+			return true;
+	}
+	return rb->fd < 0 && !rb->anonymous;
 }
 
 void ram_give_back(struct ram_block *rb, uint64_t off, uint64_t len)
 {
 	uint64_t first = align_up(off, RAM_PAGE_SIZE), end = align_down(off + len, RAM_PAGE_SIZE);
+	int ret;
 
-	/* What shares the memfd, as KVM's second page tables do, lets go of the pages with it. */
-	if (end <= first || fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				      (off_t)first, (off_t)(end - first)) < 0)
+	if (end <= first || over_file(rb, first, end))
+		return;
+	/* What shares the memory, as KVM's second page tables do, lets go of the pages with it. */
+	if (rb->anonymous)
+		ret = madvise(rb->host + first, end - first, MADV_DONTNEED);
+	else
+		ret = fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				(off_t)(rb->fd_off + first), (off_t)(end - first));
+	if (ret < 0)
 		return;
 	ram_written_slow(rb, first, end - first);
 }

@@ -23,12 +23,16 @@
 #define RAM_PAGE_SHIFT 12
 #define RAM_PAGE_SIZE  (1u << RAM_PAGE_SHIFT)
 
+#define RAM_FILE_MAPS 8
+
 struct ram_block {
 	const char *name;
 	uint8_t *host; /* page aligned */
 	uint64_t size; /* bytes, multiple of RAM_PAGE_SIZE */
 	int fd;	       /* memfd or file behind it; -1: private memory */
 	uint64_t fd_off;
+	bool anonymous; /* private memory with nothing below, but for file_map[] */
+	bool taken;	/* memory was set aside for all of it: no views of files */
 	_Atomic uint64_t *watch;
 	_Atomic uint32_t *gen;
 	_Atomic(_Atomic uint64_t *) dirty; /* a bit a page; NULL until the first ram_dirty_start() */
@@ -39,10 +43,13 @@ struct ram_block {
 	bool expedited;		    /* membarrier(2) works */
 	pthread_mutex_t shoot_lock; /* else: */
 	uint8_t *shoot_page;
+	struct ram_file_map {
+		uint64_t off, len;
+	} file_map[RAM_FILE_MAPS];
 };
 
 /*
- * Makes a zeroed block of size bytes backed by a memfd, with guard pages around it; host memory
+ * Makes a zeroed block of size bytes of private memory, with guard pages around it; host memory
  * is taken on first touch. Returns NULL with e set on failure. name is not copied.
  */
 struct ram_block *ram_new(const char *name, uint64_t size, struct err *e);
@@ -55,9 +62,10 @@ enum ram_policy {
 	RAM_POLICY_INTERLEAVE
 };
 struct ram_options {
-	const char *path; /* a file, made when it is not there, or a folder; NULL: a memfd */
+	const char *path; /* a file, made when it is not there, or a folder; NULL: none */
 	uint64_t offset;  /* in the file; bytes, page aligned */
-	bool share;	  /* path: what the guest writes goes into the file */
+	/* What the guest writes goes into the file; without path: a memfd and not private memory. */
+	bool share;
 	uint64_t huge; /* a memfd of huge pages of so many bytes; 0 = of plain ones, 1 = default */
 	bool seal;     /* a memfd that nobody can resize */
 	bool merge;    /* equal pages may be shared (KSM) */
@@ -78,6 +86,20 @@ struct ram_block *ram_free(struct ram_block *); /* returns NULL */
  * fault a page. Advice: failing costs time, nothing else. Any thread.
  */
 void ram_populate(struct ram_block *, uint64_t off, uint64_t len);
+
+/*
+ * Lays a private view of a file over [off, off + len) of a block of private memory: what was there
+ * is gone, the file's pages are read as they are touched and copied as they are written. All
+ * page aligned. -errno when that does not go (an other kind of block). Whoever truncates or changes
+ * the file under such a view ends or changes the machine, so the caller sees to it that nobody
+ * can. Nobody may use that memory meanwhile.
+ */
+int ram_map_file(struct ram_block *, uint64_t off, int fd, uint64_t fd_off,
+		 uint64_t len) MUST_CHECK;
+/* Private memory of the same contents in place of such views. Nobody may use it meanwhile. */
+int ram_own_files(struct ram_block *) MUST_CHECK;
+/* Zeroed memory where such views were. Nobody may use it meanwhile. */
+int ram_forget_files(struct ram_block *) MUST_CHECK;
 
 /*
  * Makes the whole block read as zeroes again and gives its memory back to the host. Nobody may

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host memory of a RAM block: a memfd (plain or of huge pages) or a file, mapped between guard
- * pages, on the NUMA nodes that were asked for. Control thread. State: none.
+ * The host memory of a RAM block: private memory, which the host can give in transparent huge
+ * pages, or a memfd (plain or of huge pages) or a file for those who want to share it; mapped
+ * between guard pages, on the NUMA nodes that were asked for. Control thread. State: none.
  */
 #include "base/base.h"
 #include "mem/ram_int.h"
@@ -15,6 +16,12 @@
 
 #define RAM_ALIGN MIB(2) /* lets the host use huge pages */
 #define HUGETLBFS 0x958458f6
+
+/* Nobody else is to see it, and no size of pages was asked for. */
+static bool is_private(const struct ram_options *o)
+{
+	return !o->path && !o->share && !o->huge && !o->seal;
+}
 
 static int open_memfd(struct ram_block *rb, const struct ram_options *o, struct err *e)
 {
@@ -95,7 +102,8 @@ static uint64_t page_of(int fd)
 static int map_fd(struct ram_block *rb, const struct ram_options *o, uint64_t page, struct err *e)
 {
 	uint64_t align = MAX(rb->size >= RAM_ALIGN ? RAM_ALIGN : RAM_PAGE_SIZE, page);
-	int flags = MAP_FIXED | (o->path && !o->share ? MAP_PRIVATE : MAP_SHARED);
+	int flags = MAP_FIXED | ((o->path && !o->share) || rb->fd < 0 ? MAP_PRIVATE : MAP_SHARED) |
+		    (rb->fd < 0 ? MAP_ANONYMOUS : 0);
 	uint8_t *at;
 	void *p;
 
@@ -117,6 +125,7 @@ static int map_fd(struct ram_block *rb, const struct ram_options *o, uint64_t pa
 			e, errno, "memory '%s': cannot map %" PRIu64 " bytes%s", rb->name, rb->size,
 			page > RAM_PAGE_SIZE ? " of huge pages (are there enough?)" : "");
 	rb->host = at;
+	rb->anonymous = rb->fd < 0;
 	return 0;
 }
 
@@ -188,17 +197,17 @@ int ram_map_host(struct ram_block *rb, const struct ram_options *o, struct err *
 	if (rb->size > INT64_MAX - 2 * GIB(1) || o->offset > INT64_MAX - 2 * GIB(1) - rb->size)
 		return err_set(e, ENOMEM, "memory '%s': %" PRIu64 " bytes are more than a host has",
 			       rb->name, rb->size);
-	ret = o->path ? open_path(rb, o, e) : open_memfd(rb, o, e);
+	ret = o->path ? open_path(rb, o, e) : is_private(o) ? 0 : open_memfd(rb, o, e);
 	if (ret < 0)
 		return ret;
-	page = page_of(rb->fd);
+	page = rb->fd < 0 ? RAM_PAGE_SIZE : page_of(rb->fd);
 	rb->fd_off = o->offset;
 	if ((rb->size | o->offset) & (page - 1))
 		return err_set(e, EINVAL,
 			       "memory '%s': its size has to be a multiple of its pages of %" PRIu64
 			       " bytes",
 			       rb->name, page);
-	ret = size_fd(rb, o, e);
+	ret = rb->fd < 0 ? 0 : size_fd(rb, o, e);
 	if (!ret)
 		ret = map_fd(rb, o, page, e);
 	if (!ret)
@@ -212,5 +221,6 @@ int ram_map_host(struct ram_block *rb, const struct ram_options *o, struct err *
 		madvise(rb->host, rb->size, MADV_MERGEABLE);
 	if (o->path && !o->share) /* what is in the file is not what the guest has */
 		close(take_fd(&rb->fd));
+	rb->taken = o->prealloc;
 	return o->prealloc ? preallocate(rb, o->threads, page, e) : 0;
 }

@@ -10,7 +10,7 @@
 #include "virtio/virtio_balloon.h"
 #include "virtio_driver.h"
 #include <jansson.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 
 extern const struct dev_type virtio_balloon_pci_type;
 const struct dev_type *const dev_types[] = { &virtio_balloon_pci_type, NULL };
@@ -61,10 +61,14 @@ static void rig_free(struct rig *r)
 
 static uint64_t host_bytes(struct rig *r)
 {
-	struct stat st;
+	const struct ram_block *rb = r->t->vm.ram;
+	autofree unsigned char *there = xcalloc(1, rb->size >> RAM_PAGE_SHIFT);
+	uint64_t n = 0;
 
-	assert_int_equal(fstat(r->t->vm.ram->fd, &st), 0);
-	return (uint64_t)st.st_blocks * 512;
+	assert_int_equal(mincore(rb->host, rb->size, there), 0);
+	for (uint64_t i = 0; i < rb->size >> RAM_PAGE_SHIFT; i++)
+		n += there[i] & 1;
+	return n << RAM_PAGE_SHIFT;
 }
 
 /* Sends n page numbers through queue q and waits for it. */

@@ -15,19 +15,20 @@ import time
 HANOK = sys.argv[1]
 
 
-def run_kernel(work, *options, **popen):
+def run_kernel(work, *options, memory=("-m", "64M"), **popen):
     """Starts QEMU's personality on a file that is no kernel."""
     qemu = os.path.join(work, "qemu-system-x86_64")
     if not os.path.exists(qemu):
         os.symlink(os.path.abspath(HANOK), qemu)
-    line = [qemu, "-m", "64M", "-kernel", "/dev/null", "-display", "none", "-nodefaults"]
+    line = [qemu, *memory, "-kernel", "/dev/null", "-display", "none", "-nodefaults"]
     return subprocess.Popen(line + list(options), stderr=subprocess.PIPE, text=True, **popen)
 
 
 def file_size_limit(work):
     """What hits ulimit -f is an error with a reason, not a death by SIGXFSZ."""
     limit = 1 << 20
-    proc = run_kernel(work, preexec_fn=lambda: resource.setrlimit(
+    shared = ("-object", "memory-backend-memfd,id=m,size=64M", "-machine", "q35,memory-backend=m")
+    proc = run_kernel(work, memory=shared, preexec_fn=lambda: resource.setrlimit(
         resource.RLIMIT_FSIZE, (limit, limit)))
     err = proc.communicate(timeout=30)[1]
     assert proc.returncode == 1, (proc.returncode, err)

@@ -87,9 +87,9 @@ static void memory_is_the_ram(void **state)
 		assert_int_equal(vm->ram->size, MIB(2));
 		assert_int_equal(vm->conf->mem_size, MIB(2));
 		vm->ram->host[MIB(2) - 1] = 1;
-		assert_true(vm->ram->fd >= 0);
 		/* Of a memfd others may get, none may change the size. */
-		assert_int_equal(ftruncate(vm->ram->fd, MIB(1)) == 0, i == 0);
+		assert_int_equal(vm->ram->fd >= 0, i == 1);
+		assert_true(ftruncate(vm->ram->fd, MIB(1)) < 0);
 		vm_free(vm);
 	}
 }

@@ -11,6 +11,7 @@
 #include "test_board.h"
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RAM_SIZE MIB(64)
@@ -355,6 +356,76 @@ static void truncated_file_is_refused_at_reset(void **state)
 	}
 }
 
+/* A vmlinux whose text is long enough to be mapped, with an odd end that is copied. */
+#define LONG_TEXT 0x20010u
+static void make_long_elf(uint8_t *text)
+{
+	size_t len = 0x1000 + LONG_TEXT;
+	autofree uint8_t *d = xcalloc(1, len);
+
+	image_elf(d, false);
+	st_le64(d + 64 + 32, LONG_TEXT);
+	st_le64(d + 64 + 40, LONG_TEXT);
+	for (size_t i = ELF_IMAGE_LEN; i < len; i++)
+		d[i] = (uint8_t)(i * 7 + (i >> 12));
+	memcpy(text, d + 0x1000, LONG_TEXT);
+	write_file(fx.kernel, d, len);
+}
+
+static bool child_may_write(pid_t child)
+{
+	int status = -1;
+
+	return waitpid(child, &status, WNOHANG) == child && WIFEXITED(status) &&
+	       !WEXITSTATUS(status);
+}
+
+/*
+ * The kernel is a view of its file, at a reset anew; who wants to truncate the file waits until the
+ * machine has copies.
+ */
+static void kernel_without_a_copy(void **state)
+{
+	autofree uint8_t *text = xcalloc(1, LONG_TEXT);
+	struct cpu_state s = { 0 };
+	struct err e = { 0 };
+	struct fw_boot *b;
+	bool done = false;
+	pid_t child;
+
+	fx.vm.ram = fx.ram;
+	fx.vm.loop = loop_new(&e);
+	make_long_elf(text);
+	b = open_boot(NULL, "");
+	place(b, &s);
+	if (!fx.ram->file_map[0].len) { /* a file system without leases */
+		fw_boot_free(b);
+		loop_free(fx.vm.loop);
+		skip();
+	}
+	assert_int_equal(fx.ram->file_map[0].off, ELF_TEXT);
+	assert_int_equal(fx.ram->file_map[0].len, LONG_TEXT & ~0xfffu);
+	assert_memory_equal(ram(ELF_TEXT), text, LONG_TEXT);
+	memset(fx.ram->host + ELF_TEXT + 0x3000, 0xee, 0x5000); /* the guest */
+	place(b, &s);
+	assert_memory_equal(ram(ELF_TEXT), text, LONG_TEXT);
+	fx.ram->host[ELF_TEXT + 0x3000] = 0xee;
+	text[0x3000] = 0xee;
+	child = fork();
+	if (!child)
+		_exit(truncate(fx.kernel, 0) != 0);
+	for (unsigned i = 0; i < 400 && !done; i++) {
+		loop_once(fx.vm.loop, 50);
+		done = child_may_write(child);
+	}
+	assert_true(done);
+	assert_memory_equal(ram(ELF_TEXT), text, LONG_TEXT);
+	assert_true(fw_boot_place(b, &fx.vm, &s, &e) < 0);
+	assert_non_null(strstr(e.msg, "changed"));
+	fw_boot_free(b);
+	loop_free(fx.vm.loop);
+}
+
 static void expect_refusal(const char *kernel, const char *initrd, const char *append,
 			   const char *text)
 {
@@ -421,6 +492,7 @@ int main(void)
 		T(fadt_fits_the_chips),
 		T(changed_file_is_refused_at_reset),
 		T(truncated_file_is_refused_at_reset),
+		T(kernel_without_a_copy),
 		T(refusals_name_their_reason),
 		T(truncated_kernels),
 	};

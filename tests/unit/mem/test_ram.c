@@ -18,19 +18,58 @@ static void makes_memory(void **state)
 
 	assert_non_null(rb);
 	assert_int_equal((uintptr_t)rb->host % MIB(2), 0);
-	assert_true(rb->fd >= 0);
+	assert_true(rb->fd < 0);
 	for (uint64_t off = 0; off < rb->size; off += 4096)
 		assert_int_equal(rb->host[off], 0);
 	rb->host[0] = 1;
 	rb->host[rb->size - 1] = 2;
-	{
-		uint8_t b = 0;
-
-		assert_int_equal(pread(rb->fd, &b, 1, (off_t)rb->size - 1), 1);
-		assert_int_equal(b, 2); /* the memfd is the memory */
-	}
+	assert_int_equal(rb->host[rb->size - 1], 2);
 	ram_free(rb);
 	assert_null(ram_free(NULL));
+}
+
+/* A private view of a file: its bytes, the guest's writes, and what is there when it goes. */
+static void views_of_files(void **state)
+{
+	char path[] = "/tmp/hanok-ram-XXXXXX";
+	struct ram_block *rb;
+	struct err e = { 0 };
+	uint8_t byte = 0;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(ftruncate(fd, 4 * 4096), 0);
+	for (off_t i = 0; i < 4; i++)
+		assert_int_equal(pwrite(fd, &(char){ (char)('a' + i) }, 1, i * 4096), 1);
+	rb = ram_new("t", MIB(4), &e);
+	memset(rb->host, 'z', MIB(1));
+	ram_watch(rb, 8192, 64);
+	/* Not aligned, outside. */
+	assert_int_equal(ram_map_file(rb, 8191, fd, 0, 4096), -EINVAL);
+	assert_int_equal(ram_map_file(rb, 8192, fd, 1, 4096), -EINVAL);
+	assert_int_equal(ram_map_file(rb, MIB(4) - 4096, fd, 0, 8192), -EINVAL);
+	assert_int_equal(ram_map_file(rb, UINT64_MAX - 4095, fd, 0, 8192), -EINVAL);
+	assert_int_equal(ram_map_file(rb, 8192, fd, 4096, 8192), 0);
+	assert_int_equal(rb->watch[2], 0); /* code from there is void */
+	assert_int_equal(rb->host[8191], 'z');
+	assert_int_equal(rb->host[8192], 'b');
+	assert_int_equal(rb->host[8193], 0);
+	assert_int_equal(rb->host[12288], 'c');
+	assert_int_equal(rb->host[16384], 'z');
+	rb->host[8192] = 'B';
+	assert_int_equal(pread(fd, &byte, 1, 4096), 1);
+	assert_int_equal(byte, 'b');
+	/* Own copies: the file may be cut to nothing. */
+	assert_int_equal(ram_own_files(rb), 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(rb->host[8192], 'B');
+	assert_int_equal(rb->host[12288], 'c');
+	assert_int_equal(ram_discard(rb, &e), 0);
+	assert_int_equal(rb->host[0], 0);
+	assert_int_equal(rb->host[12288], 0);
+	close(fd);
+	ram_free(rb);
 }
 
 static void refuses_bad_sizes(void **state)
@@ -309,6 +348,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(makes_memory),
+		cmocka_unit_test(views_of_files),
 		cmocka_unit_test(refuses_bad_sizes),
 		cmocka_unit_test(huge_blocks_cost_nothing),
 		cmocka_unit_test(populate_keeps_contents),
