@@ -235,28 +235,13 @@ int front_parse_memory(struct vm_conf *conf, const char *text, struct err *e)
 	return 0;
 }
 
-void front_set_key(struct conf_node *node, const char *key, const char *val)
-{
-	unsigned n;
-	int end = 0;
-
-	/* In JSON the forwards are a list of objects with one member. */
-	if (node->kind == CONF_NETDEV &&
-	    (!strcmp(key, "hostfwd") ||
-	     (sscanf(key, "hostfwd.%u.str%n", &n, &end) == 1 && end && !key[end])))
-		conf_add_val(node, "hostfwd", val);
-	else
-		conf_set(node, key, val);
-}
-
 struct conf_node *front_add_node(struct vm_conf *conf, enum conf_kind kind, const char *type,
 				 struct keyvals *kvs, const char *where)
 {
 	autofree char *id = keyvals_take(kvs, "id");
 	struct conf_node *node = conf_add(conf, kind, type, id, where);
 
-	for (size_t i = 0; i < kvs->n; i++)
-		front_set_key(node, kvs->kv[i].key, kvs->kv[i].val);
+	keyvals_put(kvs, node);
 	return node;
 }
 

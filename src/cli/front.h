@@ -54,9 +54,6 @@ void front_cpu_help(void);
 /* Sets *slot (an owned string) to a copy of val. */
 void front_set(char **slot, const char *val);
 
-/* Gives node a key as the user wrote it: the last value counts, but of hostfwd= every one does. */
-void front_set_key(struct conf_node *, const char *key, const char *val);
-
 /* A node of kind from keyvals; "id" goes to the node's id, the rest become its keys. */
 struct conf_node *front_add_node(struct vm_conf *, enum conf_kind, const char *type,
 				 struct keyvals *, const char *where);

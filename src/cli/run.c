@@ -131,7 +131,7 @@ static int add_net(struct run_line *line, const char *arg, struct err *e)
 		conf_set(node, "downscript", "no");
 	}
 	for (size_t i = 1; i < kvs.n; i++)
-		front_set_key(node, kvs.kv[i].key, kvs.kv[i].val);
+		conf_set_option(node, kvs.kv[i].key, kvs.kv[i].val);
 	keyvals_fini(&kvs);
 	front_add_nic(line->conf, "virtio-net", id, mac, where);
 	return 0;

@@ -5,6 +5,7 @@
 #include "core/conf.h"
 #include "core/fdset.h"
 #include <ctype.h>
+#include <stdio.h>
 
 struct vm_conf *vm_conf_new(void)
 {
@@ -147,6 +148,31 @@ void conf_set(struct conf_node *n, const char *key, const char *val)
 	} else {
 		conf_add_val(n, key, val);
 	}
+}
+
+void conf_set_option(struct conf_node *node, const char *key, const char *val)
+{
+	unsigned n;
+	int end = 0;
+
+	/* In JSON the forwards are a list of objects with one member. */
+	if (node->kind == CONF_NETDEV &&
+	    (!strcmp(key, "hostfwd") ||
+	     (sscanf(key, "hostfwd.%u.str%n", &n, &end) == 1 && end && !key[end])))
+		conf_add_val(node, "hostfwd", val);
+	else
+		conf_set(node, key, val);
+}
+
+void conf_remove(struct conf_node *n)
+{
+	struct conf_node **p = &n->conf->nodes;
+
+	while (*p && *p != n)
+		p = &(*p)->next;
+	if (*p)
+		*p = n->next;
+	conf_node_free(n);
 }
 
 void conf_add_val(struct conf_node *n, const char *key, const char *val)

@@ -104,6 +104,10 @@ struct conf_node *conf_child(struct conf_node *n, const char *prefix);
 struct conf_node *conf_node_free(struct conf_node *); /* of conf_child(); returns NULL */
 
 void conf_set(struct conf_node *, const char *key, const char *val);
+/* As the user wrote it: the last value counts, but of hostfwd= every one does. */
+void conf_set_option(struct conf_node *, const char *key, const char *val);
+/* Takes it out of the configuration and frees it. */
+void conf_remove(struct conf_node *);
 /* Adds a value beside those that key has: for keys that are lists (hostfwd). */
 void conf_add_val(struct conf_node *, const char *key, const char *val);
 /* The value, marked used; NULL when absent. */

@@ -218,3 +218,9 @@ int keyvals_check(const struct keyvals *kvs, const struct keyval_rule *rules, st
 	}
 	return 0;
 }
+
+void keyvals_put(const struct keyvals *kvs, struct conf_node *node)
+{
+	for (size_t i = 0; i < kvs->n; i++)
+		conf_set_option(node, kvs->kv[i].key, kvs->kv[i].val);
+}

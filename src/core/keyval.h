@@ -31,6 +31,9 @@ int keyvals_parse_any(struct keyvals *kvs, const char *text, const char *implied
 struct json_t;
 int keyvals_from_json(struct keyvals *kvs, const struct json_t *obj, struct err *e) MUST_CHECK;
 void keyvals_fini(struct keyvals *);
+/* Gives node all of them, as conf_set_option(). */
+struct conf_node;
+void keyvals_put(const struct keyvals *, struct conf_node *);
 
 /* Adds one behind the others. */
 void keyvals_add(struct keyvals *, const char *key, const char *val);

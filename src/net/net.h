@@ -37,6 +37,8 @@ struct net_nic {
 /* Opens the end of node (CONF_NETDEV: tap, user). NULL with e set on failure. */
 struct net_end *net_open(struct loop *, struct conf_node *node, struct err *e);
 struct net_end *net_close(struct net_end *);
+/* What the key fd= of a tap has to be; net_open() takes one that is, and leaves others open. */
+int net_check_tap_fd(int fd, struct err *e) MUST_CHECK;
 /* One NIC an end; NULL detaches. -EBUSY when taken. Loop's thread. */
 int net_attach(struct net_end *, struct net_nic *, struct err *e);
 /*

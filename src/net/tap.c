@@ -253,14 +253,29 @@ static int open_by_name(struct net_tap *t, const char *name, bool vnet_hdr, stru
 	return 0;
 }
 
-static int use_fd(struct net_tap *t, int fd, struct err *e)
+static int check_fd(int fd, struct ifreq *ifr, struct err *e)
+{
+	if (ioctl(fd, TUNGETIFF, ifr) < 0)
+		return err_set_errno(e, errno, "fd=%d is no tap", fd);
+	if (!(ifr->ifr_flags & IFF_TAP) || !(ifr->ifr_flags & IFF_NO_PI))
+		return err_set(e, EINVAL, "fd=%d: it must be a tap opened with IFF_NO_PI", fd);
+	return 0;
+}
+
+int net_check_tap_fd(int fd, struct err *e)
 {
 	struct ifreq ifr = { 0 };
 
-	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
-		return err_set_errno(e, errno, "fd=%d is no tap", fd);
-	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
-		return err_set(e, EINVAL, "fd=%d: it must be a tap opened with IFF_NO_PI", fd);
+	return check_fd(fd, &ifr, e);
+}
+
+static int use_fd(struct net_tap *t, int fd, struct err *e)
+{
+	struct ifreq ifr = { 0 };
+	int ret = check_fd(fd, &ifr, e);
+
+	if (ret < 0)
+		return ret;
 	t->io.fd = fd;
 	t->vnet_hdr = ifr.ifr_flags & IFF_VNET_HDR;
 	memcpy(t->ifname, ifr.ifr_name, IFNAMSIZ - 1);

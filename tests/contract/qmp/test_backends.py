@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks, chardevs and PCI functions, as query commands tell them."""
 import os
+import shutil
 import tempfile
 import unittest
 
@@ -106,6 +107,84 @@ class Pci(unittest.TestCase):
             text = vm.hmp("info pci")
             self.assertIn("PCI device 1af4:1044", text)
             self.assertIn('id "rng0"', text)
+
+
+class Coming(unittest.TestCase):
+    """Back ends that are made and removed while the machine runs."""
+
+    def test_netdev(self):
+        with Machine() as vm:
+            vm.running()
+            if shutil.which("passt"):
+                vm.cmd("netdev_add", {"type": "user", "id": "n0"})
+                self.assertIn("Duplicate", vm.error("netdev_add", {"type": "user", "id": "n0"}).desc)
+                vm.cmd("netdev_del", id="n0")
+                vm.cmd("netdev_add", {"type": "user", "id": "n0", "net": "10.9.0.0/24"})
+                self.assertEqual(vm.hmp("netdev_del n0"), "")
+                self.assertEqual(vm.hmp("netdev_add user,id=n1"), "")
+                vm.cmd("netdev_del", id="n1")
+            self.assertEqual(vm.error("netdev_del", id="n0").cls, "DeviceNotFound")
+            for args, word in (({"type": "user"}, "'id' is missing"), ({"id": "n"}, "'type' is missing"),
+                               ({"type": "user", "id": "1 2"}, "identifier"), ({"type": "wire", "id": "n"}, "wire"),
+                               ({"type": "user", "id": "n", "nett": "x"}, "did you mean 'net'"),
+                               ({"type": "user", "id": "n", "net": "x"}, "net=x"),
+                               ({"type": "tap", "id": "n", "fd": "none"}, "none"),
+                               ({"type": "tap", "id": "n", "fd": "1"}, "no tap")):
+                self.assertIn(word, vm.error("netdev_add", args).desc)
+            self.assertIn("Error", vm.hmp("netdev_add user"))
+            vm.serial.tell("x")
+            vm.serial.expect("x")
+
+    def test_descriptor_that_is_no_tap(self):
+        with Machine() as vm:
+            with open("/dev/null") as null:
+                vm.cmd("getfd", {"fdname": "f"}, fds=[null.fileno()])
+            before = len(os.listdir(f"/proc/{vm.proc.pid}/fd"))
+            self.assertIn("no tap", vm.error("netdev_add", {"type": "tap", "id": "n", "fd": "f"}).desc)
+            self.assertEqual(len(os.listdir(f"/proc/{vm.proc.pid}/fd")), before - 1)
+            self.assertIn("f", vm.error("netdev_add", {"type": "tap", "id": "n", "fd": "f"}).desc)
+
+    def test_object(self):
+        with Machine() as vm:
+            vm.cmd("object-add", {"qom-type": "rng-random", "id": "o0", "filename": "/dev/urandom"})
+            self.assertEqual(vm.cmd("qom-get", path="/objects/o0", property="filename"), "/dev/urandom")
+            vm.cmd("object-add", {"qom-type": "memory-backend-ram", "id": "m0", "size": MIB})
+            self.assertEqual([d["id"] for d in vm.cmd("query-memdev")], ["m0"])
+            vm.cmd("object-del", id="m0")
+            self.assertEqual(vm.cmd("query-memdev"), [])
+            self.assertIn("did you mean 'rng-random'",
+                          vm.error("object-add", {"qom-type": "rng-rando", "id": "o1"}).desc)
+            self.assertEqual(vm.hmp("object_del o0"), "")
+            self.assertEqual(vm.hmp("object_add secret,id=s0,data=abc"), "")
+        with Machine("-object", "rng-random,id=o0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=o0,id=r") as vm:
+            self.assertIn("in use by r", vm.error("object-del", id="o0").desc)
+
+    def test_what_the_schema_says_of_objects(self):
+        with Machine() as vm:
+            schema = {e["name"]: e for e in vm.cmd("query-qmp-schema")}
+            union = schema[schema["object-add"]["arg-type"]]
+            tag = next(m["type"] for m in union["members"] if m["name"] == union["tag"])
+            types = {t["name"] for t in vm.cmd("qom-list-types")}
+            self.assertLessEqual(set(schema[tag]["values"]), types)
+            for kind in schema[tag]["values"]:
+                branch = next(v["type"] for v in union["variants"] if v["case"] == kind)
+                said = {m["name"] for m in schema[branch]["members"]}
+                there = {p["name"] for p in vm.cmd("qom-list-properties", typename=kind)} - {"type"}
+                self.assertEqual(said, there, kind)
+
+    def test_blockdev(self):
+        with tempfile.NamedTemporaryFile(prefix="hanok-disk-") as file, Machine() as vm:
+            file.truncate(MIB)
+            vm.cmd("blockdev-add", {"driver": "file", "node-name": "s", "filename": file.name, "auto-read-only": True})
+            vm.cmd("blockdev-add", {"driver": "raw", "node-name": "f", "file": "s", "read-only": True})
+            self.assertEqual([n["node-name"] for n in vm.cmd("query-named-block-nodes")], ["f", "s"])
+            self.assertIn("in use", vm.error("blockdev-del", {"node-name": "s"}).desc)
+            vm.cmd("blockdev-del", {"node-name": "f"})
+            vm.cmd("blockdev-del", {"node-name": "s"})
+            self.assertEqual(vm.cmd("query-named-block-nodes"), [])
+            self.assertIn("qcow2", vm.error("blockdev-add", {"driver": "qcow2", "node-name": "q", "file": "s"}).desc)
+            self.assertIn("no-such", vm.error("blockdev-add", {"driver": "raw", "node-name": "q", "file": "no-such"}).desc)
+            self.assertEqual(vm.cmd("query-named-block-nodes"), [])
 
 
 if __name__ == "__main__":
