@@ -46,6 +46,13 @@ int arch_board_boot(struct vm *vm, struct err *e) MUST_CHECK;
 /* Boards that -machine takes: name i and what it is, NULL behind the last. Any thread. */
 const char *arch_machine(unsigned i, const char **what);
 
+/*
+ * A register of v by its name, without a $; -ENOENT when there is none. The vCPU is asked between
+ * two instructions. The names, NULL behind the last.
+ */
+int arch_read_register(struct vcpu *v, const char *name, uint64_t *out) MUST_CHECK;
+const char *arch_register_name(unsigned i);
+
 /* The user presses the power button: the guest is told as the board tells it. */
 void arch_board_power_button(struct vm *vm);
 

@@ -5,6 +5,7 @@
  * Control thread. State: none.
  */
 #include "base/base.h"
+#include "core/arch.h"
 #include "core/conf.h"
 #include "mon/hmp_arg.h"
 #include <ctype.h>
@@ -27,9 +28,21 @@ struct expr {
 	struct err *e;
 };
 
-int hmp_read_register(struct hmp *h, const char *name, uint64_t *out, struct err *e)
+static int read_register(struct hmp *h, const char *name, uint64_t *out, struct err *e)
 {
-	return err_set(e, ENOENT, "unknown register '%s'", name);
+	const char *names[128];
+	unsigned n = 0;
+	const char *near;
+
+	if (h->cpu < (h->vm ? h->vm->nr_vcpus : 0) &&
+	    arch_read_register(h->vm->vcpus[h->cpu], name, out) == 0)
+		return 0;
+	while (n < ARRAY_SIZE(names) - 1 && (names[n] = arch_register_name(n)))
+		n++;
+	names[n] = NULL;
+	near = nearest_word(name, names);
+	return err_set(e, ENOENT, "unknown register '$%s'%s%s%s", name,
+		       near ? " (did you mean '$" : "", near ?: "", near ? "'?)" : "");
 }
 
 static int read_or(struct expr *x, int64_t *out);
@@ -63,7 +76,7 @@ static int read_reg(struct expr *x, int64_t *out)
 		x->p++;
 	}
 	name[n] = '\0';
-	ret = hmp_read_register(x->h, name, &val, x->e);
+	ret = read_register(x->h, name, &val, x->e);
 	*out = (int64_t)val;
 	return ret;
 }

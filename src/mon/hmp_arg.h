@@ -15,9 +15,4 @@ int hmp_read_args(struct hmp *, const struct hmp_command *c, const char *text, v
  */
 int hmp_read_expr(struct hmp *, const char **text, int64_t *out, struct err *e) MUST_CHECK;
 
-/*
- * A register of CPU cpu by QEMU's name without the $, in registers.c; -ENOENT when there is none.
- */
-int hmp_read_register(struct hmp *, const char *name, uint64_t *out, struct err *e) MUST_CHECK;
-
 #endif

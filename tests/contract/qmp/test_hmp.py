@@ -62,6 +62,17 @@ class Commands(unittest.TestCase):
             self.assertIn("hanok", vm.hmp("info version"))
             self.assertIn("cpu-index", vm.error("human-monitor-command", command_line="", cpu_index=1).desc)
 
+    def test_registers(self):
+        """In expressions; the guest's entry is where it was linked."""
+        with Machine() as vm:
+            self.assertIn("there is no CPU 16777216", vm.hmp("cpu $rip"))
+            self.assertIn("there is no CPU 16777217", vm.hmp("cpu $pc+1"))
+            self.assertIn("there is no CPU 1\n", vm.hmp("cpu $cr0&1"))
+            self.assertIn("unknown register '$rxx' (did you mean '$r", vm.hmp("cpu $rxx"))
+            vm.running()
+            self.assertIn("there is no CPU 167", vm.hmp("cpu $rip"))
+            self.assertEqual(vm.cmd("query-status")["status"], "running")
+
     def test_help(self):
         with Machine() as vm:
             text = vm.hmp("help")
