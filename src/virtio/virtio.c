@@ -292,6 +292,7 @@ const struct state_desc virtio_state = {
 			ST_HOST(struct virtio, type),
 			ST_HOST(struct virtio, vm),
 			ST_HOST(struct virtio, dev),
+			ST_HOST(struct virtio, loop),
 			ST_HOST(struct virtio, p_event_idx),
 			ST_HOST(struct virtio, p_indirect),
 			ST_HOST(struct virtio, p_packed),

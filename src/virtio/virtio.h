@@ -68,6 +68,8 @@ struct virtio_type {
 	/* The driver or the machine reset the device (after stop): forget what the driver set.
 	 * Optional. */
 	void (*reset)(struct virtio *);
+	/* The size that queue n offers, where it is less than vq_size. Optional. */
+	uint16_t (*queue_size)(const struct virtio *, unsigned n);
 	/* The driver kicked queue n. May run on a vCPU thread: hand over quickly. */
 	void (*kick)(struct virtio *, unsigned n);
 	/* So little comes of a kick that another thread is not worth waking: see virtio_bell.c. */
@@ -82,7 +84,8 @@ struct virtio_type {
 struct virtio {
 	const struct virtio_type *type;
 	struct vm *vm;
-	struct dev *dev; /* the transport's device, for messages and the lock */
+	struct dev *dev;   /* the transport's device, for messages and the lock */
+	struct loop *loop; /* where its queues are served: the VM's, or what type->init chose */
 	/* properties of every device */
 	bool p_event_idx, p_indirect, p_packed, p_in_order, p_queue_reset, p_notify_data;
 	/* set by type->init */
@@ -130,7 +133,8 @@ void virtio_break(struct virtio *, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct vq *virtio_vq(struct virtio *, unsigned n);
 unsigned vq_index(const struct vq *);
 bool vq_enabled(const struct vq *);
-uint16_t vq_ring_size(const struct vq *); /* as the driver chose it, <= virtio.vq_size */
+uint16_t vq_ring_size(const struct vq *); /* as the driver chose it, <= vq_max_size() */
+uint16_t vq_max_size(const struct vq *);  /* as offered */
 
 /*
  * Takes the next available chain; chain->iov must have room for VQ_MAX_SEGS entries.

@@ -31,6 +31,7 @@ int virtio_dev_init(struct virtio *v, struct dev *d, const struct virtio_type *t
 	v->type = type;
 	v->dev = d;
 	v->vm = d->vm;
+	v->loop = d->vm->loop;
 	v->notify = notify;
 	v->ring_features = ring_features(v);
 	ret = type->init ? type->init(v, e) : 0;

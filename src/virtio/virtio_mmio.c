@@ -83,7 +83,7 @@ static uint32_t queue_read(struct virtio_mmio *m, uint64_t off)
 		return 0;
 	if (off == QUEUE_READY)
 		return vq->enabled;
-	return off == QUEUE_NUM_MAX ? m->v->vq_size : 0; /* QUEUE_RESET: over at once */
+	return off == QUEUE_NUM_MAX ? vq_max_size(vq) : 0; /* QUEUE_RESET: over at once */
 }
 
 static uint32_t register_read(struct virtio_mmio *m, uint64_t off)

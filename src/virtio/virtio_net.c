@@ -19,6 +19,8 @@
 #include "core/vm.h"
 #include <ctype.h>
 
+#define CTRL_SIZE 64u /* entries of the control queue */
+
 static struct virtio_net *net_of(struct virtio *v)
 {
 	return container_of(v, struct virtio_net, v);
@@ -139,6 +141,13 @@ static void stop(struct virtio *v)
 }
 
 /* A reset by the driver, not a pause: what the driver had set is gone. */
+static uint16_t queue_size(const struct virtio *v, unsigned n)
+{
+	const struct virtio_net *s = container_of(v, const struct virtio_net, v);
+
+	return n == VNET_RX ? s->rx_size : n == VNET_TX ? s->tx_size : CTRL_SIZE;
+}
+
 static void driver_reset(struct virtio *v)
 {
 	struct virtio_net *n = net_of(v);
@@ -187,6 +196,7 @@ static const struct virtio_type net_virtio_type = {
 	.start = start,
 	.stop = stop,
 	.reset = driver_reset,
+	.queue_size = queue_size,
 	.kick = kick,
 	.queue_reset = queue_reset,
 };
@@ -305,9 +315,9 @@ static int check_options(struct virtio_net *n, struct err *e)
 {
 	if (n->p_mq)
 		return err_set(e, ENOTSUP, "mq=on is not supported");
-	if (!is_pow2(n->rx_size) || n->rx_size != n->tx_size)
+	if (!is_pow2(n->rx_size) || !is_pow2(n->tx_size))
 		return err_set(e, EINVAL,
-			       "rx_queue_size and tx_queue_size are the same power of "
+			       "rx_queue_size and tx_queue_size are powers of "
 			       "two");
 	if (n->host_mtu && n->host_mtu < 68)
 		return err_set(e, EINVAL, "host_mtu=%u is less than 68", n->host_mtu);
@@ -359,7 +369,7 @@ static int net_init(struct virtio *v, struct err *e)
 	set_up(n);
 	fill_config(n);
 	v->nr_vqs = n->p_ctrl_vq ? VNET_QUEUES : VNET_CTRL;
-	v->vq_size = n->rx_size;
+	v->vq_size = MAX(n->rx_size, n->tx_size); /* not less than CTRL_SIZE */
 	driver_reset(v);
 	return 0;
 }

@@ -306,6 +306,13 @@ void vq_init(struct vq *vq, struct virtio *v, uint16_t index)
 	vq_clear(vq);
 }
 
+uint16_t vq_max_size(const struct vq *vq)
+{
+	const struct virtio *v = vq->v;
+
+	return v->type->queue_size ? v->type->queue_size(v, vq->index) : v->vq_size;
+}
+
 void vq_clear(struct vq *vq)
 {
 	struct virtio *v = vq->v;
@@ -313,12 +320,13 @@ void vq_clear(struct vq *vq)
 
 	free(vq->done);
 	free(vq->table);
-	*vq = (struct vq){ .v = v, .index = index, .size = v->vq_size, .vector = NO_VECTOR };
+	*vq = (struct vq){ .v = v, .index = index, .vector = NO_VECTOR };
+	vq->size = vq_max_size(vq);
 }
 
 static const char *bad_size(const struct vq *vq)
 {
-	if (!vq->size || vq->size > vq->v->vq_size)
+	if (!vq->size || vq->size > vq_max_size(vq))
 		return "out of range";
 	if (!vq->packed && !is_pow2(vq->size))
 		return "no power of two";
@@ -376,7 +384,7 @@ static int vq_post_load(void *obj, struct err *e)
 {
 	struct vq *vq = obj;
 
-	if (!vq->size || vq->size > vq->v->vq_size)
+	if (!vq->size || vq->size > vq_max_size(vq))
 		return err_set(e, EINVAL, "queue %u has %u entries", vq->index, vq->size);
 	if (vq->in_flight || vq->pop_seq != vq->push_seq)
 		return err_set(e, EINVAL, "queue %u has requests in flight", vq->index);

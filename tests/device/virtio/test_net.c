@@ -591,8 +591,12 @@ static void test_config(void **state)
 {
 	struct fix *f = *state;
 
-	make_with(f, 0, KV(DEV, "host_mtu", "1400", "ctrl_vq", "off"));
+	make_with(f, 0, KV(DEV, "host_mtu", "1400", "ctrl_vq", "off", "rx_queue_size", "512"));
 	assert_int_equal(f->d.nr_vqs, 2);
+	for (unsigned q = 0; q < 2; q++) { /* each its own size */
+		vdrv_common(&f->d, 0x16, 2, q);
+		assert_int_equal(vdrv_common_read(&f->d, 0x18, 2), q ? 256 : 512);
+	}
 	assert_true(vdrv_offered(&f->d) & B(MTU));
 	assert_false(vdrv_offered(&f->d) & (B(CTRL_VQ) | B(CSUM) | B(HOST_TSO4)));
 	assert_int_equal(vdrv_cfg(&f->d, VNET_CFG_MTU, 2), 1400);
