@@ -66,6 +66,13 @@ struct blk_graph {
 struct blk_node *blk_open_dev(struct loop *, struct conf_node *node, struct blk_graph *graph,
 			      struct err *e);
 struct blk_node *blk_close(struct blk_node *); /* drains first */
+/*
+ * Moves the node, with what is below it, to another loop: first leave on the old one's thread (or
+ * while it does not run), then join on the new one's, which does not fail on an epoll descriptor
+ * that works. Requests that are submitted in between wait.
+ */
+void blk_leave_loop(struct blk_node *);
+int blk_join_loop(struct blk_node *, struct loop *, struct err *e) MUST_CHECK;
 /* The node that this one stands on, or NULL. */
 struct blk_node *blk_child(const struct blk_node *);
 

@@ -247,6 +247,19 @@ struct blk_node *blk_node_new(struct loop *loop, const struct vm_conf *conf)
 	return n;
 }
 
+void blk_leave_loop(struct blk_node *n)
+{
+	n = blk_bottom(n);
+	loop_del(n->loop, &n->wake);
+}
+
+int blk_join_loop(struct blk_node *n, struct loop *loop, struct err *e)
+{
+	n = blk_bottom(n);
+	n->loop = loop;
+	return loop_add(loop, &n->wake, e);
+}
+
 struct blk_node *blk_close(struct blk_node *n)
 {
 	if (!n)

@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* -object iothread (object.h): its settings. Control thread. State: none. */
+/*
+ * -object iothread (object.h): a thread that runs an event loop. Devices put the work of their
+ * queues there; it sleeps when there is none (the poll-* properties are kept and told, nothing
+ * waits busily).
+ *
+ * Threads: made and ended by the control thread. State: none, devices are quiesced without it.
+ */
 #include "base/base.h"
 #include "core/object.h"
+#include "core/vm.h"
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #define N(name, member, def, max, help) \
 	PROP_UINT(name, struct obj_iothread, member, PROP_U64, def, 0, max, help)
@@ -16,16 +26,105 @@ static const struct prop props[] = {
 	PROPS_END,
 };
 
-static int check(struct obj *o, struct conf_node *node, struct err *e)
+/* A call from the control thread that waits for its end. */
+struct call {
+	struct loop_work work;
+	void (*fn)(void *arg);
+	void *arg;
+	pthread_mutex_t lock;
+	pthread_cond_t over;
+	bool done;
+};
+
+static void run_call(struct loop_work *w)
 {
-	const struct obj_iothread *t = container_of(o, struct obj_iothread, o);
+	struct call *c = container_of(w, struct call, work);
+
+	if (c->fn)
+		c->fn(c->arg);
+	pthread_mutex_lock(&c->lock);
+	c->done = true;
+	pthread_cond_signal(&c->over);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void obj_iothread_run(struct obj_iothread *t, void (*fn)(void *arg), void *arg)
+{
+	struct call c = { .work.fn = run_call, .fn = fn, .arg = arg };
+
+	pthread_mutex_init(&c.lock, NULL);
+	pthread_cond_init(&c.over, NULL);
+	loop_post(t->loop, &c.work);
+	pthread_mutex_lock(&c.lock);
+	while (!c.done)
+		pthread_cond_wait(&c.over, &c.lock);
+	pthread_mutex_unlock(&c.lock);
+	pthread_cond_destroy(&c.over);
+	pthread_mutex_destroy(&c.lock);
+}
+
+static void idle_fn(struct loop_idle *idle, bool asleep)
+{
+	/* Accesses put the reader online themselves; between rounds it holds no view. */
+	if (asleep)
+		qsbr_offline(&container_of(idle, struct obj_iothread, idle)->reader);
+}
+
+static void *thread_main(void *arg)
+{
+	struct obj_iothread *t = arg;
+
+	t->tid = gettid();
+	qsbr_register(map_qsbr(t->o.vm->map), &t->reader);
+	loop_run(t->loop);
+	qsbr_unregister(&t->reader);
+	return NULL;
+}
+
+static int start_thread(struct obj_iothread *t, struct err *e)
+{
+	sigset_t all, old;
+	char name[16];
+	int ret;
+
+	t->idle.fn = idle_fn;
+	loop_set_idle(t->loop, &t->idle);
+	sigfillset(&all); /* signals are for the control and vCPU threads */
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&t->thread, NULL, thread_main, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return err_set_errno(e, ret, "-object iothread,id=%s: cannot start the thread",
+				     t->o.id);
+	t->running = true;
+	snprintf(name, sizeof(name), "IO %s", t->o.id);
+	pthread_setname_np(t->thread, name);
+	obj_iothread_run(t, NULL, NULL); /* it has its tid by now */
+	return 0;
+}
+
+static int iothread_init(struct obj *o, struct conf_node *node, struct err *e)
+{
+	struct obj_iothread *t = container_of(o, struct obj_iothread, o);
 
 	if (t->pool_min > t->pool_max || !t->pool_max)
 		return err_set(e, EINVAL,
 			       "thread-pool-max=%" PRIu64 " has to be 1 at least, and not less "
 			       "than thread-pool-min=%" PRIu64,
 			       t->pool_max, t->pool_min);
-	return 0;
+	t->loop = loop_new(e);
+	return t->loop ? start_thread(t, e) : -ENOMEM;
+}
+
+static void iothread_fini(struct obj *o)
+{
+	struct obj_iothread *t = container_of(o, struct obj_iothread, o);
+
+	if (t->running) {
+		loop_stop(t->loop);
+		pthread_join(t->thread, NULL);
+	}
+	t->loop = loop_free(t->loop);
 }
 
 const struct obj_type obj_iothread = {
@@ -33,5 +132,6 @@ const struct obj_type obj_iothread = {
 	.help = "a thread for the work of devices",
 	.size = sizeof(struct obj_iothread),
 	.props = props,
-	.init = check,
+	.init = iothread_init,
+	.fini = iothread_fini,
 };

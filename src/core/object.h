@@ -10,6 +10,10 @@
 #include "base/base.h"
 #include "core/conf.h"
 #include "core/prop.h"
+#include "loop/loop.h"
+#include "base/qsbr.h"
+#include <pthread.h>
+#include <sys/types.h>
 
 struct ram_block;
 struct vm;
@@ -64,11 +68,26 @@ bool obj_is_rng(const struct obj *);
 
 /* ---- iothread ---- */
 
-/* What -object iothread asks for; the thread itself is whose who runs devices on it. */
+/*
+ * A thread with a loop, for the queues of devices that name it. It is there from the making of the
+ * object on, so that it can be pinned before the guest runs, and outlives all devices.
+ */
 struct obj_iothread {
 	struct obj o;
 	uint64_t poll_max_ns, poll_grow, poll_shrink, aio_max_batch, pool_min, pool_max;
+	struct loop *loop;
+	pid_t tid;
+	/* obj_iothread.c's */
+	pthread_t thread;
+	bool running;
+	struct qsbr_reader reader; /* of the map */
+	struct loop_idle idle;
 };
 extern const struct obj_type obj_iothread;
+/*
+ * Runs fn(arg) on the thread and waits for it: for what only a loop's own thread may do. Control
+ * thread, without a lock that a handler of that loop may want.
+ */
+void obj_iothread_run(struct obj_iothread *, void (*fn)(void *arg), void *arg);
 
 #endif

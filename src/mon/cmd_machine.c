@@ -203,8 +203,24 @@ json_t *qmp_query_memdev(struct mon_cmd *c, struct err *e)
 
 json_t *qmp_query_iothreads(struct mon_cmd *c, struct err *e)
 {
-	/* The objects are there; the devices of all of them run on the control thread. */
-	return json_array();
+	json_t *list = json_array();
+
+	for (const struct backend *b = c->vm->backends; b; b = b->next) {
+		const struct obj *o = b->end;
+		const struct obj_iothread *t;
+
+		if (b->kind != BACKEND_OBJECT || o->type != &obj_iothread)
+			continue;
+		t = container_of(o, const struct obj_iothread, o);
+		json_array_append_new(list,
+				      json_pack("{s:s,s:I,s:I,s:I,s:I,s:I}", "id", o->id,
+						"thread-id", (json_int_t)t->tid, "poll-max-ns",
+						(json_int_t)t->poll_max_ns, "poll-grow",
+						(json_int_t)t->poll_grow, "poll-shrink",
+						(json_int_t)t->poll_shrink, "aio-max-batch",
+						(json_int_t)t->aio_max_batch));
+	}
+	return list;
 }
 
 /* ---- options ---- */

@@ -16,7 +16,9 @@
 #include "virtio/virtio_dev.h"
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "core/backend.h"
+#include "core/object.h"
 #include "core/vm.h"
 
 #define SECTOR 512u
@@ -103,7 +105,7 @@ static int start(struct virtio *v, struct err *e)
 	pthread_mutex_unlock(&b->lock);
 	/* A driver may fill rings before DRIVER_OK, and need not kick again. */
 	for (unsigned i = 0; i < v->nr_vqs; i++)
-		loop_post(v->vm->loop, &b->queue[i].work);
+		loop_post(v->loop, &b->queue[i].work);
 	return 0;
 }
 
@@ -144,7 +146,7 @@ static void kick(struct virtio *v, unsigned n)
 		b->queue[n].stopped = false;
 		pthread_mutex_unlock(&b->lock);
 	}
-	loop_post(v->vm->loop, &b->queue[n].work);
+	loop_post(v->loop, &b->queue[n].work);
 }
 
 static void cfg_written(struct virtio *v, unsigned off, unsigned len)
@@ -185,7 +187,7 @@ static void queue_work(struct loop_work *w)
 	more = vblk_process(q);
 	pthread_mutex_unlock(&q->b->lock);
 	if (more)
-		loop_post(q->b->v.vm->loop, w);
+		loop_post(q->b->v.loop, w);
 }
 
 /* ---- making one ---- */
@@ -285,6 +287,60 @@ static void make_queues(struct virtio_blk *b)
 		b->queue[i] = (struct vblk_queue){ .b = b, .index = i, .work.fn = queue_work };
 }
 
+/* ---- on an iothread ---- */
+
+struct join {
+	struct virtio_blk *b;
+	struct err *e;
+	int ret;
+};
+
+static void join_io(void *arg)
+{
+	struct join *j = arg;
+
+	j->ret = blk_join_loop(j->b->node, j->b->io->loop, j->e);
+}
+
+/* The disk's requests are then begun and finished there, and nowhere else. */
+static int move_to_iothread(struct virtio_blk *b, struct err *e)
+{
+	struct join j = { .b = b, .e = e };
+	struct obj *o;
+
+	if (!b->iothread)
+		return 0;
+	o = obj_find(b->v.vm, b->iothread, &obj_iothread, e);
+	if (!o)
+		return -ENOENT;
+	b->io = container_of(o, struct obj_iothread, o);
+	b->v.loop = b->io->loop;
+	blk_leave_loop(b->node);
+	b->moved = true;
+	obj_iothread_run(b->io, join_io, &j);
+	return j.ret;
+}
+
+static void leave_io(void *arg)
+{
+	struct virtio_blk *b = arg;
+
+	for (unsigned i = 0; b->queue && i < b->num_queues; i++)
+		loop_cancel(b->io->loop, &b->queue[i].work);
+	if (b->moved)
+		blk_leave_loop(b->node);
+}
+
+/* The node is the control loop's again, for the next user. */
+static void leave_iothread(struct virtio_blk *b)
+{
+	struct err e = { 0 };
+
+	obj_iothread_run(b->io, leave_io, b);
+	if (b->moved && blk_join_loop(b->node, b->v.vm->loop, &e) < 0)
+		log_error("%s: %s", b->v.dev->path, e.msg);
+}
+
 static int blk_init(struct virtio *v, struct err *e)
 {
 	struct virtio_blk *b = blk_of(v);
@@ -305,7 +361,7 @@ static int blk_init(struct virtio *v, struct err *e)
 	fill_config(b);
 	v->nr_vqs = b->num_queues;
 	v->vq_size = b->queue_size;
-	return 0;
+	return move_to_iothread(b, e);
 }
 
 static void blk_fini(struct virtio *v)
@@ -313,6 +369,8 @@ static void blk_fini(struct virtio *v)
 	struct virtio_blk *b = blk_of(v);
 	struct dev *d = v->dev;
 
+	if (b->io)
+		leave_iothread(b);
 	for (unsigned i = 0; b->queue && i < b->num_queues; i++)
 		loop_cancel(d->vm->loop, &b->queue[i].work);
 	if (b->node)
@@ -326,6 +384,8 @@ static void blk_fini(struct virtio *v)
 #define BLK_PROPS(type)                                                                           \
 	PROP_STRING("drive", type, x.drive, NULL, "id of the -drive"),                            \
 		PROP_STRING("serial", type, x.serial, NULL, "up to 20 characters"),               \
+		PROP_STRING("iothread", type, x.iothread, NULL,                                   \
+			    "id of the iothread that serves the queues"),                         \
 		PROP_UINT("num-queues", type, x.num_queues, PROP_U16, 0, 0, VBLK_MAX_QUEUES,      \
 			  "request queues; 0 = one a CPU"),                                       \
 		PROP_UINT("queue-size", type, x.queue_size, PROP_U16, 256, 4, VQ_MAX_SIZE,        \
@@ -373,6 +433,7 @@ static const struct state_desc blk_state = {
 			ST_SUB(struct virtio_blk, v, &virtio_state),
 			ST_HOST(struct virtio_blk, drive),
 			ST_HOST(struct virtio_blk, serial),
+			ST_HOST(struct virtio_blk, iothread),
 			ST_HOST(struct virtio_blk, num_queues),
 			ST_HOST(struct virtio_blk, queue_size),
 			ST_HOST(struct virtio_blk, write_cache),
@@ -387,6 +448,8 @@ static const struct state_desc blk_state = {
 			ST_HOST(struct virtio_blk, discard),
 			ST_HOST(struct virtio_blk, write_zeroes),
 			ST_HOST(struct virtio_blk, node),
+			ST_HOST(struct virtio_blk, io),
+			ST_HOST(struct virtio_blk, moved),
 			ST_HOST(struct virtio_blk, queue),
 			ST_HOST(struct virtio_blk, scratch),
 			ST_HOST(struct virtio_blk, spare),

@@ -10,6 +10,8 @@
 #define VBLK_MAX_SEGS	32 /* of one discard or write zeroes */
 #define VBLK_ID_LEN	20
 
+struct obj_iothread;
+
 struct vblk_queue {
 	struct virtio_blk *b;
 	struct loop_work work;
@@ -20,7 +22,7 @@ struct vblk_queue {
 struct virtio_blk {
 	struct virtio v; /* first */
 	/* properties */
-	char *drive, *serial;
+	char *drive, *serial, *iothread;
 	uint16_t num_queues, queue_size;
 	uint8_t write_cache; /* enum prop_onoffauto */
 	uint32_t logical, physical, min_io, opt_io, bootindex;
@@ -28,6 +30,8 @@ struct virtio_blk {
 	bool config_wce, discard, write_zeroes;
 	/* host */
 	struct blk_node *node;
+	struct obj_iothread *io; /* where the queues and the node are, or NULL: the control loop */
+	bool moved;		 /* the node is on io's loop */
 	struct vblk_queue *queue;
 	struct iovec *scratch;	/* VQ_MAX_SEGS: of the chain being looked at */
 	struct vblk_req *spare; /* finished ones, to be used again */

@@ -359,6 +359,7 @@ static const struct state_desc port_state = {
 			ST_HOST(struct console_port, present),
 			ST_HOST(struct console_port, console),
 			ST_HOST(struct console_port, name),
+			ST_HOST(struct console_port, id),
 			ST_HOST(struct console_port, end),
 			ST_HOST(struct console_port, front),
 			ST_BOOL(struct console_port, host_open),

@@ -8,6 +8,7 @@
 #include "block/block.h"
 #include "core/backend.h"
 #include "core/dev.h"
+#include "core/object.h"
 #include "vdrv.h"
 #include "virtio/virtio_blk.h"
 #include <fcntl.h>
@@ -562,18 +563,11 @@ static void *loop_thread(void *arg)
 	return NULL;
 }
 
-/* Kicks and resets on this thread, rings and completions on the loop's. */
-static void test_reset_race(void **state)
+static void reset_race(struct fix *f)
 {
-	struct fix *f = *state;
-	struct racer r = { .f = f };
 	struct reqmem m[21];
-	uint64_t heap;
-	pthread_t t;
+	uint64_t heap = f->rig.heap;
 
-	make(f);
-	heap = f->rig.heap;
-	assert_int_equal(pthread_create(&t, NULL, loop_thread, &r), 0);
 	for (int round = 0; round < 200; round++) {
 		rig_rewind(&f->rig, heap);
 		for (unsigned i = 0; i < 21; i++) {
@@ -589,8 +583,64 @@ static void test_reset_race(void **state)
 		for (uint64_t i = 0; i < KIB(64); i++)
 			assert_int_equal(*(uint8_t *)rig_ptr(&f->rig, RIG_HEAP + i), 0x77);
 	}
+}
+
+/* Kicks and resets on this thread, rings and completions on the loop's. */
+static void test_reset_race(void **state)
+{
+	struct fix *f = *state;
+	struct racer r = { .f = f };
+	pthread_t t;
+
+	make(f);
+	assert_int_equal(pthread_create(&t, NULL, loop_thread, &r), 0);
+	reset_race(f);
 	atomic_store(&r.stop, true);
 	pthread_join(t, NULL);
+}
+
+/* Nobody runs the control loop: what gets done was done by the iothread. */
+static void test_iothread(void **state)
+{
+	struct fix *f = *state;
+	struct conf_node *node = conf_add(f->rig.vm.conf, CONF_OBJECT, "iothread", "io0", "test");
+	static uint8_t a[65536], b[65536];
+	struct err e = { 0 };
+	struct reqmem m;
+	struct obj_iothread *io;
+	uint32_t written;
+
+	f->rig.vm.control = pthread_self();
+	assert_int_equal(obj_create(&f->rig.vm, node, &e), 0);
+	io = container_of(obj_find(&f->rig.vm, "io0", &obj_iothread, &e), struct obj_iothread, o);
+	assert_true(io->tid > 0 && io->tid != gettid());
+	make_with(f, NULL, KV(DEV, "iothread", "io0"));
+	assert_ptr_equal(f->b->v.loop, io->loop);
+	assert_true(vdrv_start(&f->d, F_FLUSH));
+	m = reqmem(f, sizeof(a));
+	pattern(a, sizeof(a), 3);
+	memcpy(rig_ptr(&f->rig, m.data), a, sizeof(a));
+	post(f, 0, &m, OUT, 100, sizeof(a), false);
+	vdrv_kick(&f->d, 0);
+	for (unsigned i = 0; i < 20000 && vdrv_used(&f->d, 0, &written) < 0; i++)
+		usleep(1000);
+	assert_int_equal(status_of(f, &m), 0);
+	file_equals(f, 100 * 512, a, sizeof(a));
+	reset_race(f);
+	/* Gone with requests waiting; the disk is the control loop's again for the next one. */
+	for (unsigned i = 0; i < 8; i++)
+		post(f, 0, &m, IN, i, 512, true);
+	vdrv_kick(&f->d, 0);
+	dev_destroy(&f->d.pci->d);
+	f->b = container_of(virtio_of(&rig_device(&f->rig, "virtio-blk-pci", KV(DEV), &e)->d),
+			    struct virtio_blk, v);
+	vdrv_find(&f->d, &f->rig, container_of(f->b->v.dev, struct pci_dev, d));
+	assert_true(vdrv_start(&f->d, F_FLUSH));
+	assert_int_equal(run(f, IN, 100, b, sizeof(b)), 0);
+	assert_memory_equal(a, b, sizeof(a));
+	dev_destroy(&f->d.pci->d);
+	assert_null(rig_device(&f->rig, "virtio-blk-pci", KV(DEV, "iothread", "io1"), &e));
+	assert_non_null(strstr(e.msg, "no object 'io1'"));
 }
 
 static void test_state(void **state)
@@ -634,7 +684,7 @@ int main(void)
 		T(test_read_only),	 T(test_discard_zeroes), T(test_write_cache),
 		T(test_block_size),	 T(test_bad_options),	 T(test_many),
 		T(test_reset_in_flight), T(test_pause),		 T(test_queue_reset),
-		T(test_reset_race),	 T(test_state),
+		T(test_reset_race),	 T(test_state),		 T(test_iothread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
