@@ -113,6 +113,22 @@ void backend_share(struct vm *vm, enum backend_kind kind, const char *id)
 		b->shared = true;
 }
 
+void backend_hold(struct vm *vm, enum backend_kind kind, const char *id)
+{
+	struct backend *b = find(vm, kind, id);
+
+	if (b)
+		b->holders++;
+}
+
+void backend_let_go(struct vm *vm, enum backend_kind kind, const char *id)
+{
+	struct backend *b = find(vm, kind, id);
+
+	if (b && b->holders)
+		b->holders--;
+}
+
 void backend_uses(struct vm *vm, enum backend_kind kind, const char *id, const char *used)
 {
 	struct backend *b = find(vm, kind, id);
@@ -129,6 +145,9 @@ int backend_remove(struct vm *vm, enum backend_kind kind, const char *id, struct
 		explain_missing(vm, kind, id, e);
 		return -ENOENT;
 	}
+	if (b->holders)
+		return err_set(e, EBUSY, "%s '%s' is in use by %u device%s", kind_word[kind], id,
+			       b->holders, b->holders > 1 ? "s" : "");
 	if (b->user)
 		return err_set(e, EBUSY, "%s '%s' is in use by %s", kind_word[kind], id, b->user);
 	while (*p != b)

@@ -17,9 +17,10 @@ struct backend {
 	char *id;
 	void *end; /* struct blk_node *, net_end *, char_end *, ... by kind */
 	void (*close)(void *end);
-	bool shared; /* claimed by any number of users */
-	char *user;  /* path of the device that claimed it, or NULL */
-	char *uses;  /* id of another one of the kind, claimed by this one; or NULL */
+	bool shared;	  /* claimed by any number of users */
+	char *user;	  /* path of the device that claimed it, or NULL */
+	unsigned holders; /* backend_hold() */
+	char *uses;	  /* id of another one of the kind, claimed by this one; or NULL */
 	struct backend *next;
 };
 
@@ -40,6 +41,10 @@ void backend_release(struct vm *, enum backend_kind, const char *id);
 
 /* From now on backend_claim() gives the end to everybody: what many may use at once. */
 void backend_share(struct vm *, enum backend_kind, const char *id);
+
+/* For ends that many use at once: it is not removed before each has let go. */
+void backend_hold(struct vm *, enum backend_kind, const char *id);
+void backend_let_go(struct vm *, enum backend_kind, const char *id);
 
 /* The end of id holds its claim on used: it is released when id goes. */
 void backend_uses(struct vm *, enum backend_kind, const char *id, const char *used);

@@ -314,6 +314,7 @@ static int move_to_iothread(struct virtio_blk *b, struct err *e)
 	if (!o)
 		return -ENOENT;
 	b->io = container_of(o, struct obj_iothread, o);
+	backend_hold(b->v.vm, BACKEND_OBJECT, b->iothread);
 	b->v.loop = b->io->loop;
 	blk_leave_loop(b->node);
 	b->moved = true;
@@ -337,6 +338,7 @@ static void leave_iothread(struct virtio_blk *b)
 	struct err e = { 0 };
 
 	obj_iothread_run(b->io, leave_io, b);
+	backend_let_go(b->v.vm, BACKEND_OBJECT, b->iothread);
 	if (b->moved && blk_join_loop(b->node, b->v.vm->loop, &e) < 0)
 		log_error("%s: %s", b->v.dev->path, e.msg);
 }

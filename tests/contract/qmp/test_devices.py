@@ -51,6 +51,10 @@ class Threads(unittest.TestCase):
                 self.assertLessEqual(tids, {int(t) for t in os.listdir(f"/proc/{vm.proc.pid}/task")})
                 name = open(f"/proc/{vm.proc.pid}/task/{threads['t2']['thread-id']}/comm").read()
                 self.assertEqual(name, "IO t2\n")
+                self.assertIn("in use by 1 device", vm.error("object-del", id="t1").desc)
+                vm.cmd("object-del", id="t2")
+                vm.cmd("object-add", {"qom-type": "iothread", "id": "t3"})
+                self.assertEqual({t["id"] for t in vm.cmd("query-iothreads")}, {"t1", "t3"})
 
 
 if __name__ == "__main__":
