@@ -90,10 +90,23 @@ json_t *qmp_query_target(struct mon_cmd *c, struct err *e)
 	return json_pack("{s:s}", "arch", arch_name);
 }
 
+/* Lines end as on a terminal, as QEMU has it. */
+static char *with_crlf(const char *text)
+{
+	char *out = xcalloc(2 * strlen(text) + 1, 1), *p = out;
+
+	for (; *text; text++) {
+		if (*text == '\n')
+			*p++ = '\r';
+		*p++ = *text;
+	}
+	return out;
+}
+
 json_t *qmp_human_monitor_command(struct mon_cmd *c, const struct qmp_human_monitor_command_args *a,
 				  struct err *e)
 {
-	autofree char *text = NULL;
+	autofree char *text = NULL, *crlf = NULL;
 
 	if (a->has_cpu_index && (a->cpu_index < 0 || a->cpu_index >= c->vm->nr_vcpus)) {
 		err_set(e, EINVAL, "Parameter 'cpu-index' expects a CPU number, 0 to %u",
@@ -101,7 +114,8 @@ json_t *qmp_human_monitor_command(struct mon_cmd *c, const struct qmp_human_moni
 		return NULL;
 	}
 	text = mon_run_hmp(c->mon, a->command_line, (unsigned)a->cpu_index);
-	return mon_text(text);
+	crlf = with_crlf(text);
+	return mon_text(crlf);
 }
 
 /* ---- HMP ---- */

@@ -36,8 +36,7 @@ int mon_take_named_fd(struct mon *m, const char *name, struct err *e)
 	int fd;
 
 	if (!*p)
-		return err_set(e, ENOENT, "File descriptor named '%.100s' has not been found",
-			       name);
+		return err_set(e, ENOENT, "File descriptor named '%.100s' not found", name);
 	fd = (*p)->fd;
 	unlink_named(p);
 	return fd;

@@ -263,7 +263,7 @@ static int check_request(struct mon_qmp *q, json_t *json, const char **name, jso
 	if (!exec)
 		exec = json_object_get(json, "exec-oob");
 	else if (json_object_get(json, "exec-oob"))
-		return err_set(e, EINVAL, "QMP input has both 'execute' and 'exec-oob'");
+		return err_set(e, EINVAL, "QMP input member 'execute' clashes with 'exec-oob'");
 	if (!exec)
 		return err_set(e, EINVAL, "QMP input lacks member 'execute'");
 	*name = json_string_value(exec);

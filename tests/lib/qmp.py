@@ -106,7 +106,8 @@ class Qmp:
         raise AssertionError(f"{name} succeeded: {ret}")
 
     def hmp(self, line):
-        return self.cmd("human-monitor-command", {"command-line": line})
+        """What a line of HMP says, with plain line ends."""
+        return self.cmd("human-monitor-command", {"command-line": line}).replace("\r\n", "\n")
 
     def event(self, name, timeout=TIMEOUT):
         """Takes the first event of that name, waits for it if need be."""

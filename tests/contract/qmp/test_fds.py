@@ -29,7 +29,7 @@ class Fds(unittest.TestCase):
             vm.cmd("getfd", fdname="a", fds=[self.fd])  # the one before is closed
             self.assertEqual(open_fds(vm), before + 2)
             vm.cmd("closefd", fdname="a")
-            self.assertIn("'a' has not been found", vm.error("closefd", fdname="a").desc)
+            self.assertIn("'a' not found", vm.error("closefd", fdname="a").desc)
             self.assertIn("fdname", vm.error("getfd", fdname="0a", fds=[self.fd]).desc)
             self.assertEqual(open_fds(vm), before + 1)
 
