@@ -39,15 +39,27 @@ def mount_dev(work):
     dev = os.path.join(work, "dev")
     os.mkdir(dev)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "dev", dev], check=True)
-    for name in os.listdir("/dev"):
+    os.mkdir(os.path.join(dev, "net"))
+    for name in [*os.listdir("/dev"), "net/tun"]:
         path, source = os.path.join(dev, name), os.path.join("/dev", name)
         if os.path.islink(source):
             os.symlink(os.readlink(source), path)
-        elif name != "kvm" and not stat.S_ISSOCK(os.stat(source).st_mode):
-            os.mkdir(path) if os.path.isdir(source) else open(path, "w").close()
+        elif not os.path.exists(source) or name == "kvm":
+            continue
+        elif stat.S_ISCHR(os.stat(source).st_mode):
+            os.mknod(path, os.stat(source).st_mode, os.stat(source).st_rdev)
+            os.chmod(path, os.stat(source).st_mode & 0o7777)
+        elif os.path.ismount(source):
+            os.mkdir(path)
             subprocess.run(["mount", "--rbind", source, path], check=True)
-    # Moved, so that nothing of the real /dev is within reach below work, which is deleted in the end.
+    # Nothing of the real /dev is to be in reach below work, which is deleted in the end, nor below
+    # the new one, where libvirtd would find its mounts.
+    old = dev + "-old"
+    os.mkdir(old)
+    subprocess.run(["mount", "--move", "/dev", old], check=True)
     subprocess.run(["mount", "--move", dev, "/dev"], check=True)
+    subprocess.run(["umount", "-l", old], check=True)
+    os.rmdir(old)
     os.rmdir(dev)
 
 
