@@ -64,7 +64,7 @@ static void put(struct state_buf *b, const void *p, size_t n)
 
 static void put_text(struct state_buf *b, const char *s, unsigned size)
 {
-	uint8_t len[4];
+	uint8_t len[4] = { 0 };
 
 	st_le(len, strlen(s), size);
 	put(b, len, size);

@@ -244,7 +244,7 @@ void hmp_complete(struct mon *m, const char *line, void (*found)(void *, const c
 {
 	const struct hmp_command *c;
 	const struct hmp_arg *a;
-	const char *word;
+	const char *word = NULL;
 	size_t len;
 
 	while (is_blank(*line))
