@@ -25,6 +25,15 @@ int front_start_take(struct vm_conf *conf);
 /* main() of each front end; argv[0] is the program (or subcommand) name. Return the exit code. */
 int run_main(int argc, char **argv);
 int qemu_main(int argc, char **argv);
+int save_main(int argc, char **argv);
+int restore_main(int argc, char **argv);
+
+/* The control socket of a machine's name; make: its directory too. NULL with e set. */
+char *control_path(const char *name, bool make, struct err *e);
+/* A connection to it, or -errno with e set. */
+int control_connect(const char *path, struct err *e) MUST_CHECK;
+/* Gives conf a control socket, when it has a name or a place for one. */
+int control_add(struct vm_conf *conf, struct err *e) MUST_CHECK;
 
 /* Reads hanok run's words into conf; *help_shown = the user asked for help instead and got it. */
 int run_read_line(struct vm_conf *conf, int argc, char **argv, bool *help_shown,

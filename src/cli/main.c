@@ -22,6 +22,9 @@ static const char help[] =
 	"      Takes QEMU's options, as the binary does under the name qemu-system-x86_64.\n"
 	"      hanok qemu -help lists those that it knows.\n"
 	"\n"
+	"  hanok save NAME FILE, hanok restore FILE\n"
+	"      Saves a running machine to a file and ends it; goes on from one.\n"
+	"\n"
 	"  hanok --version, hanok --help\n"
 	"\n"
 	"The machine is a q35 PC with virtio devices; the CPU is interpreted by hanok's soft engine,\n"
@@ -43,7 +46,8 @@ static bool called_as_qemu(const char *path)
 
 static int unknown_word(const char *word)
 {
-	static const char *const words[] = { "run", "qemu", "help", "--help", "--version", NULL };
+	static const char *const words[] = { "run",  "qemu",   "save",	    "restore",
+					     "help", "--help", "--version", NULL };
 	const char *near = nearest_word(word, words);
 
 	log_error("'%s' is no command%s%s%s; see hanok --help", word,
@@ -91,6 +95,10 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "run"))
 		return run_main(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "save"))
+		return save_main(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "restore"))
+		return restore_main(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "qemu"))
 		return qemu_main(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {

@@ -29,7 +29,8 @@ static const char usage[] =
 	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
 	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max, ... (--cpu help lists them)\n"
 	"  --accel kvm|soft     the CPU engine (default: kvm where it works, else hanok's own)\n"
-	"  --name NAME          the guest's name\n"
+	"  --name NAME          the guest's name, and how `hanok save NAME FILE` finds it\n"
+	"  --control SOCKET     where its control socket (QMP) is, instead of by the name\n"
 	"  --quiet              do not put console=ttyS0 in front of the kernel arguments\n"
 	"  --help               this text\n"
 	"\n"
@@ -47,6 +48,7 @@ enum {
 	OPT_CPU,
 	OPT_ACCEL,
 	OPT_NAME,
+	OPT_CONTROL,
 	OPT_QUIET,
 	OPT_HELP,
 };
@@ -62,6 +64,7 @@ static const struct option options[] = {
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "accel", required_argument, NULL, OPT_ACCEL },
 	{ "name", required_argument, NULL, OPT_NAME },
+	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -156,6 +159,9 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 		}
 		front_set(&conf->cpu, arg);
 		return 0;
+	case OPT_CONTROL:
+		front_set(&conf->control, arg);
+		return 0;
 	case OPT_NAME:
 		front_set(&conf->name, arg);
 		return 0;
@@ -194,9 +200,10 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 /* What getopt_long() did not like: ':' an argument is missing, '?' no such option. */
 static int bad_option(int opt, const char *word, struct err *e)
 {
-	static const char *const names[] = { "--kernel",  "--initrd", "--disk",	  "--net",
-					     "--machine", "--cpus",   "--memory", "--cpu",
-					     "--name",	  "--quiet",  "--help",	  NULL };
+	static const char *const names[] = { "--kernel",  "--initrd",  "--disk",   "--net",
+					     "--machine", "--cpus",    "--memory", "--cpu",
+					     "--name",	  "--control", "--quiet",  "--help",
+					     NULL };
 	autofree char *name = xasprintf("%.*s", (int)strcspn(word, "="), word);
 	const char *near = nearest_word(name, names);
 
@@ -265,6 +272,8 @@ int run_main(int argc, char **argv)
 	bool help_shown = false;
 	int r = run_read_line(conf, argc, argv, &help_shown, &e);
 
+	if (r == 0 && !help_shown)
+		r = control_add(conf, &e);
 	if (r < 0)
 		log_error("%s", e.msg);
 	if (r < 0 || help_shown) {

@@ -5,6 +5,7 @@
  */
 #include "base/base.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "char/char.h"
 #include "cli/daemon.h"
@@ -28,6 +29,7 @@ struct front {
 	struct mon *mon;
 	struct loop_fd signals;
 	struct char_escape escape;
+	struct loop_timer progress;
 };
 
 /* SIGINT, SIGTERM and SIGHUP end the VM as a whole; the terminal is restored on the way out. */
@@ -108,6 +110,22 @@ static int load_incoming(struct vm *vm, struct err *e)
 	return migr_load(migr_of(vm), from, NULL, true, e);
 }
 
+/* How far the load is, for who sits in front of it. */
+static void show_progress(struct loop_timer *t)
+{
+	struct front *f = container_of(t, struct front, progress);
+	struct migr_info i;
+
+	migr_get_info(migr_of(f->vm), &i);
+	if (i.status != MIGR_SETUP && i.status != MIGR_ACTIVE) {
+		fprintf(stderr, "\r\033[K");
+		return;
+	}
+	fprintf(stderr, "\rrestoring: %3.0f %%",
+		i.ram_total ? 100 - 100 * (double)i.ram_remaining / (double)i.ram_total : 0.0);
+	loop_arm(f->vm->loop, t, clock_now_ns() + 100 * NS_PER_MS);
+}
+
 /* Nothing of the process is paged out: at once, or as it is touched. */
 static int lock_memory(enum mem_lock how, struct err *e)
 {
@@ -164,6 +182,9 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 		r = vm_start(f->vm, e);
 	if (r == 0)
 		r = load_incoming(f->vm, e);
+	f->progress.fn = show_progress;
+	if (r == 0 && f->vm->conf->show_progress && isatty(STDERR_FILENO))
+		loop_arm(f->vm->loop, &f->progress, clock_now_ns());
 	if (r == 0 && f->vm->conf->pidfile)
 		r = pidfile_write(&f->pidfile, f->vm->conf->pidfile, e);
 	if (r == 0 && process_confine(f->vm->conf->chroot, f->vm->conf->user, e) < 0)

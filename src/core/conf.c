@@ -60,6 +60,7 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	free(c->append);
 	free(c->rtc_base);
 	free(c->incoming);
+	free(c->control);
 	for (size_t i = 0; c->argv && c->argv[i]; i++)
 		free(c->argv[i]);
 	free(c->argv);

@@ -70,6 +70,8 @@ struct vm_conf {
 	bool mem_prealloc, mem_merge, mem_dump; /* as of a memory-backend */
 	char *kernel, *initrd, *append;
 	char *incoming; /* the address of a saved machine to load, or "defer"; NULL: boots */
+	char *control;	/* where `hanok run` has its control socket; NULL: by the name, if any */
+	bool show_progress; /* of loading, where standard error is a terminal */
 	char **argv; /* the words that made this, NULL-terminated, or NULL: saved with the machine */
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;

@@ -21,7 +21,7 @@ void vm_time_goes_on(struct vm *vm)
 {
 	uint64_t ns = clock_now_ns() - vm->stopped_ns, tsc = host_tsc() - vm->stopped_tsc;
 
-	if (!vm->accel->hold_time)
+	if (vm->bare || !vm->accel->hold_time)
 		return;
 	vm->accel->hold_time(vm, ns, tsc);
 	arch_time_moved(vm, ns, tsc);

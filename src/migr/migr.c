@@ -330,6 +330,8 @@ int migr_continue(struct migr *m, struct err *e)
 
 int migr_save(struct migr *m, const char *uri, struct migr_fds *fds, struct err *e)
 {
+	if (!m->vm->ram || !m->vm->nr_vcpus)
+		return err_set(e, EINVAL, "this machine has nothing to save");
 	if (m->vm->state == VM_INMIGRATE)
 		return err_set(e, EINVAL, "Guest is waiting for an incoming migration");
 	return open_job(m, uri, false, fds, e);

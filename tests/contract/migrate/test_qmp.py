@@ -5,7 +5,6 @@
     tests/contract/migrate/test_qmp.py HANOK
 """
 import os
-import struct
 import sys
 import tempfile
 import threading
@@ -13,19 +12,9 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 from qmp import Hanok  # noqa: E402
+from tiny_kernel import kernel  # noqa: E402
 
-TEXT = 0x1000000
 LIBVIRT_BANDWIDTH = 9223372036853727232
-
-
-def kernel(path):
-    """An ELF kernel that counts in memory for ever."""
-    code = bytes.fromhex("48c7c300008001" "48ff03" "ebfb")  # mov rbx, data; 1: inc [rbx]; jmp 1b
-    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    head += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, TEXT, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    head += struct.pack("<IIQQQQQQ", 1, 7, 0x1000, TEXT, TEXT, 0x1000, 0x1000, 0x1000)
-    with open(path, "wb") as f:
-        f.write(head.ljust(0x1000, b"\0") + code.ljust(0x1000, b"\0"))
 
 
 class Migrate(unittest.TestCase):
@@ -139,6 +128,13 @@ class Migrate(unittest.TestCase):
             self.assertIn("events: on", vm.hmp("info migrate_capabilities"))
             vm.hmp("migrate_set_parameter max-bandwidth 5M")
             self.assertEqual(vm.cmd("query-migrate-parameters")["max-bandwidth"], 5 << 20)
+
+    def test_no_machine(self):
+        with Hanok(["-machine", "none", "-nodefaults"]) as vm:
+            vm.cmd("stop")
+            vm.cmd("cont")
+            self.assertIn("nothing to save", vm.error("migrate", uri="exec:cat >/dev/null").desc)
+            self.assertEqual(vm.cmd("query-migrate"), {})
 
     def test_a_slow_pipe_holds_nobody_up(self):
         with self.machine() as vm:
