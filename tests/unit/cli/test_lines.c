@@ -3,6 +3,8 @@
 #include "cmocka_all.h"
 
 #include "cli/qemu_opts.h"
+#include "mon/options.h"
+#include <stdio.h>
 
 #define MAX_WORDS 64
 
@@ -172,6 +174,33 @@ static void test_accel(void **state)
 	qemu_bad("-machine q35,accel=xen", "xen");
 	qemu_bad("-accel kvn", "'kvm'");
 	qemu_bad("-accel kvm,kernel-irqchip=maybe", "on or off");
+}
+
+/* What query-command-line-options says that an option takes, its parser knows. */
+static void test_groups(void **state)
+{
+	static const char *const others[][2] = { { "smp-opts", "smp" }, { "memory", "m" } };
+
+	for (const struct opt_group *g = opt_groups; g->name; g++)
+		for (const struct opt_param *p = g->params; p->name; p++) {
+			const char *name = g->name;
+			struct err e = { 0 };
+			char text[200];
+			int r;
+
+			for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+				if (!strcmp(name, others[i][0]))
+					name = others[i][1];
+			snprintf(text, sizeof(text), "-%s %s=nonsense", name, p->name);
+			vm_conf_free(qemu(text, &e, &r));
+			/* taken, or the value is what is wrong with it */
+			if (r < 0 &&
+			    (strstr(e.msg, "did you mean") || !strstr(e.msg, "nonsense")) &&
+			    !strstr(e.msg, "missing"))
+				fail_msg("'%s': %s", text, e.msg);
+			snprintf(text, sizeof(text), "-%s no-such-thing=on", name);
+			qemu_bad(text, "no-such-thing");
+		}
 }
 
 static void test_refused(void **state)
@@ -691,27 +720,17 @@ static void test_run_bad(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_typed_line),
-		cmocka_unit_test(test_serial),
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_accel),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_run),
-		cmocka_unit_test(test_run_bad),
-		cmocka_unit_test(test_hostfwd),
-		cmocka_unit_test(test_absent),
-		cmocka_unit_test(test_nodefaults),
-		cmocka_unit_test(test_help_words),
-		cmocka_unit_test(test_monitors),
-		cmocka_unit_test(test_default_monitor),
-		cmocka_unit_test(test_json_lines),
-		cmocka_unit_test(test_blockdev),
-		cmocka_unit_test(test_microvm),
-		cmocka_unit_test(test_objects),
-		cmocka_unit_test(test_libvirt_words),
-		cmocka_unit_test(test_process_words),
-		cmocka_unit_test(test_readconfig),
-		cmocka_unit_test(test_net),
+		cmocka_unit_test(test_typed_line),    cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_defaults),      cmocka_unit_test(test_accel),
+		cmocka_unit_test(test_groups),	      cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_run),	      cmocka_unit_test(test_run_bad),
+		cmocka_unit_test(test_hostfwd),	      cmocka_unit_test(test_absent),
+		cmocka_unit_test(test_nodefaults),    cmocka_unit_test(test_help_words),
+		cmocka_unit_test(test_monitors),      cmocka_unit_test(test_default_monitor),
+		cmocka_unit_test(test_json_lines),    cmocka_unit_test(test_blockdev),
+		cmocka_unit_test(test_microvm),	      cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_libvirt_words), cmocka_unit_test(test_process_words),
+		cmocka_unit_test(test_readconfig),    cmocka_unit_test(test_net),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
