@@ -142,13 +142,10 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	static const char *const threads[] = { "single", "multi", NULL };
 	static const char *const chips[] = { "on", "off", NULL };
 	static const struct keyval_rule rules[] = {
-		{ "accel", NULL },
-		{ "thread", threads },
-		{ "tb-size", NULL },
-		{ "split-wx", keyval_onoff },
-		{ "kernel-irqchip", chips },
-		{ "dirty-ring-size", NULL },
-		{ NULL, NULL },
+		{ "accel", NULL },	     { "thread", threads },
+		{ "tb-size", NULL },	     { "split-wx", keyval_onoff },
+		{ "kernel-irqchip", chips }, { "halt-poll-ns", NULL },
+		{ "dirty-ring-size", NULL }, { NULL, NULL },
 	};
 	struct keyvals kvs;
 	int r;
@@ -167,6 +164,10 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 			r = choose_accel(line, kvs.kv[i].val, e);
 	if (!r)
 		r = accel_number(&kvs, "dirty-ring-size", &line->conf->dirty_ring_size, e);
+	if (!r && keyvals_get(&kvs, "halt-poll-ns")) {
+		r = accel_number(&kvs, "halt-poll-ns", &line->conf->halt_poll_ns, e);
+		line->conf->has_halt_poll = true;
+	}
 	if (!r && keyvals_get(&kvs, "kernel-irqchip"))
 		line->conf->no_irqchip = !strcmp(keyvals_get(&kvs, "kernel-irqchip"), "off");
 	keyvals_fini(&kvs);

@@ -33,6 +33,7 @@ GUESTS = [
     ("boot-4", "on", 4, "check", DISK, FINE + ["guest: cpus 4"]),
     ("reboot-2", "on", 2, "reboot", "-no-reboot", ["guest: rebooting"]),
     ("panic-1", "on", 1, "panic", "-no-reboot", ["Kernel panic"]),
+    ("host-1", "on", 1, "check", DISK + " -cpu host,-xsave,migratable=off", FINE),
     ("own-chips-2", "off", 2, "check", DISK, FINE + ["guest: cpus 2"]),
 ]
 # Machines that go on on another engine than they were saved on.
@@ -44,7 +45,7 @@ MOVES = [("kvm", "kvm"), ("kvm", "soft"), ("soft", "kvm"), ("kvm", "kvm-off"), (
 MONITOR = ("(sleep 5; {words} sleep 1; echo quit) | timeout 60 /hanok qemu -accel {accel} -display none -nodefaults "
            "-m 64 -kernel /qmp-guest.elf -serial null -monitor stdio")
 MONITORS = [
-    ("exits", "kvm,dirty-ring-size=4096", ["info kvm", "info exits"],
+    ("exits", "kvm,dirty-ring-size=4096,halt-poll-ns=50000", ["info kvm", "info exits"],
      [r"kvm support: enabled", r"cpu 0 io_exits: \d{3}", r"port-read +\d{3}.*0x3f8-0x3ff.*rip 0x10000"]),
 ]
 

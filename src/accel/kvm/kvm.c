@@ -134,6 +134,26 @@ static int create_vm(struct kvm_vm *kv, struct err *e)
 	return check_caps(kv, e);
 }
 
+/* How long KVM looks after a halted vCPU before its thread sleeps; by default the host's value. */
+static int set_halt_poll(struct kvm_vm *kv, struct err *e)
+{
+	const struct vm_conf *conf = kv->vm->conf;
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL };
+	int r;
+
+	if (!conf || !conf->has_halt_poll)
+		return 0;
+	if (kvm_cap(kv, KVM_CAP_HALT_POLL) <= 0)
+		return err_set(e, ENOTSUP,
+			       "halt-poll-ns=%u: this host's KVM has one value for all machines "
+			       "(/sys/module/kvm/parameters/halt_poll_ns); Linux 5.10 has one for "
+			       "each",
+			       conf->halt_poll_ns);
+	cap.args[0] = conf->halt_poll_ns;
+	r = kvm_ioctl(kv->fd, KVM_ENABLE_CAP, &cap);
+	return r < 0 ? err_set_errno(e, -r, "halt-poll-ns=%u", conf->halt_poll_ns) : 0;
+}
+
 static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 {
 	int r = kvm_cap(kv, KVM_CAP_XSAVE2);
@@ -145,6 +165,8 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM_SET_TSS_ADDR");
 	r = kvm_dirty_init(kv, e);
+	if (!r)
+		r = set_halt_poll(kv, e);
 	if (!r)
 		r = kvm_cpuid_init(kv, model, e);
 	if (!r && kv->vm->conf && !kv->vm->conf->no_irqchip)

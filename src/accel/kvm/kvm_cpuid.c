@@ -159,9 +159,9 @@ static void add_leaves(struct kvm_cpuid2 *l, struct vcpu *v, uint32_t leaf)
 		/* XSAVE components are a sparse set, the others are lists with an end. */
 		if (!more && leaf == 0xd && sub > 1)
 			l->nent--;
-		else if (!more && leaf != 0xd && (leaf != 7 || sub))
+		else if (!more && leaf != 0xd && leaf != 7)
 			break;
-		if (leaf == 7 && sub == 1)
+		if (leaf == 7 && sub == 2)
 			break;
 	}
 }

@@ -5,7 +5,7 @@
  * the same instruction on the host. Sources: Intel SDM vol. 2A CPUID, AMD APM vol. 3 appendix E,
  * x86-64 psABI (levels v2 and v3). No threads, no state.
  */
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid_int.h"
 #include "base/log.h"
 #include <cpuid.h>
 #include <stdio.h>
@@ -57,6 +57,19 @@ static const uint8_t feature_deps[][2] = {
 	{ X86F_INVPCID, X86F_PCID },	 { X86F_PCID, X86F_LM },      { X86F_X2APIC, X86F_APIC },
 	{ X86F_TSC_DEADLINE, X86F_APIC }, { X86F_LA57, X86F_LM },     { X86F_PDPE1GB, X86F_LM },
 	{ X86F_FSGSBASE, X86F_LM },	 { X86F_LAHF_LM, X86F_LM },
+	{ X86F_AVX512F, X86F_AVX2 },	 { X86F_AVX512DQ, X86F_AVX512F },
+	{ X86F_AVX512IFMA, X86F_AVX512F }, { X86F_AVX512PF, X86F_AVX512F },
+	{ X86F_AVX512ER, X86F_AVX512F }, { X86F_AVX512CD, X86F_AVX512F },
+	{ X86F_AVX512BW, X86F_AVX512F }, { X86F_AVX512VL, X86F_AVX512F },
+	{ X86F_AVX512VBMI, X86F_AVX512F }, { X86F_AVX512VBMI2, X86F_AVX512F },
+	{ X86F_AVX512VNNI, X86F_AVX512F }, { X86F_AVX512BITALG, X86F_AVX512F },
+	{ X86F_AVX512VPOPCNTDQ, X86F_AVX512F }, { X86F_AVX512_4VNNIW, X86F_AVX512F },
+	{ X86F_AVX512_4FMAPS, X86F_AVX512F }, { X86F_AVX512_VP2INTERSECT, X86F_AVX512F },
+	{ X86F_AVX512_FP16, X86F_AVX512F }, { X86F_AVX512_BF16, X86F_AVX512F },
+	{ X86F_PKU, X86F_XSAVE },	 { X86F_AVX_IFMA, X86F_AVX2 },
+	{ X86F_AVX_VNNI_INT8, X86F_AVX2 }, { X86F_AVX_NE_CONVERT, X86F_AVX2 },
+	{ X86F_SHA512, X86F_AVX2 },	 { X86F_SM3, X86F_AVX }, { X86F_SM4, X86F_AVX2 },
+	{ X86F_FMA4, X86F_AVX },	 { X86F_XOP, X86F_AVX },
 };
 
 /* Without these no 64-bit system starts. */
@@ -103,7 +116,8 @@ static const struct model_desc {
 	{ "x86-64-v2", "psABI level 2 (SSE4.2, POPCNT)", req_v2, opt_common, false },
 	{ "x86-64-v3", "psABI level 3 (AVX2, BMI, FMA)", req_v3, opt_common, false },
 	{ "max", "everything that both the host and the engine have", req_default, opt_max, true },
-	{ "host", "the same as max", req_default, opt_max, true },
+	{ "host", "on KVM all that the host has, known here or not; else the same as max",
+	  req_default, opt_max, true },
 	{ "qemu64", "the old minimum of QEMU", req_qemu64, opt_common, false },
 	{ "base", "no feature but those named behind it", none, none, false },
 };
@@ -174,7 +188,7 @@ struct host_leaves {
 	const struct x86_cpu_source *src; /* NULL: the soft engine */
 	struct {
 		uint32_t leaf, sub, r[4];
-	} known[12];
+	} known[20];
 	unsigned n;
 	uint32_t max[2]; /* highest leaf from 0, and from 80000000h; 0 = not asked yet */
 	uint64_t xcr0;
@@ -198,6 +212,8 @@ static bool host_has(struct host_leaves *h, unsigned f)
 
 	if (!h->src && is_engine_feature(f))
 		return true;
+	if (!h->src && f >= X86F_HARDWARE)
+		return false;
 	if (!h->src && needs_avx_state(f)) {
 		if (!h->xcr0)
 			h->xcr0 = host_xcr0() | BIT64(63); /* known now */
@@ -393,6 +409,17 @@ struct model_parse {
 	bool check, enforce; /* say what is lacking; refuse it */
 };
 
+/* All that the host has, but what says how processors are arranged and what ties it to this host. */
+static void pass_through(struct x86_cpu_model *m, struct host_leaves *host)
+{
+	for (unsigned f = 1; f < X86F_NR; f++)
+		if (f != X86F_HT && f != X86F_CMP_LEGACY && f != X86F_TOPOEXT && f != X86F_INVTSC &&
+		    host_has(host, f))
+			feat_set(m, f, true);
+	m->passthrough = true;
+	x86_host_features(m, host->src);
+}
+
 static int apply_model(struct model_parse *p, const struct model_desc *d, struct err *e)
 {
 	struct host_leaves host = { .src = p->src };
@@ -418,6 +445,10 @@ static int apply_model(struct model_parse *p, const struct model_desc *d, struct
 			p->lacking[*f / 64] |= BIT64(*f % 64);
 	}
 	vendor_features(m, &host);
+	if (m->hardware)
+		x86_host_xsave(m, p->src);
+	if (m->hardware && !strcmp(d->name, "host"))
+		pass_through(m, &host);
 	return 0;
 }
 
@@ -616,5 +647,9 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 	m->xcr0 = x86_model_has(m, X86F_XSAVE) ? 3 : 0;
 	if (x86_model_has(m, X86F_AVX))
 		m->xcr0 |= 4;
+	if (x86_model_has(m, X86F_AVX512F))
+		m->xcr0 |= 0xe0; /* masks, upper halves of the first 16, the other 16 */
+	if (x86_model_has(m, X86F_PKU))
+		m->xcr0 |= BIT64(9);
 	return 0;
 }

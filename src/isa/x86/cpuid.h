@@ -109,7 +109,60 @@
 	X(AMD_SSBD, "amd-ssbd", 0x80000008, 0, 1, 24) \
 	X(LFENCE_RDTSC, "lfence-always-serializing", 0x80000021, 0, 0, 2) \
 	X(NULL_SEL_CLR_BASE, "null-sel-clr-base", 0x80000021, 0, 0, 6) \
-	X(AUTO_IBRS, "auto-ibrs", 0x80000021, 0, 0, 8)
+	X(AUTO_IBRS, "auto-ibrs", 0x80000021, 0, 0, 8) \
+	/* from here on only where guests run on the processor: X86F_HARDWARE */ \
+	X(VMX, "vmx", 1, 0, 2, 5) \
+	X(SS, "ss", 1, 0, 3, 27) \
+	X(HLE, "hle", 7, 0, 1, 4) \
+	X(RTM, "rtm", 7, 0, 1, 11) \
+	X(AVX512F, "avx512f", 7, 0, 1, 16) \
+	X(AVX512DQ, "avx512dq", 7, 0, 1, 17) \
+	X(AVX512IFMA, "avx512ifma", 7, 0, 1, 21) \
+	X(AVX512PF, "avx512pf", 7, 0, 1, 26) \
+	X(AVX512ER, "avx512er", 7, 0, 1, 27) \
+	X(AVX512CD, "avx512cd", 7, 0, 1, 28) \
+	X(AVX512BW, "avx512bw", 7, 0, 1, 30) \
+	X(AVX512VL, "avx512vl", 7, 0, 1, 31) \
+	X(AVX512VBMI, "avx512vbmi", 7, 0, 2, 1) \
+	X(PKU, "pku", 7, 0, 2, 3) \
+	X(WAITPKG, "waitpkg", 7, 0, 2, 5) \
+	X(AVX512VBMI2, "avx512vbmi2", 7, 0, 2, 6) \
+	X(AVX512VNNI, "avx512vnni", 7, 0, 2, 11) \
+	X(AVX512BITALG, "avx512bitalg", 7, 0, 2, 12) \
+	X(AVX512VPOPCNTDQ, "avx512-vpopcntdq", 7, 0, 2, 14) \
+	X(BUS_LOCK_DETECT, "bus-lock-detect", 7, 0, 2, 24) \
+	X(CLDEMOTE, "cldemote", 7, 0, 2, 25) \
+	X(AVX512_4VNNIW, "avx512-4vnniw", 7, 0, 3, 2) \
+	X(AVX512_4FMAPS, "avx512-4fmaps", 7, 0, 3, 3) \
+	X(AVX512_VP2INTERSECT, "avx512-vp2intersect", 7, 0, 3, 8) \
+	X(SERIALIZE, "serialize", 7, 0, 3, 14) \
+	X(TSXLDTRK, "tsx-ldtrk", 7, 0, 3, 16) \
+	X(AVX512_FP16, "avx512-fp16", 7, 0, 3, 23) \
+	X(FLUSH_L1D, "flush-l1d", 7, 0, 3, 28) \
+	X(SHA512, "sha512", 7, 1, 0, 0) \
+	X(SM3, "sm3", 7, 1, 0, 1) \
+	X(SM4, "sm4", 7, 1, 0, 2) \
+	X(AVX512_BF16, "avx512-bf16", 7, 1, 0, 5) \
+	X(CMPCCXADD, "cmpccxadd", 7, 1, 0, 7) \
+	X(FZRM, "fzrm", 7, 1, 0, 10) \
+	X(FSRS, "fsrs", 7, 1, 0, 11) \
+	X(FSRC, "fsrc", 7, 1, 0, 12) \
+	X(WRMSRNS, "wrmsrns", 7, 1, 0, 19) \
+	X(AVX_IFMA, "avx-ifma", 7, 1, 0, 23) \
+	X(LAM, "lam", 7, 1, 0, 26) \
+	X(AVX_VNNI_INT8, "avx-vnni-int8", 7, 1, 3, 4) \
+	X(AVX_NE_CONVERT, "avx-ne-convert", 7, 1, 3, 5) \
+	X(PREFETCHITI, "prefetchiti", 7, 1, 3, 14) \
+	X(SVM, "svm", 0x80000001, 0, 2, 2) \
+	X(CR8LEGACY, "cr8legacy", 0x80000001, 0, 2, 4) \
+	X(MISALIGNSSE, "misalignsse", 0x80000001, 0, 2, 7) \
+	X(OSVW, "osvw", 0x80000001, 0, 2, 9) \
+	X(XOP, "xop", 0x80000001, 0, 2, 11) \
+	X(FMA4, "fma4", 0x80000001, 0, 2, 16) \
+	X(TBM, "tbm", 0x80000001, 0, 2, 21) \
+	X(WBNOINVD, "wbnoinvd", 0x80000008, 0, 1, 9) \
+	X(AMD_VIRT_SSBD, "virt-ssbd", 0x80000008, 0, 1, 25) \
+	X(AMD_PSFD, "amd-psfd", 0x80000008, 0, 1, 28)
 
 enum x86_feature {
 	X86F_NONE,
@@ -118,6 +171,7 @@ enum x86_feature {
 #undef X
 	X86F_NR
 };
+#define X86F_HARDWARE X86F_VMX
 
 
 /*
@@ -125,6 +179,18 @@ enum x86_feature {
  * cache leaves). Hygon counts as AMD, Zhaoxin and Centaur as Intel.
  */
 enum x86_vendor { X86_VENDOR_INTEL, X86_VENDOR_AMD };
+
+/* Feature bits without a name, of a leaf. */
+struct x86_raw_leaf {
+	uint32_t leaf, sub, r[4];
+};
+#define X86_RAW_LEAVES 9
+
+/* A component of the XSAVE area: bytes, offset in the standard format, flags as in leaf 0xd. */
+struct x86_xsave_part {
+	uint32_t size, offset, flags;
+};
+#define X86_XSAVE_COMPONENTS 10
 
 struct x86_cpu_model {
 	const char *name; /* of the table: "default" */
@@ -134,7 +200,10 @@ struct x86_cpu_model {
 	uint32_t family, model, stepping;
 	uint32_t phys_bits, lin_bits; /* width of physical and linear addresses */
 	bool show_kvm; /* hypervisor leaves say KVM */
-	bool passthrough; /* "host": also what the host has beyond this table */
+	bool passthrough; /* "host": raw and svm too, which the host has beyond this table */
+	struct x86_raw_leaf raw[X86_RAW_LEAVES];
+	uint32_t svm[4]; /* leaf 8000000ah, for guests with guests of their own */
+	struct x86_xsave_part xsave[X86_XSAVE_COMPONENTS]; /* of the processor; size 0: see below */
 	bool hardware; /* the guest runs on the processor itself: see x86_cpu_source */
 	uint64_t xcr0; /* XCR0 bits that the guest may set */
 	uint64_t feat[(X86F_NR + 63) / 64];

@@ -4,7 +4,7 @@
  * Sources: Intel SDM vol. 2A CPUID, AMD APM vol. 3 appendix E; the hypervisor leaves:
  * Linux Documentation/virt/kvm/x86/cpuid.rst. No threads, no state.
  */
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid_int.h"
 #include <stdio.h>
 
 #define CR4_OSXSAVE_BIT	     BIT64(18)
@@ -21,9 +21,19 @@ static const struct feature_bit feature_bits[X86F_NR] = {
 #undef X
 };
 
+void x86_named_bits(uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+	for (unsigned f = 1; f < X86F_NR; f++)
+		if (feature_bits[f].leaf == leaf && feature_bits[f].sub == sub)
+			r[feature_bits[f].reg] |= BIT32(feature_bits[f].bit);
+}
+
 /* Set bits of the model in one (sub)leaf. */
 static void or_features(const struct x86_cpu_model *m, uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
+	for (size_t i = 0; m->passthrough && i < X86_RAW_LEAVES; i++)
+		for (unsigned k = 0; m->raw[i].leaf == leaf && m->raw[i].sub == sub && k < 4; k++)
+			r[k] |= m->raw[i].r[k];
 	for (unsigned f = 1; f < X86F_NR; f++) {
 		const struct feature_bit *b = &feature_bits[f];
 
@@ -162,36 +172,71 @@ bool x86_xsave_component(unsigned n, uint32_t *offset, uint32_t *size)
 	}
 }
 
-uint32_t x86_xsave_size(uint64_t mask, bool compacted)
+/* Of the processor where guests run on it; else what the engine has. */
+static bool component(const struct x86_cpu_model *m, unsigned n, struct x86_xsave_part *out)
 {
-	uint32_t end = 576, off, size;
+	*out = (struct x86_xsave_part){ 0 };
+	if (m && n < X86_XSAVE_COMPONENTS && m->xsave[n].size) {
+		*out = m->xsave[n];
+		return true;
+	}
+	return x86_xsave_component(n, &out->offset, &out->size);
+}
+
+static uint32_t area_size(const struct x86_cpu_model *m, uint64_t mask, bool compacted)
+{
+	struct x86_xsave_part c;
+	uint32_t end = 576;
 
 	for (unsigned n = 2; n < 63; n++) {
-		if (!(mask >> n & 1) || !x86_xsave_component(n, &off, &size))
+		if (!(mask >> n & 1) || !component(m, n, &c))
 			continue;
-		end = compacted ? end + size : MAX(end, off + size);
+		if (compacted && c.flags & 2) /* begins at a multiple of 64 */
+			end = (end + 63) & ~63u;
+		end = compacted ? end + c.size : MAX(end, c.offset + c.size);
 	}
 	return end;
+}
+
+uint32_t x86_xsave_size(uint64_t mask, bool compacted)
+{
+	return area_size(NULL, mask, compacted);
 }
 
 static void leaf_d(const struct x86_cpuid_env *v, uint32_t sub, uint32_t r[4])
 {
 	const struct x86_cpu_model *m = v->model;
+	struct x86_xsave_part c;
 
 	if (!m->xcr0)
 		return;
 	if (sub == 0) {
 		r[0] = (uint32_t)m->xcr0;
-		r[1] = x86_xsave_size(v->xcr0, false);
-		r[2] = x86_xsave_size(m->xcr0, false);
+		r[1] = area_size(m, v->xcr0, false);
+		r[2] = area_size(m, m->xcr0, false);
 		r[3] = (uint32_t)(m->xcr0 >> 32);
 	} else if (sub == 1) {
 		or_features(m, 0xd, 1, r);
 		if (x86_model_has(m, X86F_XSAVEC))
-			r[1] = x86_xsave_size(v->xcr0 | v->xss, true);
-	} else if (sub < 63 && m->xcr0 >> sub & 1) {
-		x86_xsave_component(sub, &r[1], &r[0]);
+			r[1] = area_size(m, v->xcr0 | v->xss, true);
+	} else if (sub < 63 && m->xcr0 >> sub & 1 && component(m, sub, &c)) {
+		r[0] = c.size;
+		r[1] = c.offset;
+		r[2] = c.flags;
 	}
+}
+
+/* How many subleaves leaf 7 has behind the first. */
+static uint32_t last_of_leaf_7(const struct x86_cpu_model *m)
+{
+	for (uint32_t sub = 2; sub; sub--) {
+		uint32_t r[4] = { 0 };
+
+		or_features(m, 7, sub, r);
+		if (r[0] | r[1] | r[2] | r[3])
+			return sub;
+	}
+	return 0;
 }
 
 static void hypervisor_leaf(const struct x86_cpuid_env *v, uint32_t leaf, uint32_t r[4])
@@ -249,7 +294,7 @@ static void leaf_basic(const struct x86_cpuid_env *v, uint32_t leaf, uint32_t su
 	case 7:
 		or_features(m, 7, sub, r);
 		if (sub == 0)
-			r[0] = x86_model_has(m, X86F_AVX_VNNI) ? 1 : 0;
+			r[0] = last_of_leaf_7(m);
 		break;
 	case 0xb:
 		topo_leaf(v, sub, false, r);
@@ -345,6 +390,10 @@ static void leaf_extended(const struct x86_cpuid_env *v, uint32_t leaf, uint32_t
 			r[2] = (logical - 1) & 0xff;
 			r[2] |= s_pkg << 12;
 		}
+		break;
+	case 0x8000000a:
+		if (amd && x86_model_has(m, X86F_SVM))
+			memcpy(r, m->svm, 16);
 		break;
 	case 0x8000001d:
 		if (amd && x86_model_has(m, X86F_TOPOEXT))

@@ -739,31 +739,68 @@ static void bad_state_is_refused(void **state)
 	assert_true(accel->set_state(t->v[0], &s, &e) < 0);
 }
 
+static void same_cpuid(uint32_t leaf, uint32_t sub)
+{
+	/* cpuid; hlt */
+	static const uint8_t code[] = { 0x0f, 0xa2, 0xf4 };
+	struct cpu_state s;
+	uint32_t r[4];
+
+	tvm_put(t, TVM_CODE, code, sizeof(code));
+	tvm_setup(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.gpr[RAX] = leaf;
+	s.gpr[RCX] = sub;
+	tvm_set(t, 0, &s);
+	tvm_run(t, 0);
+	accel->cpuid(t->v[0], leaf, sub, r);
+	s = now(0);
+	assert_int_equal(s.gpr[RAX], r[0]);
+	assert_int_equal(s.gpr[RBX], r[1]);
+	assert_int_equal(s.gpr[RCX], r[2]);
+	assert_int_equal(s.gpr[RDX], r[3]);
+}
+
 /* The guest's CPUID is what the engine tells the board. */
 static void cpuid(void **state)
 {
 	static const uint32_t leaves[] = { 0, 1, 7, 0x80000000, 0x80000001, 0x80000008 };
-	/* cpuid; hlt */
-	static const uint8_t code[] = { 0x0f, 0xa2, 0xf4 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
+		same_cpuid(leaves[i], 0);
+}
+
+/* All that the engine has, and the guest is told all of it. */
+static void host_model(void **state)
+{
+	static const uint32_t leaves[][2] = {
+		{ 1, 0 },	   { 7, 0 },	      { 7, 1 },		 { 7, 2 },
+		{ 0xd, 0 },	   { 0xd, 1 },	      { 0xd, 2 },	 { 0xd, 5 },
+		{ 0xd, 7 },	   { 0xd, 9 },	      { 0x80000001, 0 }, { 0x80000007, 0 },
+		{ 0x80000008, 0 }, { 0x8000000a, 0 }, { 0x80000021, 0 },
+	};
+	struct cpu_state s;
 	uint32_t r[4];
 
-	for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++) {
-		struct cpu_state s;
-
-		tvm_put(t, TVM_CODE, code, sizeof(code));
-		tvm_setup(t, 0, 64, TVM_CODE);
-		tvm_get(t, 0, &s);
-		s.gpr[RAX] = leaves[i];
-		s.gpr[RCX] = 0;
-		tvm_set(t, 0, &s);
-		tvm_run(t, 0);
-		accel->cpuid(t->v[0], leaves[i], 0, r);
-		s = now(0);
-		assert_int_equal(s.gpr[RAX], r[0]);
-		assert_int_equal(s.gpr[RBX], r[1]);
-		assert_int_equal(s.gpr[RCX], r[2]);
-		assert_int_equal(s.gpr[RDX], r[3]);
-	}
+	tvm_free(t);
+	t = tvm_new_on(accel, 2, "host,migratable=off");
+	for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
+		same_cpuid(leaves[i][0], leaves[i][1]);
+	/* An area of the size that CPUID tells holds what it tells of. */
+	accel->cpuid(t->v[0], 0xd, 0, r);
+	tvm_setup(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.xcr0 = r[0];
+	s.vec[3][20] = 0x5a;
+	tvm_set(t, 0, &s);
+	tvm_get(t, 0, &s);
+	assert_int_equal(s.xcr0, r[0]);
+	assert_int_equal(s.vec[3][20], r[0] & 4 ? 0x5a : 0);
+	tvm_free(t);
+	t = tvm_new_on(accel, 2, "host,-avx,-xsaveopt");
+	accel->cpuid(t->v[0], 1, 0, r);
+	assert_false(r[2] & BIT32(28));
+	same_cpuid(1, 0);
 }
 
 /* ---- dirty pages ---- */
@@ -920,7 +957,7 @@ int main(int argc, char **argv)
 		T(interrupts_follow_state), T(exits), T(memory_under_code), T(init_in_smm),
 		T(doorbells), T(events_survive), T(delivery_goes_on), T(pdptes_survive),
 		T(dirty_pages), T(dirty_much), T(dirty_and_map), T(dirty_ring),
-		T(statistics), T(same_msrs),
+		T(statistics), T(same_msrs), T(host_model),
 	};
 	struct err e = { 0 };
 

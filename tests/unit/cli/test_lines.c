@@ -166,6 +166,8 @@ static void accel_is(const char *line, const char *want)
 
 static void test_accel(void **state)
 {
+	struct vm_conf *conf;
+
 	accel_is("-accel kvm -nographic", "kvm");
 	accel_is("-enable-kvm -nographic", "kvm");
 	accel_is("-accel kvm -accel tcg,thread=multi -nographic", "kvm:soft");
@@ -174,6 +176,16 @@ static void test_accel(void **state)
 	qemu_bad("-machine q35,accel=xen", "xen");
 	qemu_bad("-accel kvn", "'kvm'");
 	qemu_bad("-accel kvm,kernel-irqchip=maybe", "on or off");
+	conf = qemu_ok("-accel kvm,dirty-ring-size=4096,halt-poll-ns=0 -nographic");
+	assert_int_equal(conf->dirty_ring_size, 4096);
+	assert_true(conf->has_halt_poll && !conf->halt_poll_ns);
+	vm_conf_free(conf);
+	conf = qemu_ok("-accel kvm -nographic");
+	assert_false(conf->has_halt_poll || conf->dirty_ring_size);
+	vm_conf_free(conf);
+	qemu_bad("-accel kvm,dirty-ring-size=-1", "dirty-ring-size=-1");
+	qemu_bad("-accel kvm,dirty-ring-size=4294967296", "a number is needed");
+	qemu_bad("-accel kvm,halt-poll-ns=fast", "halt-poll-ns=fast");
 }
 
 /* What query-command-line-options says that an option takes, its parser knows. */

@@ -55,6 +55,69 @@ static void test_lacking(void **state)
 	assert_non_null(strstr(e.msg, "this test does not have"));
 }
 
+/* A host with AVX-512, protection keys, SVM, and bits that nobody here knows the names of. */
+static void big_host(const struct x86_cpu_source *src, uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+	static const uint32_t sizes[10][3] = { [2] = { 256, 576, 0 },	[5] = { 64, 1088, 0 },
+					       [6] = { 512, 1152, 0 },	[7] = { 1024, 1664, 0 },
+					       [9] = { 8, 2688, 2 } };
+
+	memset(r, leaf < 0x80000000 || leaf == 0x80000001 ? 0xff : 0, 16);
+	if (leaf == 0xd && sub > 1) {
+		memset(r, 0, 16);
+		memcpy(r, sizes[sub < 10 ? sub : 0], 12);
+	}
+	if (leaf == 0x8000000a)
+		r[0] = 1, r[3] = 0x4711;
+}
+
+static void test_host(void **state)
+{
+	const struct x86_cpu_source src = { .leaf = big_host, .hardware = true, .name = "a test" };
+	struct x86_cpu_model m;
+	struct x86_cpuid_env v = { .model = &m, .xcr0 = 0x2e7 };
+	struct err e = { 0 };
+	uint32_t r[4];
+
+	assert_int_equal(x86_model_parse(&m, "host,migratable=off,enforce", &src, &e), 0);
+	assert_true(x86_model_has(&m, X86F_AVX512F));
+	assert_int_equal(m.xcr0, 0x2e7);
+	x86_cpuid(&v, 7, 0, r);
+	assert_int_equal(r[0], 2); /* subleaves 1 and 2 */
+	assert_true(r[1] & BIT32(16) && r[1] & BIT32(6)); /* AVX-512, FDP_EXCPTN_ONLY: no name */
+	assert_false(r[1] & BIT32(14));			  /* MPX: its state is not kept */
+	assert_false(r[3] & BIT32(24));			  /* AMX as well */
+	x86_cpuid(&v, 7, 2, r);
+	assert_int_equal(r[3], UINT32_MAX);
+	x86_cpuid(&v, 1, 0, r);
+	assert_false(r[2] & BIT32(27)); /* OSXSAVE is CR4's */
+	x86_cpuid(&v, 0xd, 0, r);
+	assert_int_equal(r[0], 0x2e7);
+	assert_int_equal(r[1], 2696);
+	assert_int_equal(r[2], 2696);
+	x86_cpuid(&v, 0xd, 1, r);
+	assert_int_equal(r[1], 576 + 256 + 64 + 512 + 1024 + 8);
+	x86_cpuid(&v, 0xd, 9, r);
+	assert_int_equal(r[0], 8);
+	assert_int_equal(r[1], 2688);
+	assert_int_equal(r[2], 2);
+	/* Taken away by name, with what stands on it. */
+	assert_int_equal(x86_model_parse(&m, "host,-avx512f,pku=off,-svm", &src, &e), 0);
+	assert_int_equal(m.xcr0, 7);
+	assert_false(x86_model_has(&m, X86F_AVX512BW));
+	x86_cpuid(&v, 7, 0, r);
+	assert_false(r[1] & (BIT32(16) | BIT32(30)));
+	assert_false(r[2] & BIT32(3));
+	/* By name on another model; not at all on an engine that interprets. */
+	assert_int_equal(x86_model_parse(&m, "default,+avx512f,+pku", &src, &e), 0);
+	assert_int_equal(m.xcr0, 0x2e7);
+	assert_false(m.passthrough);
+	parse_bad("max,+avx512f", "does not have it");
+	parse_ok(&m, "host,migratable=on");
+	assert_false(x86_model_has(&m, X86F_AVX512F));
+	assert_false(m.passthrough);
+}
+
 static void env_init(struct x86_cpuid_env *v, const struct x86_cpu_model *m)
 {
 	memset(v, 0, sizeof(*v));
@@ -342,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_names),	   cmocka_unit_test(test_leaf_basic),
 		cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_xsave),
 		cmocka_unit_test(test_topology),   cmocka_unit_test(test_lacking),
+		cmocka_unit_test(test_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
