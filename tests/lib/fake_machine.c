@@ -137,6 +137,38 @@ void fm_free(struct fm *m)
 	free(m);
 }
 
+static void resave(struct dev *d)
+{
+	const struct state_desc *t = d->type->state;
+	struct state_buf a = {0}, b = {0};
+	struct err e = {0};
+	const uint8_t *pos;
+
+	if (d->type->pause)
+		d->type->pause(d);
+	pthread_mutex_lock(&d->lock);
+	state_save(&a, d->path, t, d);
+	pos = a.data;
+	must(!state_load(&pos, a.data + a.len, d->path, t, d, &e), d->path, &e);
+	state_save(&b, d->path, t, d);
+	must(a.len == b.len && !memcmp(a.data, b.data, a.len), "loading changed the device", &e);
+	pthread_mutex_unlock(&d->lock);
+	if (d->type->resume)
+		d->type->resume(d);
+	state_buf_fini(&a);
+	state_buf_fini(&b);
+}
+
+void fm_resave(struct fm *m)
+{
+	for (struct dev *d = m->vm.devs; d; d = d->next) {
+		if (!d->type->state)
+			continue;
+		resave(d);
+		m->saves++;
+	}
+}
+
 uint32_t fm_in(struct fm *m, uint16_t port, unsigned size)
 {
 	uint32_t v = 0;
@@ -148,6 +180,7 @@ uint32_t fm_in(struct fm *m, uint16_t port, unsigned size)
 void fm_out(struct fm *m, uint16_t port, uint32_t val, unsigned size)
 {
 	map_access(m->vm.map, MAP_PIO, port, &val, size, true);
+	fm_resave(m);
 }
 
 uint64_t fm_ld(struct fm *m, uint64_t gpa, unsigned size)
@@ -161,6 +194,7 @@ uint64_t fm_ld(struct fm *m, uint64_t gpa, unsigned size)
 void fm_st(struct fm *m, uint64_t gpa, uint64_t val, unsigned size)
 {
 	map_access(m->vm.map, MAP_MEM, gpa, &val, size, true);
+	fm_resave(m);
 }
 
 static void line_set(void *opaque, int n, int level)

@@ -20,6 +20,7 @@ struct fm {
 	struct vcpu *v[FM_MAX_CPUS];
 	struct cpu_state *state[FM_MAX_CPUS];
 	bool board; /* arch_board_init() was called */
+	unsigned long saves; /* fm_resave() of a device */
 	bool engine; /* a real one */
 };
 
@@ -38,6 +39,13 @@ uint32_t fm_in(struct fm *, uint16_t port, unsigned size);
 void fm_out(struct fm *, uint16_t port, uint32_t val, unsigned size);
 uint64_t fm_ld(struct fm *, uint64_t gpa, unsigned size);
 void fm_st(struct fm *, uint64_t gpa, uint64_t val, unsigned size);
+
+/*
+ * Saves every device as it is now and loads that into it again, which must change nothing: the two
+ * forms of its state are the same. Called behind each write above, so that a device test saves in
+ * the middle of everything that it does. Ends the test when it does not hold.
+ */
+void fm_resave(struct fm *);
 
 /* Whoever holds a line remembers what it saw. */
 struct fm_line {
