@@ -9,6 +9,7 @@
 #   make check-libvirt real libvirt defines, starts, saves and stops a domain
 #   make check-fresh   demo and fast tests in new minimal Debian 12 and 13 systems
 #   make bench         measurements, as ratios against QEMU's TCG in the same run
+#   make bench-kvm     what a start costs under KVM, beside QEMU's machines (counted, not timed)
 #   make fuzz          ten minutes a fuzz target (FUZZ_SECONDS=N changes that)
 #   make style         formatting, layers, lengths
 #   make install       to PREFIX (default /usr/local), under DESTDIR
@@ -58,6 +59,10 @@ bench: all
 	@tools/need.sh demo bench
 	@bench/run.py $(BUILD)
 
+bench-kvm: all
+	@tools/need.sh demo check bench
+	@bench/kvm.py $(BUILD)
+
 fuzz:
 	@tools/need.sh build check gates
 	@tools/fuzz.sh $(FUZZ_SECONDS)
@@ -76,4 +81,4 @@ install: all
 clean:
 	rm -rf $(BUILD) build-*
 
-.PHONY: all demo check check-fast check-long check-kvm check-libvirt check-fresh bench fuzz style install clean
+.PHONY: all demo check check-fast check-long check-kvm check-libvirt check-fresh bench bench-kvm fuzz style install clean

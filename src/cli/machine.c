@@ -88,9 +88,11 @@ static int microvm_prop(struct vm_conf *conf, const char *key, const char *val, 
 		conf->pcie = on;
 		return r;
 	}
-	if (!strcmp(key, "auto-kernel-cmdline"))
-		/* What it adds is for guests without ACPI, which this board does not have. */
-		return parse_onoff(key, val, &on, e);
+	if (!strcmp(key, "auto-kernel-cmdline")) {
+		r = parse_onoff(key, val, &on, e);
+		conf->no_auto_append = !on;
+		return r;
+	}
 	return -ENOENT;
 }
 

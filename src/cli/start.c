@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trim.h"
 #include "char/char.h"
 #include "cli/daemon.h"
 #include "cli/front.h"
@@ -198,10 +199,12 @@ int front_start_take(struct vm_conf *conf)
 	struct err e = { 0 };
 	int code = 1;
 
-	if (start(&f, conf, &e) < 0)
+	if (start(&f, conf, &e) < 0) {
 		log_error("%s", e.msg);
-	else
+	} else {
+		trim_text();
 		code = vm_run(f.vm);
+	}
 	if (f.vm) {
 		loop_del(f.vm->loop, &f.signals);
 		migr_end(f.vm);

@@ -53,9 +53,10 @@ struct vm_conf {
 	char *name;
 	uint8_t uuid[16];
 	bool has_uuid;
-	char *machine;	/* "q35" or "microvm" */
-	bool pcie;	/* the microvm has PCI Express too */
-	bool no_serial; /* the microvm has no serial port */
+	char *machine;	     /* "q35" or "microvm" */
+	bool pcie;	     /* the microvm has PCI Express too */
+	bool no_serial;	     /* the microvm has no serial port */
+	bool no_auto_append; /* the microvm adds nothing to append */
 	char *accel; /* "kvm:soft": the first that works here; NULL: any, in accel_engines' order */
 	bool no_irqchip; /* interrupt controllers are the board's even where the engine has some */
 	bool has_halt_poll;

@@ -6,13 +6,15 @@
 
 WHAT: check (disk, network, power-off; the default), reboot, panic (ends with --no-reboot), qemu
 (check through QEMU's command line; OPTIONs are added to it, disk=KEYVALS to its -drive,
-blk=KEYVALS to a virtio-blk-pci device of its own).
+blk=KEYVALS to a virtio-blk-pci device of its own), button (the power button, by the monitor).
+A first OPTION machine=NAME[,KEYVALS] says on which board; q35 without.
 Exit code 77 (skipped) when the kernel was not fetched (tools/check.py does that).
 """
 import hashlib
 import http.server
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -44,7 +46,9 @@ def serve(body):
 class Boot:
     def __init__(self, hanok, guest, cpus, what, work, options):
         self.hanok, self.guest, self.cpus, self.what, self.work = hanok, guest, cpus, what, work
-        self.options = options
+        machine = [o[8:] for o in options if o.startswith("machine=")]
+        self.machine = machine[-1] if machine else "q35"
+        self.options = [o for o in options if not o.startswith("machine=")]
         self.body = os.urandom(300000)
         self.server = serve(self.body)
         self.disk = os.path.join(work, "disk.img")
@@ -70,13 +74,13 @@ class Boot:
         if self.what == "qemu":
             qemu = os.path.join(self.work, "qemu-system-x86_64")
             os.symlink(os.path.abspath(self.hanok), qemu)
-            return [qemu, "-M", "q35", "-accel", "tcg", "-smp", str(self.cpus), "-m", "1G",
+            return [qemu, "-M", self.machine, "-accel", "tcg", "-smp", str(self.cpus), "-m", "1G",
                     "-kernel", kernel, "-initrd", initrd,
                     "-append", "console=ttyS0 " + self.append(do), "-nographic",
                     *[o for o in self.options if not o.startswith(("disk=", "blk="))],
-                    *self.qemu_disk(), "-nic", "user,model=virtio-net-pci"]
-        line = [self.hanok, "run", "--accel", "soft", "--kernel", kernel, "--initrd", initrd, "--disk", self.disk,
-                "--cpus", str(self.cpus), "--memory", "512M"]
+                    *self.qemu_disk(), "-nic", "user,model=virtio"]
+        line = [self.hanok, "run", "--machine", self.machine, "--accel", "soft", "--kernel", kernel,
+                "--initrd", initrd, "--disk", self.disk, "--cpus", str(self.cpus), "--memory", "512M"]
         if self.what == "check":
             line += ["--net", "user"]
         return line + ["--"] + self.append(do).split()
@@ -150,6 +154,30 @@ def panic(boot):
     expect(code == 0, f"exit code {code}, wanted 0 after a reset with -no-reboot")
 
 
+def button(boot):
+    """system_powerdown reaches the guest as a pressed button, by an event device or fixed hardware."""
+    boot.what, path = "qemu", os.path.join(boot.work, "monitor")
+    boot.options = boot.options + ["-monitor", f"unix:{path},server=on,wait=off"]
+    proc = subprocess.Popen(boot.command("serve"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+    timer = threading.Timer(TIMEOUT, proc.kill)
+    timer.start()
+    text = ""
+    for line in proc.stdout:
+        text += line.decode(errors="replace").replace("\r", "")
+        print(line.decode(errors="replace").rstrip())
+        if b"guest: serving" in line:
+            with socket.socket(socket.AF_UNIX) as monitor:
+                monitor.connect(path)
+                monitor.sendall(b"system_powerdown\n")
+                monitor.settimeout(20)
+                monitor.recv(100)
+    code = proc.wait(60)
+    timer.cancel()
+    expect("guest: power button" in text, "the guest did not see the button")
+    expect(code == 0, f"exit code {code}, wanted 0 after the guest's power-off")
+
+
 def main():
     hanok, suite, cpus = sys.argv[1], sys.argv[2], sys.argv[3]
     what = sys.argv[4] if len(sys.argv) > 4 else "check"
@@ -163,6 +191,8 @@ def main():
             reboot(boot)
         elif what == "panic":
             panic(boot)
+        elif what == "button":
+            button(boot)
         else:
             check(boot)
     return 0

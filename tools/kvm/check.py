@@ -35,6 +35,11 @@ GUESTS = [
     ("panic-1", "on", 1, "panic", "-no-reboot", ["Kernel panic"]),
     ("host-1", "on", 1, "check", DISK + " -cpu host,-xsave,migratable=off", FINE),
     ("own-chips-2", "off", 2, "check", DISK, FINE + ["guest: cpus 2"]),
+    ("microvm-1", "on", 1, "check", f"-M microvm {DISK}", FINE),
+    ("microvm-4", "on", 4, "check", f"-M microvm,pcie=on {DISK} -device virtio-rng-pci", FINE + ["guest: cpus 4"]),
+    ("microvm-own-2", "off", 2, "check", f"-M microvm {DISK}", FINE + ["guest: cpus 2"]),
+    ("microvm-reboot", "on", 2, "reboot", "-M microvm -no-reboot", ["guest: rebooting"]),
+    ("microvm-panic", "on", 1, "panic", "-M microvm -no-reboot", ["Kernel panic"]),
 ]
 # Machines that go on on another engine than they were saved on.
 MOVES = [("kvm", "kvm"), ("kvm", "soft"), ("soft", "kvm"), ("kvm", "kvm-off"), ("kvm-off", "kvm")]

@@ -7,7 +7,8 @@
 #
 # KERNELDIR is what tools/guest_kernel.sh made. JOB runs as root under busybox; each FILE lies
 # beside it in /, with the libraries that it needs. The exit code is JOB's.
-# L1_CPUS, L1_MEMORY (MiB) and L1_TIMEOUT (s) change the defaults. Of more than one CPU know that
+# L1_CPUS, L1_MEMORY (MiB) and L1_TIMEOUT (s) change the defaults; L1_ICOUNT=1 makes L1's clock count
+# instructions, one a nanosecond, so that times there depend on nothing else. Of more than one CPU know that
 # QEMU 7.2 sometimes runs stale code where one CPU changes that of another: L1 then dies of an int3.
 set -eu
 kernel=$1 job=$2
@@ -42,7 +43,13 @@ PATH=$PATH:/sbin:/usr/sbin modprobe -d "$kernel/root" -S "$version" --show-depen
 done
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) >"$work/initrd"
 
-timeout "${L1_TIMEOUT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max \
+if [ -n "${L1_ICOUNT:-}" ]; then
+	clock="-accel tcg,thread=single -icount shift=0,sleep=off -seed 1 -rtc base=2026-01-01,clock=vm"
+else
+	clock="-accel tcg,thread=multi"
+fi
+# shellcheck disable=SC2086
+timeout "${L1_TIMEOUT:-600}" qemu-system-x86_64 $clock -machine q35 -cpu max \
 	-smp "${L1_CPUS:-1}" -m "${L1_MEMORY:-2048}" -nodefaults -no-user-config -nographic -no-reboot \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initrd" -serial stdio \
 	-append "console=ttyS0 quiet panic=-1 mitigations=off" </dev/null | tr -d '\r' |

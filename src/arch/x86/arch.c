@@ -81,6 +81,7 @@ int arch_board_init(struct vm *vm, struct err *e)
 
 int arch_board_finish(struct vm *vm, struct err *e)
 {
+	autofree char *append = NULL;
 	struct x86_board *b = x86_board(vm);
 	struct pci_window w;
 
@@ -92,7 +93,9 @@ int arch_board_finish(struct vm *vm, struct err *e)
 			e, ENOENT,
 			"there is nothing to boot: give a kernel (this version boots kernels "
 			"directly, it has no firmware)");
-	b->boot = fw_boot_new(vm->conf->kernel, vm->conf->initrd, vm->conf->append, &b->fwb, e);
+	append = b->type->append ? b->type->append(b, vm->conf->append ?: "")
+				 : xstrdup(vm->conf->append ?: "");
+	b->boot = fw_boot_new(vm->conf->kernel, vm->conf->initrd, append, &b->fwb, e);
 	return b->boot ? 0 : -EINVAL;
 }
 

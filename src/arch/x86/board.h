@@ -75,6 +75,8 @@ struct x86_board_type {
 	/* What a firmware would have programmed before it starts a kernel. Optional. */
 	void (*firmware_defaults)(struct x86_board *);
 	void (*power_button)(struct x86_board *);
+	/* The kernel's arguments with what the board adds; the caller's to free. Optional. */
+	char *(*append)(struct x86_board *, const char *user);
 };
 extern const struct x86_board_type q35_board, microvm_board;
 

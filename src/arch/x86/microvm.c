@@ -196,6 +196,38 @@ static void microvm_power_button(struct x86_board *b)
 	ged_dev_button(b->ged);
 }
 
+/* Whether the user says something of that: "pci=" at the start of a word. */
+static bool has_word(const char *text, const char *word)
+{
+	for (const char *at = text; (at = strstr(at, word)); at++)
+		if (at == text || at[-1] == ' ')
+			return true;
+	return false;
+}
+
+/*
+ * What ACPI has no word for: that there is no PCI and that there are so many serial ports. A kernel
+ * that is not told looks for them by ports, a hundred and more exits. auto-kernel-cmdline=off keeps
+ * the arguments as they are.
+ */
+static char *microvm_append(struct x86_board *b, const char *user)
+{
+	const char *pci = b->pci || has_word(user, "pci=") ? "" : " pci=off";
+	autofree char *uarts = xstrdup("");
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < FW_NR_COM; i++)
+		if (b->fwb.com[i])
+			n = i + 1;
+	if (b->vm->conf->no_auto_append)
+		return xstrdup(user);
+	if (!has_word(user, "8250.nr_uarts=")) {
+		free(uarts);
+		uarts = xasprintf(" 8250.nr_uarts=%u", n);
+	}
+	return xasprintf("%s%s%s", user, pci, uarts);
+}
+
 const struct x86_board_type microvm_board = {
 	.name = "microvm",
 	.help = "minimal: virtio-mmio and ACPI, PCI Express with pcie=on",
@@ -212,4 +244,5 @@ const struct x86_board_type microvm_board = {
 	.fini = microvm_fini,
 	.describe = microvm_describe,
 	.power_button = microvm_power_button,
+	.append = microvm_append,
 };
