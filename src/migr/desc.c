@@ -127,23 +127,27 @@ static int check_features(const struct migr_text *saved, const struct migr_text 
 			  struct err *e)
 {
 	const char *s = text_get(saved, "cpu-features"), *h = text_get(here, "cpu-features");
+	char missing[300] = "";
 
 	if (!s)
 		return differs("cpu-features", s, h, e);
 	while (*s) {
-		size_t len = strcspn(s, " ");
+		size_t len = strcspn(s, " "), n = strlen(missing);
 		char name[64];
 
 		log_escape(name, sizeof(name), s, len);
 		if (len && !has_word(h, s, len))
-			return err_set(e, EINVAL,
-				       "the saved guest uses CPU feature '%s', which the CPU of "
-				       "this machine lacks: give it the CPU model that it was "
-				       "saved with (an engine or a host may not have it)",
-				       name);
+			snprintf(missing + n, sizeof(missing) - n, "%s%s", n ? ", " : "", name);
 		s += len + strspn(s + len, " ");
 	}
-	return 0;
+	if (!*missing)
+		return 0;
+	return err_set(
+		e, EINVAL,
+		"the saved guest's CPU has features that this machine's lacks (%s): an engine "
+		"or a host may not have them; machines that are to move start with a CPU model "
+		"that both have",
+		missing);
 }
 
 static int check_tsc(const struct migr_text *saved, const struct migr_text *here, struct err *e)

@@ -153,7 +153,7 @@ void arch_describe(struct vm *vm, void (*fn)(void *arg, const char *key, const c
 	void (*cpuid)(struct vcpu *, uint32_t, uint32_t, uint32_t[4]) = vm->accel->cpuid;
 	uint32_t r[4] = { 0 };
 
-	fn(arg, "machine", "q35");
+	fn(arg, "machine", x86_board(vm)->type->name);
 	cpuid(v, 0, 0, r);
 	tell(fn, arg, "cpu-vendor",
 	     xasprintf("%.4s%.4s%.4s", (char *)&r[1], (char *)&r[3], (char *)&r[2]));

@@ -9,11 +9,19 @@
 #include <sys/mman.h>
 
 static char *kernel;
+static const char *board; /* of machine(); NULL: q35 */
 
 static struct vm *machine(unsigned cpus, const char *incoming)
 {
 	struct err e = { 0 };
-	struct vm *vm = vm_new_take(machine_conf(kernel, cpus, incoming), &e);
+	struct vm_conf *c = machine_conf(kernel, cpus, incoming);
+	struct vm *vm;
+
+	if (board) {
+		free(c->machine);
+		c->machine = xstrdup(board);
+	}
+	vm = vm_new_take(c, &e);
 
 	if (!vm || vm_start(vm, &e) < 0)
 		fail_msg("%s", e.msg);
@@ -169,6 +177,13 @@ static void one_cpu_goes_on(void **state)
 static void four_cpus_go_on(void **state)
 {
 	goes_on(4);
+}
+
+static void a_microvm_goes_on(void **state)
+{
+	board = "microvm";
+	goes_on(2);
+	board = NULL;
 }
 
 /* The guest finds no gap: its counter goes on where it stood, whatever passed meanwhile. */
@@ -458,7 +473,7 @@ static void other_machines_are_refused_by_name(void **state)
 		{ "cpu-signature", "0x1", "cpu-signature" },
 		{ "cpu-addresses", "33 44", "cpu-addresses" },
 		{ "cpu-xcr0", "0xff", "cpu-xcr0" },
-		{ "cpu-features", "fpu amx-tile", "'amx-tile'" },
+		{ "cpu-features", "fpu amx-tile de amx-int8", "(amx-tile, amx-int8)" },
 		{ "tsc-khz", "1", "time stamp counter" },
 		{ "tsc-khz", "9999999999999999999999", "time stamp counter" },
 		{ "tsc-khz", "-1", "tsc-khz" },
@@ -575,6 +590,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_cpu_goes_on),
 		cmocka_unit_test(four_cpus_go_on),
+		cmocka_unit_test(a_microvm_goes_on),
 		cmocka_unit_test(time_has_no_gap),
 		cmocka_unit_test(through_a_pipe),
 		cmocka_unit_test(through_a_command),
