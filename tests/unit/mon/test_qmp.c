@@ -181,6 +181,7 @@ static void events_reach_only_who_negotiated(void **state)
 	int fd = mon_vm_client(vm, mon, "c0", "control");
 	autofree char *hello = mon_vm_read(vm, fd), *none = NULL, *one = NULL;
 
+	assert_non_null(strstr(hello, "\"QMP\""));
 	vm_tell_name(vm, VM_EV_POWERDOWN, NULL);
 	none = mon_vm_read(vm, fd);
 	assert_string_equal(none, "");
