@@ -195,3 +195,4 @@ class Hanok(Qmp):
         else:
             assert "what the schema says" not in text, text
             assert "not in the schema" not in text, text
+            assert "Sanitizer" not in text and "runtime error:" not in text, text
