@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real libvirt drives hanok: defines a domain, and does with it what virsh can.
 
-    tools/libvirt/check.py [--emulator PATH] [--type qemu|kvm] [--only NAME,...] BUILDDIR
+    tools/libvirt/check.py [--emulator PATH] [--type qemu|kvm] [--suite SUITE] [--only NAME,...] BUILDDIR
 
 Starts its own virtlogd and libvirtd, and stops them again: in mount and process namespaces of their
 own, over empty folders where the system's libvirt has its files, so that nothing of this machine is
 seen or changed, and nothing is left running however this ends. Needs root. --emulator checks the
-test itself, with QEMU. The last line is "N passed, N failed".
+test itself, with QEMU; --suite takes the libvirt of another Debian release (suite.sh makes a root for
+it). The last line is "N passed, N failed".
 """
 import argparse
 import contextlib
@@ -214,12 +215,15 @@ class Check:
         last = (os.cpu_count() or 1) - 1
         self.virsh("vcpupin", NAME, "1", str(last))
         self.virsh("emulatorpin", NAME, "0")
+        iothread, = self.qmp("query-iothreads")
+        self.virsh("iothreadpin", NAME, "1", str(last))
 
         def allowed(tid):
             with open(f"/proc/{pid}/task/{tid}/status") as status:
                 return re.search(r"^Cpus_allowed_list:\s*(\S+)$", status.read(), re.M).group(1)
 
         expect(allowed(tids[1]) == str(last), f"vCPU 1 may run on {allowed(tids[1])}")
+        expect(allowed(iothread["thread-id"]) == str(last), f"the I/O thread may run on {allowed(iothread['thread-id'])}")
         expect(allowed(pid) == "0", f"the emulator may run on {allowed(pid)}")
         expect(self.guest("echo $((6 * 7))") == "42", "the guest does not answer after pinning")
 
@@ -400,6 +404,27 @@ def inside(args):
         return 1 if failed or not passed else 0
 
 
+def enter_suite(args):
+    """Makes the other release's root this namespace's, and begins again there."""
+    root = os.path.abspath(f"{args.build}/libvirt-{args.suite}")
+
+    def mount(*words):
+        subprocess.run(["mount", *words], check=True)
+
+    mount("--bind", root, root)
+    mount("-t", "proc", "proc", f"{root}/proc")
+    for path in ("/dev", "/sys", os.path.dirname(os.path.dirname(HERE)), os.path.abspath(args.build)):
+        os.makedirs(root + path, exist_ok=True)
+        mount("--rbind", path, root + path)
+    os.makedirs(f"{root}/.old", exist_ok=True)
+    os.chdir(root)
+    subprocess.run(["pivot_root", ".", ".old"], check=True)
+    os.chdir("/")
+    subprocess.run(["umount", "-l", "/.old"], check=True)
+    words = [w for w in sys.argv[1:] if w not in ("--suite", args.suite)]
+    os.execv("/usr/bin/python3", ["python3", os.path.abspath(__file__), *words])
+
+
 def init(args):
     """Process 1 of the namespace: runs the test and reaps what it leaves behind, then all ends."""
     child = os.fork()
@@ -423,17 +448,21 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--emulator", help="another emulator than BUILDDIR/qemu-system-x86_64")
     parser.add_argument("--type", default="qemu", choices=["qemu", "kvm"], help="the domain's type")
+    parser.add_argument("--suite", help="the Debian release whose libvirt it is, this one's by default")
     parser.add_argument("--only", help="these steps alone, with commas between")
     parser.add_argument("--keep", help="a folder for a copy of all logs")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        return init(args)
+        return enter_suite(args) if args.suite else init(args)
     if os.geteuid() != 0:
         print("check.py: libvirtd and its namespaces need root", file=sys.stderr)
         return 1
     from check import fetch_guests
     fetch_guests(args.build, ["native"])
+    if args.suite:
+        subprocess.run([os.path.join(HERE, "suite.sh"), args.suite, f"{args.build}/libvirt-{args.suite}"], check=True)
+        sys.argv[sys.argv.index(args.build)] = os.path.abspath(args.build)
     return subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
                            "private", sys.executable, os.path.abspath(__file__), "--inside", *sys.argv[1:]],
                           stdin=subprocess.DEVNULL).returncode

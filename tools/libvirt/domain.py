@@ -14,6 +14,7 @@ XML = """\
   <name>{name}</name>
   <memory unit='MiB'>512</memory>
   <vcpu placement='static'>2</vcpu>
+  <iothreads>1</iothreads>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{guest}/vmlinuz</kernel>
@@ -34,7 +35,7 @@ XML = """\
   <devices>
     <emulator>{emulator}</emulator>
     <disk type='file' device='disk'>
-      <driver name='qemu' type='raw' discard='unmap'/>
+      <driver name='qemu' type='raw' discard='unmap' iothread='1'/>
       <source file='{disk}'/>
       <target dev='vda' bus='virtio'/>
       <serial>hanok-disk</serial>
