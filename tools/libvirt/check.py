@@ -389,6 +389,7 @@ def inside(args):
         passed, failed = 0, 1
         try:
             daemons.start()
+            print(daemons.virsh("version").split("\n")[0].replace("Compiled against library", "with"), flush=True)
             check = Check(args, work, daemons)
             check.console = Console(daemons, NAME)
             passed, failed = check.run()
@@ -461,6 +462,7 @@ def main():
     from check import fetch_guests
     fetch_guests(args.build, ["native"])
     if args.suite:
+        subprocess.run([os.path.join(os.path.dirname(HERE), "need.sh"), "fresh"], check=True)
         subprocess.run([os.path.join(HERE, "suite.sh"), args.suite, f"{args.build}/libvirt-{args.suite}"], check=True)
         sys.argv[sys.argv.index(args.build)] = os.path.abspath(args.build)
     return subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
