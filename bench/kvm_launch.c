@@ -60,32 +60,52 @@ static uint64_t cpu_ns(int pid, unsigned *threads)
 	return sum;
 }
 
-/* KiB; verbose lists what counts. */
-static unsigned long beside_ram(int pid, int verbose)
+struct mapping {
+	unsigned long first, last, rss;
+	int ram, bare;
+};
+
+static int read_maps(int pid, struct mapping *m, int max)
 {
-	unsigned long first, last, sum = 0, kib;
-	char path[64], line[512], name[256] = "";
-	int counts = 0;
+	char path[64], line[512], perms[8];
+	int n = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
 	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %255[^\n]", &first, &last, name) >= 2 &&
-		    strchr(line, '-') < strchr(line, ' ')) {
-			if (!strchr(line, '/') && !strchr(line, '['))
-				strcpy(name, "-");
-			counts = (last - first) >> 10 < RAM_KIB && !strstr(line, "memfd:") &&
-				 !strstr(line, "vmlinux");
-		} else if (counts && sscanf(line, "Rss: %lu", &kib) == 1) {
-			sum += kib;
-			if (verbose && kib)
-				fprintf(stderr, "smap %6lu KiB of %8lu %s\n", kib,
-					(last - first) >> 10, name);
+	while (f && n < max && fgets(line, sizeof(line), f)) {
+		struct mapping *x = &m[n];
+
+		if (sscanf(line, "%lx-%lx %7s", &x->first, &x->last, perms) == 3) {
+			x->bare = !strcmp(perms, "rw-p") && !strchr(line, '/') && !strchr(line, '[');
+			x->ram = (x->last - x->first) >> 10 >= RAM_KIB || strstr(line, "memfd:") ||
+				 strstr(line, "vmlinux");
+			x->rss = 0;
+			n++;
+		} else if (n) {
+			sscanf(line, "Rss: %lu", &m[n - 1].rss);
 		}
 	}
 	if (f)
 		fclose(f);
+	return n;
+}
+
+/* KiB. Between its guard pages RAM may be of several pieces: what is next to one is one too. */
+static unsigned long beside_ram(int pid)
+{
+	static struct mapping m[4096];
+	int n = read_maps(pid, m, 4096);
+	unsigned long sum = 0;
+
+	for (int i = 1; i < n; i++)
+		if (m[i].bare && m[i - 1].ram && m[i - 1].last == m[i].first)
+			m[i].ram = 1;
+	for (int i = n - 2; i >= 0; i--)
+		if (m[i].bare && m[i + 1].ram && m[i].last == m[i + 1].first)
+			m[i].ram = 1;
+	for (int i = 0; i < n; i++)
+		sum += m[i].ram ? 0 : m[i].rss;
 	return sum;
 }
 
@@ -118,7 +138,7 @@ int main(int argc, char **argv)
 	printf(" cpu=%llu", (unsigned long long)cpu_ns(pid, &threads));
 	fflush(stdout);
 	usleep(600000);
-	printf(" beside=%lu threads=%u\n", beside_ram(pid, getenv("LAUNCH_MAPS") != NULL), threads);
+	printf(" beside=%lu threads=%u\n", beside_ram(pid), threads);
 	kill(pid, SIGTERM);
 	waitpid(pid, NULL, 0);
 	return c != '!';
