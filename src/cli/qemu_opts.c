@@ -22,13 +22,12 @@ static const struct {
 
 static int set_irqchip(struct qemu_line *line, const char *val, struct err *e)
 {
-	bool on = true;
+	bool on = true, split = !strcmp(val, "split");
 
-	if (!strcmp(val, "split"))
-		return err_set(e, ENOTSUP, "kernel-irqchip=split is not here yet: say on or off");
-	if (parse_onoff("kernel-irqchip", val, &on, e) < 0)
+	if (!split && parse_onoff("kernel-irqchip", val, &on, e) < 0)
 		return -EINVAL;
 	line->conf->no_irqchip = !on;
+	line->conf->split_irqchip = split;
 	return 0;
 }
 
@@ -140,7 +139,7 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 {
 	/* Of a translator and its threads; here each vCPU has a thread in any case. */
 	static const char *const threads[] = { "single", "multi", NULL };
-	static const char *const chips[] = { "on", "off", NULL };
+	static const char *const chips[] = { "on", "off", "split", NULL };
 	static const struct keyval_rule rules[] = {
 		{ "accel", NULL },	     { "thread", threads },
 		{ "tb-size", NULL },	     { "split-wx", keyval_onoff },
@@ -169,7 +168,7 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 		line->conf->has_halt_poll = true;
 	}
 	if (!r && keyvals_get(&kvs, "kernel-irqchip"))
-		line->conf->no_irqchip = !strcmp(keyvals_get(&kvs, "kernel-irqchip"), "off");
+		r = set_irqchip(line, keyvals_get(&kvs, "kernel-irqchip"), e);
 	keyvals_fini(&kvs);
 	return r;
 }

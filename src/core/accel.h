@@ -27,11 +27,25 @@ struct x86_lapic_regs;
  * "state" is asked by the board alone, in arch_state_pull() and arch_state_push() (core/arch.h).
  */
 struct accel_irqchip {
+	/* NULL, and so set_pic and set_elcr: only the local APICs are the engine's. */
 	void (*set_ioapic)(struct vm *, unsigned pin, int level);
 	void (*set_pic)(struct vm *, unsigned line, int level);
 	void (*send_msi)(struct vm *, const struct msi *);
 	/* Control thread, vCPUs at a stand: which PIC lines are level-triggered, as firmware says. */
 	void (*set_elcr)(struct vm *, uint16_t levels);
+	/*
+	 * Of an engine that has the local APICs only: what a level on this pin of the board's
+	 * IOAPIC is sent as, so that its end is told (vcpu_ops.eoi). Optional; any thread.
+	 */
+	void (*set_ioapic_route)(struct vm *, unsigned pin, const struct msi *);
+	/*
+	 * From here on whoever signals the eventfd - the kernel or another process too - sends msi,
+	 * and no thread of ours has a part in it. user: whose it is, for messages. Returns a number
+	 * for the other two. An eventfd serves one message only. Any thread; optional.
+	 */
+	int (*irqfd_add)(struct vm *, int fd, const char *user, const struct msi *, struct err *e);
+	int (*irqfd_set)(struct vm *, int id, const struct msi *, struct err *e);
+	void (*irqfd_del)(struct vm *, int id);
 	/* State. Control thread, vCPUs at a stand; set_lapic behind set_state(), set_chips last. */
 	int (*get_lapic)(struct vcpu *, struct x86_lapic_regs *);
 	int (*set_lapic)(struct vcpu *, const struct x86_lapic_regs *, struct err *e);

@@ -34,6 +34,7 @@ static const char *const names[EXIT_NR] = {
 	[EXIT_HYPERCALL] = "hypercall",
 	[EXIT_KICK] = "kick",
 	[EXIT_IRQ_WINDOW] = "irq-window",
+	[EXIT_EOI] = "eoi",
 	[EXIT_DIRTY_RING] = "dirty-ring",
 	[EXIT_OTHER] = "other",
 };

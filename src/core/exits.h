@@ -32,6 +32,7 @@ enum exit_reason {
 	EXIT_HYPERCALL,
 	EXIT_KICK,	 /* another thread wants this vCPU, or its timer is due */
 	EXIT_IRQ_WINDOW, /* the guest takes interrupts again, and one waits */
+	EXIT_EOI,	 /* of a level-triggered interrupt, to the board's IOAPIC; by vector */
 	EXIT_DIRTY_RING, /* of written pages: full */
 	EXIT_OTHER,
 	EXIT_NR

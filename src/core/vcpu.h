@@ -44,6 +44,8 @@ struct vcpu_ops {
 	int (*get_intr)(struct vcpu *);
 	/* Whether get_intr() would return one. */
 	bool (*has_intr)(struct vcpu *);
+	/* The guest ended a level-triggered interrupt in a local APIC that is the engine's. */
+	void (*eoi)(struct vcpu *, unsigned vector);
 	/* vcpu->deadline_ns has passed; core has set it to UINT64_MAX. */
 	void (*timer)(struct vcpu *);
 	uint64_t (*get_tpr)(struct vcpu *); /* CR8: 0..15 */

@@ -14,13 +14,15 @@
  * doorbell saves; waking the loop for work that is shorter than that saves nothing. Kicks are never
  * coalesced: the guest has stopped looking, and nobody would tell when to.
  *
- * Threads: the control loop, under the device's lock; virtio_bells_start() any, under the lock.
+ * Threads: the loop that serves the queues, under the device's lock; virtio_bells_start() any,
+ * under the lock.
  */
 #include "base/base.h"
 #include "base/log.h"
 #include "core/accel.h"
 #include "core/vm.h"
 #include "virtio/vq_int.h"
+#include <semaphore.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -31,7 +33,8 @@ struct bell {
 };
 
 struct virtio_bells {
-	struct loop_work work;
+	struct loop_work work, end;
+	sem_t ended;
 	struct virtio *v;
 	unsigned nr;
 	struct map_doorbell *door; /* nr of them, those there are */
@@ -60,9 +63,10 @@ static bool make_bell(struct virtio *v, struct bell *b, unsigned n)
 	*b = (struct bell){ .h = { .fd = fd, .events = EPOLLIN, .fn = on_bell },
 			    .v = v,
 			    .n = (uint16_t)n };
-	if (loop_add(v->vm->loop, &b->h, &e) == 0)
+	if (loop_add(v->loop, &b->h, &e) == 0)
 		return true;
 	close(fd);
+	b->v = NULL;
 	return false;
 }
 
@@ -98,6 +102,19 @@ static void make_bells(struct loop_work *w)
 	free(s->door == door ? old : door);
 }
 
+/* On the loop: nothing comes from there any more. */
+static void drop_bells(struct loop_work *w)
+{
+	struct virtio_bells *s = container_of(w, struct virtio_bells, end);
+	struct virtio *v = s->v;
+
+	loop_cancel(v->loop, &s->work);
+	for (unsigned n = 0; n < v->nr_vqs; n++)
+		if (s->bell[n].h.added)
+			loop_del(v->loop, &s->bell[n].h);
+	sem_post(&s->ended);
+}
+
 void virtio_bells_start(struct virtio *v)
 {
 	struct virtio_bells *s = v->bells;
@@ -108,9 +125,11 @@ void virtio_bells_start(struct virtio *v)
 		s = xcalloc(1, sizeof(*s) + v->nr_vqs * sizeof(s->bell[0]));
 		s->v = v;
 		s->work.fn = make_bells;
+		s->end.fn = drop_bells;
+		sem_init(&s->ended, 0, 0);
 		v->bells = s;
 	}
-	loop_post(v->vm->loop, &s->work);
+	loop_post(v->loop, &s->work);
 }
 
 void virtio_bells_fini(struct virtio *v)
@@ -119,17 +138,19 @@ void virtio_bells_fini(struct virtio *v)
 
 	if (!s)
 		return;
-	loop_cancel(v->vm->loop, &s->work);
 	if (s->nr)
 		map_set_doorbells(v->vm->map, v->bell_region, NULL, 0);
-	for (unsigned n = 0; n < v->nr_vqs; n++) {
-		struct bell *b = &s->bell[n];
-
-		if (!b->h.added)
-			continue;
-		loop_del(v->vm->loop, &b->h);
-		close(b->h.fd);
-	}
+	/* An iothread is there as long as a device uses it. */
+	if (v->loop == v->vm->loop)
+		drop_bells(&s->end);
+	else
+		loop_post(v->loop, &s->end);
+	while (sem_wait(&s->ended) < 0)
+		;
+	for (unsigned n = 0; n < v->nr_vqs; n++)
+		if (s->bell[n].v)
+			close(s->bell[n].h.fd);
+	sem_destroy(&s->ended);
 	free(s->door);
 	free(s);
 	v->bells = NULL;

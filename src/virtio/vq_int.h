@@ -143,7 +143,7 @@ void virtio_kick(struct virtio *, unsigned n);
 
 /* virtio_bell.c: the driver has started the device: kicks of its queues need no exit of a vCPU. */
 void virtio_bells_start(struct virtio *);
-/* Control thread, without the lock: back to exits, for good. */
+/* Control thread, without the lock, which the loop may want: back to exits, for good. */
 void virtio_bells_fini(struct virtio *);
 
 extern const struct state_desc vq_state, virtio_state;

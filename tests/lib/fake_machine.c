@@ -98,14 +98,15 @@ struct fm *fm_new(unsigned cpus, uint64_t ram, bool map_ram)
 	return m;
 }
 
-struct fm *fm_new_on(const struct accel_ops *accel, const char *model, bool no_irqchip, unsigned cpus,
+struct fm *fm_new_on(const struct accel_ops *accel, const char *model, enum fm_chips chips, unsigned cpus,
 		     uint64_t ram)
 {
 	struct fm *m = make_base(cpus, ram);
 	struct err e = {0};
 
 	m->vm.tsc_khz = host_tsc_khz();
-	m->vm.conf->no_irqchip = no_irqchip;
+	m->vm.conf->no_irqchip = chips == FM_OFF;
+	m->vm.conf->split_irqchip = chips == FM_SPLIT;
 	m->engine = true;
 	m->vm.accel = accel;
 	must(!accel->vm_init(&m->vm, model, &e), accel->name, &e);

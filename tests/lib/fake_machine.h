@@ -28,9 +28,10 @@ struct fm {
 struct fm *fm_new(unsigned cpus, uint64_t ram, bool map_ram);
 /*
  * The same on a real engine, which works here; the board, to be made by the test, maps the RAM.
- * no_irqchip: with the board's interrupt controllers.
+ * Its interrupt controllers: the engine's, the board's, or the engine's local APICs alone.
  */
-struct fm *fm_new_on(const struct accel_ops *, const char *model, bool no_irqchip, unsigned cpus,
+enum fm_chips { FM_ON, FM_OFF, FM_SPLIT };
+struct fm *fm_new_on(const struct accel_ops *, const char *model, enum fm_chips, unsigned cpus,
 		     uint64_t ram);
 void fm_free(struct fm *); /* also destroys devices and board */
 

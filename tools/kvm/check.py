@@ -34,6 +34,8 @@ GUESTS = [
     ("reboot-2", "on", 2, "reboot", "-no-reboot", ["guest: rebooting"]),
     ("panic-1", "on", 1, "panic", "-no-reboot", ["Kernel panic"]),
     ("host-1", "on", 1, "check", DISK + " -cpu host,-xsave,migratable=off", FINE),
+    ("split-1", "split", 1, "check", DISK, FINE),
+    ("split-4", "split", 4, "check", DISK, FINE + ["guest: cpus 4"]),
     ("own-chips-2", "off", 2, "check", DISK, FINE + ["guest: cpus 2"]),
     ("microvm-1", "on", 1, "check", f"-M microvm {DISK}", FINE),
     ("microvm-4", "on", 4, "check", f"-M microvm,pcie=on {DISK} -device virtio-rng-pci", FINE + ["guest: cpus 4"]),
@@ -42,7 +44,8 @@ GUESTS = [
     ("microvm-panic", "on", 1, "panic", "-M microvm -no-reboot", ["Kernel panic"]),
 ]
 # Machines that go on on another engine than they were saved on.
-MOVES = [("kvm", "kvm"), ("kvm", "soft"), ("soft", "kvm"), ("kvm", "kvm-off"), ("kvm-off", "kvm")]
+MOVES = [("kvm", "kvm"), ("kvm", "soft"), ("soft", "kvm"), ("kvm", "kvm-off"), ("kvm-off", "kvm"),
+         ("kvm", "kvm-split"), ("kvm-split", "kvm"), ("kvm-split", "soft"), ("soft", "kvm-split")]
 
 
 # The monitor on a small guest that asks its ports again and again: name, -accel and -cpu, what it is told,

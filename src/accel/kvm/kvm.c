@@ -163,7 +163,9 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 	/* Where Intel's processors keep a task state segment for real mode; others ignore it. */
 	r = kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul);
 	if (r < 0)
-		return err_set_errno(e, -r, "KVM_SET_TSS_ADDR");
+		return err_set_errno(
+			e, -r,
+			"KVM takes no place for real mode's task state segment (KVM_SET_TSS_ADDR)");
 	r = kvm_dirty_init(kv, e);
 	if (!r)
 		r = set_halt_poll(kv, e);
@@ -187,6 +189,8 @@ static void kvm_vm_fini(struct vm *vm)
 	pthread_cond_destroy(&kv->hold_changed);
 	pthread_mutex_destroy(&kv->hold_lock);
 	pthread_mutex_destroy(&kv->slots_lock);
+	pthread_mutex_destroy(&kv->routes_lock);
+	free(kv->routes);
 	if (kv->fd >= 0)
 		close(kv->fd);
 	if (kv->sys_fd >= 0)
@@ -204,6 +208,7 @@ static int kvm_vm_init(struct vm *vm, const char *model, struct err *e)
 	kv->vm = vm;
 	kv->fd = -1;
 	pthread_mutex_init(&kv->slots_lock, NULL);
+	pthread_mutex_init(&kv->routes_lock, NULL);
 	pthread_mutex_init(&kv->hold_lock, NULL);
 	pthread_cond_init(&kv->hold_changed, NULL);
 	vm->accel_state = kv;
@@ -245,10 +250,11 @@ static int open_vcpu(struct kvm_vcpu *c, struct err *e)
 	/* The number is the APIC id: KVM's own APICs, where they are used, take it for theirs. */
 	c->fd = kvm_ioctl(c->kv->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)v->apic_id);
 	if (c->fd < 0)
-		return err_set_errno(e, -c->fd,
-				     "KVM makes no vCPU %u (it may be beyond the %d that this "
-				     "host's KVM allows)",
-				     v->index, kvm_cap(c->kv, KVM_CAP_MAX_VCPUS));
+		return err_set_errno(
+			e, -c->fd,
+			"KVM makes no vCPU %u (KVM_CREATE_VCPU; this host's KVM allows %d): "
+			"use fewer, or raise the limits on open files and locked memory",
+			v->index, kvm_cap(c->kv, KVM_CAP_MAX_VCPUS));
 	run = mmap(NULL, c->kv->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
 	if (run == MAP_FAILED)
 		return err_set_errno(e, errno, "the page that KVM shares for vCPU %u", v->index);

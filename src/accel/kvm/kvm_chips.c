@@ -266,7 +266,7 @@ void kvm_irqchip_reset(struct vm *vm)
 	struct x86_chips c = power_on();
 	struct err e = { 0 };
 
-	if (write_chips(vm->accel_state, &c, &e) < 0)
+	if (!((struct kvm_vm *)vm->accel_state)->split && write_chips(vm->accel_state, &c, &e) < 0)
 		log_error("machine reset: %s", e.msg);
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
 		reset_lapic(vm->vcpus[i]);

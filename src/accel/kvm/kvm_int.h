@@ -35,6 +35,14 @@ struct kvm_bell {
 	int fd;
 };
 
+/* What a GSI is sent as; those of eventfds have one. */
+struct kvm_route {
+	bool used;
+	int fd;
+	struct msi msi;
+	char user[48];
+};
+
 struct kvm_vm {
 	struct vm *vm;
 	int sys_fd, fd;
@@ -44,6 +52,10 @@ struct kvm_vm {
 	struct x86_cpu_source source; /* the same, for CPU models */
 	size_t xsave_size;
 	bool irqchip; /* interrupt controllers are KVM's */
+	bool split;   /* no others than local APICs */
+	pthread_mutex_t routes_lock;
+	struct kvm_route *routes; /* by GSI */
+	unsigned nr_routes;
 	bool has_tsc_offset, has_sregs2;
 	/*
 	 * Slots that change in a way that guests could see half done: everybody stays out of the

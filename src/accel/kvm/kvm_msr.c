@@ -141,7 +141,7 @@ int kvm_msrs_set(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e)
 
 	r = kvm_msrs_get(c, &now);
 	if (r < 0)
-		return err_set_errno(e, -r, "KVM_GET_MSRS");
+		return err_set_errno(e, -r, "KVM does not tell the vCPU's MSRs (KVM_GET_MSRS)");
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t val = *member(s, &rows[i]);
 

@@ -392,6 +392,9 @@ static enum exit_reason reason_of(const struct kvm_run *run, uint64_t *where)
 		return EXIT_KICK;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		return EXIT_IRQ_WINDOW;
+	case KVM_EXIT_IOAPIC_EOI:
+		*where = run->eoi.vector;
+		return EXIT_EOI;
 	case KVM_EXIT_DIRTY_RING_FULL:
 		return EXIT_DIRTY_RING;
 	default:
@@ -438,6 +441,10 @@ static bool take_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_SET_TPR:
+		return true;
+	case KVM_EXIT_IOAPIC_EOI:
+		if (c->vcpu->ops->eoi)
+			c->vcpu->ops->eoi(c->vcpu, run->eoi.vector);
 		return true;
 	case KVM_EXIT_DIRTY_RING_FULL:
 		kvm_dirty_ring_full(c->kv);
@@ -512,6 +519,15 @@ static int enter(struct kvm_vcpu *c, bool immediately)
 	return r;
 }
 
+static enum vcpu_exit run_failed(struct kvm_vcpu *c, int r)
+{
+	return fail(c, "KVM does not run the guest (KVM_RUN: %s)%s", strerror(-r),
+		    r == -ENOMEM ? ": the host is out of memory"
+		    : r == -EFAULT
+			    ? ": memory of the guest cannot be had (the host's, or its file's)"
+			    : "");
+}
+
 /* HLT or waiting for a SIPI. */
 static void sleep_halted(struct kvm_vcpu *c)
 {
@@ -531,7 +547,7 @@ static bool finish_access(struct kvm_vcpu *c, enum vcpu_exit *why)
 		int r = enter(c, true);
 
 		if (r < 0) {
-			*why = fail(c, "KVM_RUN: %s", strerror(-r));
+			*why = run_failed(c, r);
 			return false;
 		}
 		if (!handle_exit(c, why))
@@ -577,7 +593,7 @@ enum vcpu_exit kvm_run_guest(struct vcpu *v)
 		set_timer(c);
 		r = enter(c, false);
 		if (r < 0) {
-			why = fail(c, "KVM_RUN: %s", strerror(-r));
+			why = run_failed(c, r);
 			break;
 		}
 		if (!handle_exit(c, &why))

@@ -176,7 +176,7 @@ static int set_regs(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e
 	};
 	int r = kvm_ioctl(c->fd, KVM_SET_REGS, &k);
 
-	return r < 0 ? err_set_errno(e, -r, "KVM_SET_REGS") : 0;
+	return r < 0 ? err_set_errno(e, -r, "KVM refuses the registers (KVM_SET_REGS)") : 0;
 }
 
 /* ---- x87, vectors ---- */
@@ -265,7 +265,10 @@ static int set_xsave(struct kvm_vcpu *c, const struct cpu_state *from, struct er
 	extended(c, s, false);
 	st_le64(x + XSAVE_BV, c->kv->model.xcr0 | 3);
 	r = kvm_ioctl(c->fd, KVM_SET_XSAVE, x);
-	return r < 0 ? err_set_errno(e, -r, "KVM_SET_XSAVE") : 0;
+	return r < 0 ? err_set_errno(e, -r,
+				     "KVM refuses the x87 and vector registers (KVM_SET_XSAVE): "
+				     "XCR0 or MXCSR may not fit this host's processor")
+		     : 0;
 }
 
 static int get_xcrs(struct kvm_vcpu *c, struct cpu_state *s)
@@ -288,7 +291,12 @@ static int set_xcrs(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e
 	struct kvm_xcrs k = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = s->xcr0 } } };
 	int r = c->kv->model.xcr0 ? kvm_ioctl(c->fd, KVM_SET_XCRS, &k) : 0;
 
-	return r < 0 ? err_set_errno(e, -r, "KVM refuses XCR0 %#" PRIx64, s->xcr0) : 0;
+	return r < 0 ? err_set_errno(
+			       e, -r,
+			       "KVM refuses XCR0 %#" PRIx64
+			       " (KVM_SET_XCRS): this host's processor or the CPU model lacks a component",
+			       s->xcr0)
+		     : 0;
 }
 
 /* ---- debug registers, events, time ---- */
@@ -315,7 +323,12 @@ static int set_debug(struct kvm_vcpu *c, const struct cpu_state *s, struct err *
 	for (unsigned i = 0; i < 4; i++)
 		k.db[i] = s->dr[i];
 	r = kvm_ioctl(c->fd, KVM_SET_DEBUGREGS, &k);
-	return r < 0 ? err_set_errno(e, -r, "KVM_SET_DEBUGREGS") : 0;
+	return r < 0 ? err_set_errno(
+			       e, -r,
+			       "KVM refuses the debug registers (KVM_SET_DEBUGREGS; DR6 %#" PRIx64
+			       ", DR7 %#" PRIx64 ")",
+			       s->dr6, s->dr7)
+		     : 0;
 }
 
 static void set_event(struct cpu_state *s, enum x86_event_type type, uint8_t vector)
@@ -388,7 +401,10 @@ static int set_events(struct kvm_vcpu *c, const struct cpu_state *s, struct err 
 		k.interrupt.soft = s->event_type == X86_EVENT_SOFT;
 	}
 	r = kvm_ioctl(c->fd, KVM_SET_VCPU_EVENTS, &k);
-	return r < 0 ? err_set_errno(e, -r, "KVM_SET_VCPU_EVENTS") : 0;
+	return r < 0 ? err_set_errno(
+			       e, -r,
+			       "KVM refuses the events on their way to the vCPU (KVM_SET_VCPU_EVENTS)")
+		     : 0;
 }
 
 int kvm_tsc_offset(struct kvm_vcpu *c, unsigned long request, uint64_t *offset)

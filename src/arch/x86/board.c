@@ -115,11 +115,32 @@ static int memory_map(struct x86_board *b, struct err *e)
 	return map_add(b->vm->map, &b->lapic_page, e);
 }
 
+/* The IOAPIC's message as one that devices write: SDM vol. 3, 11.11. */
+static struct msi ioapic_msi(const struct apic_msg *m)
+{
+	return (struct msi){ .addr = 0xfee00000 | (m->dest & 0xff) << 12 | (m->logical ? 4u : 0u),
+			     .data = m->vector | (uint32_t)m->mode << 8 |
+				     (m->level ? BIT32(15) | BIT32(14) : 0u) };
+}
+
 static unsigned ioapic_send(void *opaque, const struct apic_msg *m)
 {
 	struct x86_board *b = opaque;
+	struct msi msi = ioapic_msi(m);
 
-	return apic_bus_send(&b->bus, m);
+	if (!b->vm->irqchip)
+		return apic_bus_send(&b->bus, m);
+	b->vm->irqchip->send_msi(b->vm, &msi);
+	return 1;
+}
+
+static void ioapic_rewired(void *opaque, unsigned pin, const struct apic_msg *m)
+{
+	struct x86_board *b = opaque;
+	struct msi msi = ioapic_msi(m);
+
+	if (b->vm->irqchip && b->vm->irqchip->set_ioapic_route)
+		b->vm->irqchip->set_ioapic_route(b->vm, pin, &msi);
 }
 
 static void prepare_ioapic(struct dev *d, void *arg)
@@ -127,6 +148,7 @@ static void prepare_ioapic(struct dev *d, void *arg)
 	struct ioapic_dev *s = container_of(d, struct ioapic_dev, d);
 
 	s->chip.send = ioapic_send;
+	s->chip.rewired = ioapic_rewired;
 	s->chip.opaque = arg;
 }
 

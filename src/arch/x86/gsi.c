@@ -25,7 +25,7 @@ static bool pirq_up(const struct x86_gsi *g, unsigned pirq)
 
 static void ioapic_pin(struct x86_board *b, unsigned pin, bool level)
 {
-	if (b->vm->irqchip)
+	if (b->vm->irqchip && b->vm->irqchip->set_ioapic)
 		b->vm->irqchip->set_ioapic(b->vm, pin, level);
 	else if (b->ioapic)
 		ioapic_dev_set(b->ioapic, pin, level);
@@ -36,7 +36,7 @@ static void pic_line(struct x86_board *b, unsigned n, bool level)
 {
 	if (!b->pic)
 		return;
-	if (b->vm->irqchip)
+	if (b->vm->irqchip && b->vm->irqchip->set_pic)
 		b->vm->irqchip->set_pic(b->vm, n, level);
 	else
 		pic_dev_set(b->pic, n, level);
@@ -142,7 +142,7 @@ void gsi_set_pirq_route(struct x86_board *b, unsigned pirq, uint8_t route)
 
 void gsi_set_elcr(struct x86_board *b, uint16_t levels)
 {
-	if (b->vm->irqchip)
+	if (b->vm->irqchip && b->vm->irqchip->set_elcr)
 		b->vm->irqchip->set_elcr(b->vm, levels);
 	else
 		pic_dev_set_elcr(b->pic, levels);

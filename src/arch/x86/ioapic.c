@@ -29,19 +29,33 @@ void ioapic_reset(struct ioapic *s)
 	s->id = 0;
 }
 
-static void send(struct ioapic *s, unsigned pin)
+static struct apic_msg message(uint64_t e)
 {
-	uint64_t e = s->redir[pin];
 	uint32_t dest = (uint32_t)(e >> REDIR_DEST_SHIFT);
-	struct apic_msg m = {
+
+	return (struct apic_msg){
 		.dest = dest == 0xff ? APIC_DEST_ALL : dest,
 		.vector = e & REDIR_VECTOR,
 		.mode = e >> REDIR_MODE_SHIFT & 7,
 		.logical = e & REDIR_LOGICAL,
 		.level = e & REDIR_LEVEL,
 	};
+}
+
+static void send(struct ioapic *s, unsigned pin)
+{
+	struct apic_msg m = message(s->redir[pin]);
 
 	s->send(s->opaque, &m);
+}
+
+/* A masked pin keeps what it was sent as: that may be in service still. */
+static void rewire(struct ioapic *s, unsigned pin)
+{
+	struct apic_msg m = message(s->redir[pin]);
+
+	if (s->rewired && !(s->redir[pin] & REDIR_MASKED))
+		s->rewired(s->opaque, pin, &m);
 }
 
 static void service(struct ioapic *s, unsigned pin)
@@ -113,6 +127,7 @@ static void write_redir(struct ioapic *s, unsigned pin, bool high, uint32_t val)
 		s->irr = s->line & bit ? s->irr | bit : s->irr & ~bit;
 	}
 	s->redir[pin] = e;
+	rewire(s, pin);
 	service(s, pin);
 }
 
@@ -180,8 +195,10 @@ void ioapic_set_regs(struct ioapic *s, const struct x86_ioapic_regs *r)
 
 void ioapic_resume(struct ioapic *s)
 {
-	for (unsigned i = 0; i < IOAPIC_PINS; i++)
+	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+		rewire(s, i);
 		service(s, i);
+	}
 }
 
 static int ioapic_check(void *obj, struct err *e)
@@ -203,9 +220,10 @@ const struct state_desc ioapic_state = {
 	.struct_name = "ioapic",
 	.version = 1,
 	.post_load = ioapic_check,
-	.fields = (const struct state_field[]){ ST_HOST(S, send), ST_HOST(S, opaque),
-						ST_U64A(S, redir), ST_U32(S, line), ST_U32(S, irr),
-						ST_U8(S, select), ST_U8(S, id), ST_END },
+	.fields = (const struct state_field[]){ ST_HOST(S, send), ST_HOST(S, rewired),
+						ST_HOST(S, opaque), ST_U64A(S, redir),
+						ST_U32(S, line), ST_U32(S, irr), ST_U8(S, select),
+						ST_U8(S, id), ST_END },
 };
 #undef S
 

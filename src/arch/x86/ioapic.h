@@ -26,6 +26,8 @@
 struct ioapic {
 	/* Sends m; returns how many took it. */
 	unsigned (*send)(void *opaque, const struct apic_msg *m);
+	/* An open pin's message changed. Optional. */
+	void (*rewired)(void *opaque, unsigned pin, const struct apic_msg *m);
 	void *opaque;
 	uint64_t redir[IOAPIC_PINS];
 	uint32_t line; /* levels of the inputs */

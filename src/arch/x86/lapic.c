@@ -551,7 +551,6 @@ void lapic_set_regs(struct lapic *l, const struct x86_lapic_regs *r)
 		APIC_STORE(l->tmr[i], r->reg[LAPIC_TMR + i]);
 		APIC_STORE(l->irr[i], r->reg[LAPIC_IRR + i]);
 	}
-	APIC_STORE(l->lint0, 0);
 	l->timer_init = r->reg[LAPIC_TICR];
 	l->timer_div = r->reg[LAPIC_TDCR] & 0xb;
 	l->tsc_deadline = r->tsc_deadline;

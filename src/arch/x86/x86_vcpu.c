@@ -19,11 +19,19 @@ uint64_t x86_guest_tsc(const struct vcpu *v)
 	return __rdtsc() + atomic_load_explicit(&v->tsc_offset, memory_order_relaxed);
 }
 
+/* With local APICs of the engine's there is only what our PICs ask for. */
+static bool extint_up(struct vcpu *v)
+{
+	return __atomic_load_n(&x86_vcpu(v)->lapic.lint0, __ATOMIC_ACQUIRE) & LINT0_LINE;
+}
+
 static int op_get_intr(struct vcpu *v)
 {
 	struct x86_vcpu *x = x86_vcpu(v);
 	int vector;
 
+	if (v->vm->irqchip)
+		return extint_up(v) ? x->lapic.bus->pic_ack(x->lapic.bus->opaque) : -1;
 	pv_eoi_sync(v);
 	vector = lapic_get_intr(&x->lapic);
 	if (vector >= 0)
@@ -33,8 +41,17 @@ static int op_get_intr(struct vcpu *v)
 
 static bool op_has_intr(struct vcpu *v)
 {
+	if (v->vm->irqchip)
+		return extint_up(v);
 	pv_eoi_sync(v);
 	return lapic_has_intr(&x86_vcpu(v)->lapic);
+}
+
+static void op_eoi(struct vcpu *v, unsigned vector)
+{
+	struct apic_bus *bus = x86_vcpu(v)->lapic.bus;
+
+	bus->eoi(bus->opaque, vector);
 }
 
 static void op_timer(struct vcpu *v)
@@ -93,6 +110,7 @@ static void op_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r
 const struct vcpu_ops x86_vcpu_ops = {
 	.get_intr = op_get_intr,
 	.has_intr = op_has_intr,
+	.eoi = op_eoi,
 	.timer = op_timer,
 	.get_tpr = op_get_tpr,
 	.set_tpr = op_set_tpr,

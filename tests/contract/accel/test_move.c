@@ -5,7 +5,8 @@
  *
  *	t-move FROM TO
  *
- * FROM and TO are engines; "kvm-off" is kvm with the board's interrupt controllers. Exit code 77
+ * FROM and TO are engines; "kvm-off" is kvm with the board's interrupt controllers, "kvm-split" with
+ * local APICs of its own. Exit code 77
  * (skipped) when the host cannot run one.
  */
 #include "cmocka_all.h"
@@ -17,7 +18,10 @@
 #include "isa/x86/x86.h"
 #include <semaphore.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 #include <x86intrin.h>
 
 extern const uint8_t move_guest[], move_guest_end[], move_pic[], move_apic[], move_x2apic[],
@@ -25,7 +29,7 @@ extern const uint8_t move_guest[], move_guest_end[], move_pic[], move_apic[], mo
 
 struct kind {
 	const struct accel_ops *accel;
-	bool no_irqchip;
+	bool no_irqchip, split;
 };
 static struct kind from, to;
 
@@ -87,7 +91,8 @@ static struct machine *machine_new(const struct kind *k)
 	struct err e = { 0 };
 
 	sem_init(&x->stopped, 0, 0);
-	x->m = fm_new_on(k->accel, "default,-xsave", k->no_irqchip, 1, MIB(16));
+	x->m = fm_new_on(k->accel, "default,-xsave",
+			 k->no_irqchip ? FM_OFF : k->split ? FM_SPLIT : FM_ON, 1, MIB(16));
 	x->port = (struct map_region){ .name = "test", .space = MAP_PIO, .addr = 0x600, .size = 8,
 				       .ops = &port_ops, .opaque = x };
 	must(map_add(x->m->vm.map, &x->port, &e), &e);
@@ -325,11 +330,67 @@ static void events(void **state)
 	machine_free(b);
 }
 
+static bool one_irqfd_only(void)
+{
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+
+	uname(&u);
+	sscanf(u.release, "%u.%u", &major, &minor);
+	return major > 6 || (major == 6 && minor >= 17);
+}
+
+/* An eventfd is an interrupt for whoever signals it, and of one machine only. */
+static void eventfds(void **state)
+{
+	static const struct msi msi = { .addr = 0xfee00000, .data = 0x61 };
+	struct machine *a = start(move_oneshot), *b;
+	const struct accel_irqchip *chip = a->m->vm.irqchip;
+	struct err e = { 0 };
+	int fd, id, other;
+
+	if (!chip || !chip->irqfd_add) {
+		machine_free(a);
+		skip();
+	}
+	b = machine_new(&from);
+	fd = eventfd(0, EFD_CLOEXEC);
+	id = chip->irqfd_add(&a->m->vm, fd, "net0, vector 1", &msi, &e);
+	assert_true(id >= 0);
+	assert_int_equal(chip->irqfd_add(&a->m->vm, fd, "disk0", &msi, &e), -EBUSY);
+	assert_non_null(strstr(e.msg, "net0, vector 1"));
+	assert_non_null(strstr(e.msg, "disk0"));
+	other = chip->irqfd_add(&b->m->vm, fd, "disk1", &msi, &e);
+	if (one_irqfd_only()) {
+		assert_int_equal(other, -EBUSY);
+		assert_non_null(strstr(e.msg, "another virtual machine"));
+	} else if (other >= 0) {
+		chip->irqfd_del(&b->m->vm, other);
+	}
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	a->want[0] = a->want[1] = 0x61;
+	run(a);
+	assert_int_equal(a->came[0x61], 1);
+	must(chip->irqfd_set(&a->m->vm, id, &(struct msi){ .addr = 0xfee00000, .data = 0x62 }, &e), &e);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	a->want[0] = a->want[1] = 0x62;
+	run(a);
+	/* Let go of, it is free for the other machine. */
+	chip->irqfd_del(&a->m->vm, id);
+	other = chip->irqfd_add(&b->m->vm, fd, "disk1", &msi, &e);
+	assert_true(other >= 0);
+	chip->irqfd_del(&b->m->vm, other);
+	close(fd);
+	machine_free(a);
+	machine_free(b);
+}
+
 static bool find(const char *name, struct kind *k)
 {
 	k->no_irqchip = !strcmp(name, "kvm-off");
+	k->split = !strcmp(name, "kvm-split");
 	for (const struct accel_ops *const *a = accel_engines; *a; a++)
-		if (!strcmp((*a)->name, k->no_irqchip ? "kvm" : name))
+		if (!strcmp((*a)->name, !strncmp(name, "kvm", 3) ? "kvm" : name))
 			k->accel = *a;
 	return k->accel;
 }
@@ -339,6 +400,7 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pics),	   cmocka_unit_test(apics),  cmocka_unit_test(x2apic),
 		cmocka_unit_test(oneshot), cmocka_unit_test(events),
+		cmocka_unit_test(eventfds),
 	};
 	struct err e = { 0 };
 
