@@ -58,6 +58,67 @@ MONITORS = [
 ]
 
 
+# A Debian guest that works, saved again and again, each time to go on on the next of these engines.
+SAVES = [("save", ["kvm", "soft", "kvm", "kvm"])]
+SAVE_SCRIPT = r'''
+# The features of the CPU that an engine gives, out of a machine saved before it ran.
+features() {
+	rm -f /q /saved
+	timeout 60 /hanok qemu -S -accel $1 -cpu default,-xsave -m 192M -display none -nodefaults -kernel /vmlinuz \
+		-qmp unix:/q,server=on,wait=off 2>/dev/null &
+	until [ -S /q ]; do sleep 1; done
+	/hanok save --qmp /q /saved 2>/dev/null
+	wait $!
+	head -c 4000 /saved | tr -c ' -~' '\n' | grep '^fpu '
+}
+
+# A model that both engines have: what the soft one does beyond KVM is left out.
+common_cpu() {
+	cpu=default,-xsave
+	have=" $(features kvm) "
+	for f in $(features soft); do
+		case $have in
+		*" $f "* | *"$f "*) ;;
+		*) cpu=$cpu,-$f ;;
+		esac
+	done
+	echo "CPU model: $cpu"
+}
+
+moves() {
+	rm -f /saved /in /q
+	mkfifo /in
+	exec 3<>/in
+	n=0
+	for accel in "$@"; do
+		if [ $n = 0 ]; then
+			timeout 500 /hanok qemu -accel $accel -cpu $cpu -smp 2 -m 192M -nographic -nodefaults \
+				-serial stdio -kernel /vmlinuz -initrd /initrd.cpio -drive file=/disk.img,if=virtio,format=raw \
+				-append 'console=ttyS0 quiet panic=-1 hanok.do=work' \
+				-qmp unix:/q,server=on,wait=off <&3 >/log 2>&1 &
+		else
+			/hanok save --qmp /q /saved || return 1
+			wait $pid || return 1
+			timeout 500 /hanok restore --accel $accel /saved <&3 >/log 2>&1 &
+		fi
+		pid=$!
+		i=0
+		until [ "$(grep -c 'guest: tick' /log)" -gt 2 ]; do
+			sleep 1
+			i=$((i + 1))
+			kill -0 $pid 2>/dev/null && [ $i -lt 300 ] || { cat /log; return 1; }
+		done
+		echo "on $accel: $(grep 'guest: tick' /log | tail -n 1)"
+		n=$((n + 1))
+	done
+	echo stop >&3
+	wait $pid
+	code=$?
+	cat /log
+	return $code
+}'''
+
+
 def job_text():
     """The script that runs in L1: each part between lines that say its name and its exit code."""
     lines = ["dd if=/dev/zero of=/disk.img bs=1M count=64 2>/dev/null"]
@@ -68,6 +129,9 @@ def job_text():
     part("accel-kvm", "/t-accel kvm")
     for one, other in MOVES:
         part(f"{one}-to-{other}", f"/t-move {one} {other}")
+    lines += [SAVE_SCRIPT, "common_cpu"]
+    for name, engines in SAVES:
+        part(name, "moves " + " ".join(engines))
     for name, chips, cpus, do, options, _ in GUESTS:
         part(name, f"{GUEST % chips} -smp {cpus} {options} -append 'console=ttyS0 quiet panic=-1 hanok.do={do}'")
     for name, accel, words, _ in MONITORS:
@@ -101,6 +165,7 @@ def main():
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     text = proc.stdout.decode(errors="replace").replace("\r", "")
     parts = [("accel-kvm", ["PASSED"])] + [(f"{a}-to-{b}", ["PASSED"]) for a, b in MOVES] + \
+        [(s[0], ["guest: failures 0", "guest: kernel-errors 0", "guest: done"]) for s in SAVES] + \
         [(g[0], g[5]) for g in GUESTS] + [(m[0], m[3]) for m in MONITORS]
     problems = {name: verdict(text, name, wanted) for name, wanted in parts}
     if any(problems.values()):
