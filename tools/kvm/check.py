@@ -59,7 +59,7 @@ MONITORS = [
 
 
 # A Debian guest that works, saved again and again, each time to go on on the next of these engines.
-SAVES = [("save", ["kvm", "soft", "kvm", "kvm"])]
+SAVES = [("save", ["kvm", "soft", "kvm", "kvm"]), ("save-own-chips", ["kvm,kernel-irqchip=off", "soft", "kvm"])]
 SAVE_SCRIPT = r'''
 # The features of the CPU that an engine gives, out of a machine saved before it ran.
 features() {
