@@ -389,7 +389,7 @@ def inside(args):
         passed, failed = 0, 1
         try:
             daemons.start()
-            print(daemons.virsh("version").split("\n")[0].replace("Compiled against library", "with"), flush=True)
+            print(re.search(r"libvirt [\d.]+", daemons.virsh("version")).group(0), flush=True)
             check = Check(args, work, daemons)
             check.console = Console(daemons, NAME)
             passed, failed = check.run()
