@@ -5,8 +5,8 @@
     tools/libvirt/check.py [--emulator PATH] [--type qemu|kvm] [--suite SUITE] [--only NAME,...] BUILDDIR
 
 Starts its own virtlogd and libvirtd, and stops them again: in mount and process namespaces of their
-own, over empty folders where the system's libvirt has its files, so that nothing of this machine is
-seen or changed, and nothing is left running however this ends. Needs root. --emulator checks the
+own, over empty folders where the system's libvirt has its files (made where there are none), so that
+nothing of this machine is seen or changed, and nothing is left running however this ends. Needs root. --emulator checks the
 test itself, with QEMU; --suite takes the libvirt of another Debian release (suite.sh makes a root for
 it). The last line is "N passed, N failed".
 """
@@ -267,6 +267,10 @@ class Check:
         bad = json.loads(self.virsh("qemu-monitor-command", NAME, '{"execute":"no-such-command"}'))
         expect(bad["error"]["class"] == "CommandNotFound", bad)
 
+    def inject_nmi(self):
+        self.virsh("inject-nmi", NAME)
+        until(lambda: int(self.guest("dmesg | grep -c 'NMI received'")) > 0, "the guest sees no NMI", 30)
+
     def reconnect(self):
         """A new libvirtd finds the domain that the old one left running."""
         self.daemons.restart_libvirtd()
@@ -350,8 +354,8 @@ class Check:
         expect(NAME not in self.virsh("list", "--all"), "still in the list")
 
     STEPS = [capabilities, domcapabilities, define, start, console_log, devices, network, block, channel, suspend,
-             resume, vcpus, dominfo, dommemstat, setmem, monitor, reconnect, reset, guest_reboot, reboot, managedsave,
-             restore, shutdown, paused_destroy, refused, undefine]
+             resume, vcpus, dominfo, dommemstat, setmem, monitor, inject_nmi, reconnect, reset,
+             guest_reboot, reboot, managedsave, restore, shutdown, paused_destroy, refused, undefine]
 
     def run(self):
         passed, failed = 0, 0

@@ -122,6 +122,8 @@ class Daemons:
 
     def spawn(self, name, *command):
         out = open(os.path.join(self.work, f"{name}.out"), "ab")
+        # Their own place for the pid file is the real /run.
+        command = [*command, "-p", os.path.join(self.work, f"{name}.pid")]
         self.procs[name] = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def wait_socket(self, name, path):
