@@ -11,4 +11,16 @@
 #define HK_TUN_F_USO4 0x20u
 #define HK_TUN_F_USO6 0x40u
 
+/* Landlock beyond ABI 1. include/uapi/linux/landlock.h; Linux 5.19, 6.2, 6.10 and 6.7 (network). */
+#define HK_LANDLOCK_ACCESS_FS_REFER	   (1ULL << 13)
+#define HK_LANDLOCK_ACCESS_FS_TRUNCATE	   (1ULL << 14)
+#define HK_LANDLOCK_ACCESS_FS_IOCTL_DEV	   (1ULL << 15)
+#define HK_LANDLOCK_ACCESS_NET_BIND_TCP	   (1ULL << 0)
+#define HK_LANDLOCK_ACCESS_NET_CONNECT_TCP (1ULL << 1)
+
+struct hk_landlock_ruleset_attr {
+	uint64_t handled_access_fs;
+	uint64_t handled_access_net;
+};
+
 #endif

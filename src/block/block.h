@@ -65,6 +65,8 @@ struct blk_graph {
 };
 struct blk_node *blk_open_dev(struct loop *, struct conf_node *node, struct blk_graph *graph,
 			      struct err *e);
+/* How the node's worker threads are confined; conf outlives the node. Before the first request. */
+void blk_confine(struct blk_node *, const struct sandbox_conf *conf);
 struct blk_node *blk_close(struct blk_node *); /* drains first */
 /*
  * Moves the node, with what is below it, to another loop: first leave on the old one's thread (or

@@ -70,12 +70,16 @@ struct blk_node {
 	/* Set by any thread once the host said that it cannot. */
 	atomic_bool no_punch, no_zero_range, no_dsync, flush_failed;
 
+	const struct sandbox_conf *sandbox; /* of its workers; NULL: none */
+
 	pthread_mutex_t run_lock; /* whoever starts requests and takes completions */
-	pthread_mutex_t lock;	  /* of queue; inner */
-	struct blk_reqs queue;	  /* submitted, not yet with an engine */
-	struct loop_fd wake;	  /* eventfd: something for the loop's thread to do */
-	atomic_uint inflight;	  /* submitted and done() not called */
-	struct blk_uring *uring;  /* NULL: the pool does everything */
+	/* The thread in blk_drain() may be a vCPU's, which makes no threads. Under run_lock. */
+	bool draining;
+	pthread_mutex_t lock;	 /* of queue; inner */
+	struct blk_reqs queue;	 /* submitted, not yet with an engine */
+	struct loop_fd wake;	 /* eventfd: something for the loop's thread to do */
+	atomic_uint inflight;	 /* submitted and done() not called */
+	struct blk_uring *uring; /* NULL: the pool does everything */
 	struct blk_pool pool;
 	struct blk_counters stats;
 };

@@ -14,6 +14,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+/* #syscalls control vcpu io worker: pread64 pwrite64 preadv preadv2 pwritev pwritev2 fdatasync
+ * fsync fallocate ioctl(BLKDISCARD) ioctl(BLKZEROOUT) */
+
 #define WINDOW	 64u	 /* iovec entries a call */
 #define BOUNCE	 MIB(1)	 /* largest bounce buffer */
 #define ZERO_BUF KIB(64) /* written again and again when the host cannot zero by itself */

@@ -14,6 +14,8 @@
 #include "base/log.h"
 #include <fcntl.h>
 
+/* #syscalls control: fcntl */
+
 enum { PERM_READ = 0, PERM_WRITE = 1, PERM_RESIZE = 3 };
 enum { PERFORM_BASE = 100, FORBID_BASE = 200 };
 

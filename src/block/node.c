@@ -187,10 +187,16 @@ void blk_submit(struct blk_node *n, struct blk_req *r)
 		blk_wake(n);
 }
 
+void blk_confine(struct blk_node *n, const struct sandbox_conf *conf)
+{
+	n->sandbox = conf;
+}
+
 void blk_drain(struct blk_node *n)
 {
 	n = blk_bottom(n);
 	pthread_mutex_lock(&n->run_lock);
+	n->draining = true;
 	while (atomic_load(&n->inflight)) {
 		start_queued(n);
 		if (blk_uring_busy(n->uring))
@@ -198,6 +204,7 @@ void blk_drain(struct blk_node *n)
 		if (blk_pool_busy(&n->pool))
 			blk_pool_reap(n, true);
 	}
+	n->draining = false;
 	pthread_mutex_unlock(&n->run_lock);
 }
 

@@ -8,9 +8,11 @@
  */
 #include "block/block_int.h"
 
+#include "base/log.h"
 #include <limits.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #define IDLE_SECONDS 10
 #define STACK_SIZE   KIB(128)
@@ -54,6 +56,17 @@ static struct blk_req *next_work(struct blk_pool *p)
 	return pop_todo(p);
 }
 
+/* The process ends rather than have a thread outside its sandbox. */
+static void confine(const struct blk_node *n)
+{
+	struct err e = { 0 };
+
+	if (!n->sandbox || sandbox_enter(n->sandbox, SANDBOX_WORKER, &e) == 0)
+		return;
+	log_error("'%s': %s", n->path, e.msg);
+	_exit(1);
+}
+
 static void *worker_main(void *arg)
 {
 	struct blk_worker *w = arg;
@@ -61,6 +74,7 @@ static void *worker_main(void *arg)
 	struct blk_pool *p = &n->pool;
 	struct blk_req *r;
 
+	confine(n);
 	pthread_mutex_lock(&p->lock);
 	while ((r = next_work(p))) {
 		bool first;
@@ -139,9 +153,9 @@ void blk_pool_submit(struct blk_node *n, struct blk_req *r)
 	if (p->idle)
 		pthread_cond_signal(&p->work);
 	/* Idle ones that have been woken count as idle until they run: one request for each. */
-	if (p->waiting > p->idle && add_worker(n) < 0 && !has_worker(p))
+	if (p->waiting > p->idle && (n->draining || add_worker(n) < 0) && !has_worker(p))
 		alone = true;
-	if (alone) { /* the host gives no thread: slowly, but it goes on */
+	if (alone) { /* no thread to be had: slowly, but it goes on */
 		r = pop_todo(p);
 		BLK_RESULT(r) = (uint64_t)(int64_t)blk_file_do(n, r);
 		blk_reqs_add(&p->done, r);

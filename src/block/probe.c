@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* #syscalls control: openat newfstatat fstat statx lseek ioctl(BLKGETSIZE64) ioctl(BLKSSZGET)
+ * ioctl(BLKPBSZGET) ioctl(BLKROTATIONAL) */
+
 #define SECTOR 512u
 
 /* Sector sizes that guests and hosts know; anything else a host reports is not believed. */

@@ -11,6 +11,9 @@
 #include <limits.h>
 #include <liburing.h>
 
+/* #syscalls control vcpu io: io_uring_enter */
+/* #syscalls control: io_uring_setup io_uring_register */
+
 struct blk_uring {
 	struct io_uring ring;
 	unsigned queued;   /* prepared, not submitted */

@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* #syscalls control vcpu io: sendto recvfrom poll ppoll ioctl(FIONREAD) lseek */
+
 #define IN_CHUNK      4096u
 #define ROUNDS	      16u /* chunks a wake-up, so that one end cannot keep the loop */
 #define CLOSE_WAIT_MS 1000

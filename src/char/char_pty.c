@@ -16,6 +16,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+/* #syscalls control: ioctl(TIOCGPTN) ioctl(TIOCSPTLCK) */
+
 #define LOOK_NS (100 * NS_PER_MS)
 
 struct pty_kind {

@@ -23,6 +23,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* #syscalls control io: accept4 getsockopt setsockopt shutdown */
+/* #syscalls control: socket connect bind listen unlink getsockname getpeername */
+
 struct socket_kind {
 	struct char_end *c;
 	char *path, *host, *port; /* path, or host and port */

@@ -22,6 +22,9 @@
 #include <termios.h>
 #include <unistd.h>
 
+/* #syscalls control: dup2 ioctl(TCGETS) ioctl(TCSETS) ioctl(TCSETSW) ioctl(TCSETSF)
+ * ioctl(TIOCGWINSZ) kill dup dup3 signalfd4 */
+
 /* What a signal handler needs to put the terminal back. */
 static struct {
 	struct termios before;

@@ -77,10 +77,18 @@ int backend_open(struct vm *vm, struct conf_node *node, struct err *e)
 		kind = BACKEND_BLOCK;
 		close = close_block;
 		end = blk_open(vm->loop, node, e);
+		if (end)
+			blk_confine(end, &vm->conf->sandbox);
 		break;
 	case CONF_NETDEV:
 		kind = BACKEND_NET;
 		close = close_net;
+		/* passt is a program, which this thread may start no more. */
+		if (vm->confined && !strcmp(node->type, "user"))
+			return err_set(e, EPERM,
+				       "%s: the sandbox starts no programs while the guest runs: "
+				       "-sandbox on,spawn=allow lets it",
+				       node->where);
 		end = net_open(vm->loop, node, e);
 		break;
 	case CONF_CHARDEV:

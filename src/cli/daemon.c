@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* #syscalls control: chdir unlink */
+
 /* The caller's process: ends as the one in the background says, or with 1 when that one died. */
 static void wait_for_child(int fd, pid_t child)
 {

@@ -182,6 +182,33 @@ int front_parse_accel(struct vm_conf *conf, const char *list, struct err *e)
 	return 0;
 }
 
+int front_parse_sandbox(struct vm_conf *conf, const char *text, struct err *e)
+{
+	static const char *const allow[] = { "allow", "deny", NULL };
+	static const char *const privileges[] = { "allow", "deny", "children", NULL };
+	static const struct keyval_rule rules[] = { { "enable", keyval_onoff },
+						    { "spawn", allow },
+						    { "obsolete", allow },
+						    { "resourcecontrol", allow },
+						    { "elevateprivileges", privileges },
+						    { NULL, NULL } };
+	const char *spawn;
+	struct keyvals kvs;
+	int r = keyvals_parse(&kvs, text, "enable", e);
+
+	if (r == 0)
+		r = keyvals_check(&kvs, rules, e);
+	if (r == 0 && keyvals_get(&kvs, "enable"))
+		r = parse_onoff("enable", keyvals_get(&kvs, "enable"), &conf->sandbox.on, e);
+	spawn = r == 0 ? keyvals_get(&kvs, "spawn") : NULL;
+	if (spawn)
+		conf->sandbox.spawn = !strcmp(spawn, "allow");
+	if (r == 0 && conf->sandbox.spawn && !conf->sandbox.on)
+		r = err_set(e, EINVAL, "spawn=allow belongs to a sandbox that is on");
+	keyvals_fini(&kvs);
+	return r;
+}
+
 int front_parse_smp(struct vm_conf *conf, const char *text, struct err *e)
 {
 	struct keyvals kvs;

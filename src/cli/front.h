@@ -53,6 +53,8 @@ int front_machine_prop(struct vm_conf *, const char *key, const char *val,
 void front_machine_help(void);
 /* "512", "2G" or "size=2G": fills mem_size; plain numbers are MiB. */
 int front_parse_memory(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
+/* "on", "off", "on,spawn=allow": QEMU's -sandbox; what QEMU can forbid beyond spawn always is. */
+int front_parse_sandbox(struct vm_conf *, const char *text, struct err *e) MUST_CHECK;
 /*
  * Adds the engines of "kvm:tcg" to conf->accel; those that only QEMU has are passed over, so that
  * conf->accel may still be NULL afterwards.

@@ -185,7 +185,10 @@ int qemu_main(int argc, char **argv)
 {
 	struct qemu_line line = { .conf = vm_conf_new() };
 	struct err e = { 0 };
-	int r = qemu_read_line(&line, argc, argv, &e);
+	int r;
+
+	line.conf->sandbox.on = true;
+	r = qemu_read_line(&line, argc, argv, &e);
 
 	qemu_line_fini(&line);
 	if (r < 0) {

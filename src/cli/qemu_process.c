@@ -171,31 +171,7 @@ int qemu_opt_watchdog_action(struct qemu_line *line, const char *arg, const char
 
 int qemu_opt_sandbox(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
-	static const char *const obsolete[] = { "allow", "deny", NULL };
-	static const char *const privileges[] = { "allow", "deny", "children", NULL };
-	static const struct keyval_rule rules[] = {
-		{ "enable", keyval_onoff },	     { "obsolete", obsolete },
-		{ "elevateprivileges", privileges }, { "spawn", obsolete },
-		{ "resourcecontrol", obsolete },     { NULL, NULL },
-	};
-	struct conf_sandbox *s = &line->conf->sandbox;
-	const char *val;
-	struct keyvals kvs;
-	int r = keyvals_parse(&kvs, arg, "enable", e);
-
-	if (r < 0)
-		return r;
-	r = keyvals_check(&kvs, rules, e);
-	if (!r && (val = keyvals_get(&kvs, "enable")))
-		s->off = !strcmp(val, "off");
-	if (!r && (val = keyvals_get(&kvs, "elevateprivileges")))
-		s->privileges = (enum sandbox_privileges)index_of(val, privileges);
-	if (!r && (val = keyvals_get(&kvs, "spawn")))
-		s->no_spawn = !strcmp(val, "deny");
-	if (!r && (val = keyvals_get(&kvs, "resourcecontrol")))
-		s->no_resource_control = !strcmp(val, "deny");
-	keyvals_fini(&kvs);
-	return r;
+	return front_parse_sandbox(line->conf, arg, e);
 }
 
 int qemu_opt_run_with(struct qemu_line *line, const char *arg, const char *where, struct err *e)

@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --cpus N             virtual CPUs (default 1)\n"
 	"  --memory SIZE        guest memory, e.g. 512M or 2G (default 512M)\n"
 	"  --cpu MODEL[,+F,-F]  default, x86-64-v2, x86-64-v3, max, ... (--cpu help lists them)\n"
+	"  --sandbox on|off     each thread makes the system calls of its role only (default on)\n"
 	"  --accel kvm|soft     the CPU engine (default: kvm where it works, else hanok's own)\n"
 	"  --name NAME          the guest's name, and how `hanok save NAME FILE` finds it\n"
 	"  --control SOCKET     where its control socket (QMP) is, instead of by the name\n"
@@ -47,6 +48,7 @@ enum {
 	OPT_MEMORY,
 	OPT_CPU,
 	OPT_ACCEL,
+	OPT_SANDBOX,
 	OPT_NAME,
 	OPT_CONTROL,
 	OPT_QUIET,
@@ -63,6 +65,7 @@ static const struct option options[] = {
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "accel", required_argument, NULL, OPT_ACCEL },
+	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
@@ -184,6 +187,9 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 							    : 0;
 	case OPT_ACCEL:
 		return front_parse_accel(conf, arg, e) < 0 ? err_prefix(e, "--accel %s: ", arg) : 0;
+	case OPT_SANDBOX:
+		return front_parse_sandbox(conf, arg, e) < 0 ? err_prefix(e, "--sandbox %s: ", arg)
+							     : 0;
 	case OPT_QUIET:
 		line->quiet = true;
 		return 0;
@@ -270,7 +276,10 @@ int run_main(int argc, char **argv)
 	struct vm_conf *conf = vm_conf_new();
 	struct err e = { 0 };
 	bool help_shown = false;
-	int r = run_read_line(conf, argc, argv, &help_shown, &e);
+	int r;
+
+	conf->sandbox.on = true;
+	r = run_read_line(conf, argc, argv, &help_shown, &e);
 
 	if (r == 0 && !help_shown)
 		r = control_add(conf, &e);

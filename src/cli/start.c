@@ -156,6 +156,27 @@ static int set_up_log(const struct vm_conf *conf, struct err *e)
 	return 0;
 }
 
+/*
+ * The last of what needs the whole system, then this thread's sandbox; the guest, and what a saved
+ * machine says, come behind it. vCPU threads are there already and do not inherit its filter.
+ */
+static int confine(struct front *f, struct err *e)
+{
+	struct vm *vm = f->vm;
+	int r = load_incoming(vm, e);
+
+	if (r == 0 && vm->conf->pidfile)
+		r = pidfile_write(&f->pidfile, vm->conf->pidfile, e);
+	if (r == 0 && process_confine(vm->conf->chroot, vm->conf->user, e) < 0)
+		r = err_prefix(e, "-run-with ");
+	if (r == 0)
+		r = vm_start_threads(vm, e);
+	if (r == 0)
+		r = sandbox_enter(&vm->conf->sandbox, SANDBOX_CONTROL, e);
+	vm->confined = vm->conf->sandbox.on && !vm->conf->sandbox.spawn;
+	return r;
+}
+
 static int start(struct front *f, struct vm_conf *conf, struct err *e)
 {
 	int r = conf->daemonize ? daemon_begin(&f->daemon, e) : 0;
@@ -167,6 +188,7 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	char_guard_terminal();
 	if (r == 0)
 		r = lock_memory(conf->mem_lock, e);
+	conf->sandbox.lock_memory = conf->mem_lock != MEM_LOCK_NONE;
 	if (r < 0) {
 		vm_conf_free(conf);
 		return r;
@@ -180,16 +202,12 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 		return r;
 	r = loop_add(f->vm->loop, &f->signals, e);
 	if (r == 0)
-		r = vm_start(f->vm, e);
+		r = confine(f, e);
 	if (r == 0)
-		r = load_incoming(f->vm, e);
+		r = vm_start(f->vm, e);
 	f->progress.fn = show_progress;
 	if (r == 0 && f->vm->conf->show_progress && isatty(STDERR_FILENO))
 		loop_arm(f->vm->loop, &f->progress, clock_now_ns());
-	if (r == 0 && f->vm->conf->pidfile)
-		r = pidfile_write(&f->pidfile, f->vm->conf->pidfile, e);
-	if (r == 0 && process_confine(f->vm->conf->chroot, f->vm->conf->user, e) < 0)
-		r = err_prefix(e, "-run-with ");
 	return r < 0 || f->daemon.ready_fd < 0 ? r : daemon_ready(&f->daemon, e);
 }
 

@@ -8,6 +8,7 @@
 #define CORE_CONF_H
 
 #include "base/base.h"
+#include "sandbox/sandbox.h"
 
 struct conf_kv {
 	char *key, *val;
@@ -38,14 +39,6 @@ struct conf_node {
 };
 
 enum mem_lock { MEM_LOCK_NONE, MEM_LOCK_ALL, MEM_LOCK_TOUCHED };
-
-/* -sandbox: what the process may not do once it runs. */
-enum sandbox_privileges { SANDBOX_ALLOW, SANDBOX_DENY, SANDBOX_CHILDREN };
-struct conf_sandbox {
-	bool off;
-	enum sandbox_privileges privileges; /* may gain any: itself, or only its children */
-	bool no_spawn, no_resource_control;
-};
 
 struct fdset;
 
@@ -80,7 +73,7 @@ struct vm_conf {
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
 	unsigned panic_action, watchdog_action; /* enum vm_panic_action, vm_watchdog_action */
-	struct conf_sandbox sandbox;
+	struct sandbox_conf sandbox;		/* front ends switch it on */
 	char *chroot, *user; /* -run-with, or NULL: folder to go into, user to become */
 	char *log_file;	     /* instead of standard error, or NULL */
 	int log_level;	     /* enum log_level at least; 0 = as it is */

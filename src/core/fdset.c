@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* #syscalls control: fcntl openat dup3 */
+
 static struct fdset **find(struct vm_conf *conf, int64_t id)
 {
 	struct fdset **p = &conf->fdsets;

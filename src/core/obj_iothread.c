@@ -7,6 +7,7 @@
  * Threads: made and ended by the control thread. State: none, devices are quiesced without it.
  */
 #include "base/base.h"
+#include "base/log.h"
 #include "core/object.h"
 #include "core/vm.h"
 #include <signal.h>
@@ -73,7 +74,13 @@ static void idle_fn(struct loop_idle *idle, bool asleep)
 static void *thread_main(void *arg)
 {
 	struct obj_iothread *t = arg;
+	struct err e = { 0 };
 
+	/* The process ends rather than have a thread outside its sandbox. */
+	if (sandbox_enter(&t->o.vm->conf->sandbox, SANDBOX_IO, &e) < 0) {
+		log_error("-object iothread,id=%s: %s", t->o.id, e.msg);
+		_exit(1);
+	}
 	t->tid = gettid();
 	qsbr_register(map_qsbr(t->o.vm->map), &t->reader);
 	loop_run(t->loop);

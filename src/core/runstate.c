@@ -179,7 +179,7 @@ int vm_cont(struct vm *vm, struct err *e)
 	}
 }
 
-int vm_start(struct vm *vm, struct err *e)
+int vm_start_threads(struct vm *vm, struct err *e)
 {
 	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
 		int ret = vcpu_start_thread(vm->vcpus[i], e);
@@ -187,6 +187,15 @@ int vm_start(struct vm *vm, struct err *e)
 		if (ret < 0)
 			return ret;
 	}
+	return 0;
+}
+
+int vm_start(struct vm *vm, struct err *e)
+{
+	int ret = vm_start_threads(vm, e);
+
+	if (ret < 0)
+		return ret;
 	if (!vm->conf->start_paused && vm->state == VM_PRELAUNCH)
 		go(vm);
 	return 0;

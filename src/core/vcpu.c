@@ -142,11 +142,27 @@ static void set_state(struct vcpu *v, enum vcpu_run_state state)
 	}
 }
 
+/* The guest's first instruction is hostile already: no vCPU runs outside its sandbox. */
+static bool confine(struct vcpu *v)
+{
+	struct err e = { 0 };
+
+	if (v->ops && v->ops->thread_start)
+		v->ops->thread_start(v);
+	if (sandbox_enter(&v->vm->conf->sandbox, SANDBOX_VCPU, &e) == 0)
+		return true;
+	log_error("vCPU %u: %s", v->index, e.msg);
+	vm_request_shutdown(v->vm, VM_CAUSE_ENGINE_FAILURE);
+	return false;
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
+	bool confined;
 
 	vcpu_of_me = v;
+	confined = confine(v);
 	qsbr_register(map_qsbr(v->vm->map), &v->reader);
 	pthread_mutex_lock(&v->lock);
 	v->tid = gettid();
@@ -155,7 +171,7 @@ static void *vcpu_main(void *arg)
 		vcpu_clear(v, VCPU_EV_REQ);
 		if (v->job) {
 			run_job(v);
-		} else if (v->want == VCPU_RUNNING) {
+		} else if (v->want == VCPU_RUNNING && confined) {
 			set_state(v, VCPU_RUNNING);
 			run_guest(v);
 		} else {

@@ -39,6 +39,8 @@ enum vcpu_exit {
  * MSR and CPUID hooks return -ENOENT for what is not theirs, -EINVAL for #GP.
  */
 struct vcpu_ops {
+	/* Its thread has begun and is not confined yet: opens what it reads later. Optional. */
+	void (*thread_start)(struct vcpu *);
 	/* Acknowledges and returns the vector to deliver now, or -1. Re-raises VCPU_EV_INTR when
 	 * more is pending. */
 	int (*get_intr)(struct vcpu *);

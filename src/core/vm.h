@@ -104,6 +104,7 @@ struct vm {
 	struct virtio_mmio_bus *virtio_mmio; /* or NULL */
 	unsigned virtio_bus; /* enum dev_bus: where "virtio-blk" and the like go; 0 = PCI */
 	struct vm_reset_hook *reset_hooks;
+	bool confined; /* the control thread has its filter: it starts no programs any more */
 	/* Guest TSC = host TSC + tsc_offset (vCPUs start equal); its rate. */
 	uint64_t tsc_khz;
 	struct migr *migr;   /* migr/migr.h: the job of saving or loading it */
@@ -136,6 +137,8 @@ struct vm {
 struct vm *vm_new_take(struct vm_conf *conf, struct err *e);
 struct vm *vm_free(struct vm *); /* returns NULL */
 
+/* The vCPUs' threads, which stand still. Optional: vm_start() makes those that are not there. */
+int vm_start_threads(struct vm *, struct err *e);
 /* Starts the vCPUs' threads, and the guest unless conf->start_paused or it waits for a save. */
 int vm_start(struct vm *, struct err *e);
 /*

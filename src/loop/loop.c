@@ -12,6 +12,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* #syscalls control: epoll_create1 */
+
+/* #syscalls control io: epoll_ctl epoll_wait epoll_pwait epoll_pwait2 */
+/* #syscalls all: eventfd2 */
+
 #define LOOP_BATCH 32
 
 struct loop {

@@ -16,6 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* #syscalls control: fadvise64 */
+
+/* #syscalls migr control: wait4 kill unlink */
+
 extern char **environ;
 
 /* ---- files and descriptors ---- */
@@ -147,7 +151,8 @@ static int open_unix(struct migr_chan *c, const char *path, bool out, struct err
 		       : 0;
 }
 
-static int open_tcp(struct migr_chan *c, const char *spec, bool out, struct err *e)
+/* Resolving a name loads libraries and asks servers, so confined takes numbers only. */
+static int open_tcp(struct migr_chan *c, const char *spec, bool out, bool confined, struct err *e)
 {
 	const char *colon = strrchr(spec, ':');
 	struct addrinfo hint = { .ai_socktype = SOCK_STREAM, .ai_flags = out ? 0 : AI_PASSIVE };
@@ -156,6 +161,8 @@ static int open_tcp(struct migr_chan *c, const char *spec, bool out, struct err 
 	size_t len;
 	int ret;
 
+	if (confined)
+		hint.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
 	if (!colon)
 		return err_set(e, EINVAL, "tcp:%s: say tcp:HOST:PORT", spec);
 	len = (size_t)(colon - spec);
@@ -163,7 +170,9 @@ static int open_tcp(struct migr_chan *c, const char *spec, bool out, struct err 
 								 : strndup(spec, len);
 	ret = getaddrinfo(host && *host ? host : NULL, colon + 1, &hint, &all);
 	if (ret)
-		return err_set(e, EINVAL, "tcp:%s: %s", spec, gai_strerror(ret));
+		return err_set(e, EINVAL, "tcp:%s: %s%s", spec, gai_strerror(ret),
+			       confined ? " (under the sandbox addresses and ports are numbers)"
+					: "");
 	ret = -EADDRNOTAVAIL;
 	for (struct addrinfo *a = all; a && ret < 0; a = a->ai_next) {
 		close_fd_(&c->fd);
@@ -178,7 +187,8 @@ static int open_tcp(struct migr_chan *c, const char *spec, bool out, struct err 
 
 /* ---- all of them ---- */
 
-int chan_open(struct migr_chan *c, const char *uri, bool out, struct migr_fds *fds, struct err *e)
+int chan_open(struct migr_chan *c, const char *uri, bool out, bool confined, struct migr_fds *fds,
+	      struct err *e)
 {
 	const char *rest = strchr(uri, ':');
 	size_t n = rest ? (size_t)(rest - uri) : 0;
@@ -190,11 +200,14 @@ int chan_open(struct migr_chan *c, const char *uri, bool out, struct migr_fds *f
 	else if (n == 2 && !strncmp(uri, "fd", n))
 		ret = open_fd(c, rest + 1, fds, e);
 	else if (n == 4 && !strncmp(uri, "exec", n))
-		ret = open_exec(c, rest + 1, out, e);
+		ret = confined ? err_set(e, EPERM,
+					 "the sandbox starts no commands while the guest runs: "
+					 "-sandbox on,spawn=allow lets it")
+			       : open_exec(c, rest + 1, out, e);
 	else if (n == 4 && !strncmp(uri, "unix", n))
 		ret = open_unix(c, rest + 1, out, e);
 	else if (n == 3 && !strncmp(uri, "tcp", n))
-		ret = open_tcp(c, rest + 1, out, e);
+		ret = open_tcp(c, rest + 1, out, confined, e);
 	else
 		return err_set(e, EINVAL,
 			       "'%s' is no address of a saved machine: say file:PATH, exec:COMMAND,"

@@ -13,7 +13,11 @@ struct migr_chan {
 	char *path;	/* of a file that was made here */
 };
 
-int chan_open(struct migr_chan *, const char *uri, bool out, struct migr_fds *,
+/*
+ * out: to save. confined: under the sandbox of the control thread, which starts no commands and
+ * resolves no names.
+ */
+int chan_open(struct migr_chan *, const char *uri, bool out, bool confined, struct migr_fds *,
 	      struct err *e) MUST_CHECK;
 /* Closes fd (a command at the other end sees the end) and waits for the command. */
 int chan_close(struct migr_chan *, struct err *e);

@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+/* #syscalls control: getcwd */
+
 #define TSC_TOLERANCE 100 /* one in so many */
 
 static void add_devices(struct vm *vm, struct migr_text *t)

@@ -22,6 +22,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* #syscalls migr: accept4 */
+
 struct migr {
 	struct vm *vm;
 	struct migr_params params;
@@ -147,8 +149,10 @@ static int do_load(struct migr *m, struct err *e)
 static void *worker(void *arg)
 {
 	struct migr *m = arg;
-	int ret = m->incoming ? do_load(m, &m->error) : do_save(m, &m->error);
+	int ret = sandbox_enter(&m->vm->conf->sandbox, SANDBOX_MIGR, &m->error);
 
+	if (ret == 0)
+		ret = m->incoming ? do_load(m, &m->error) : do_save(m, &m->error);
 	/* Whoever reads waits for the end of it. */
 	close_fd_(&m->stream.fd);
 	m->stream.fd = -1;
@@ -205,7 +209,7 @@ static int open_job(struct migr *m, const char *uri, bool incoming, struct migr_
 
 	if (busy(m))
 		return err_set(e, EBUSY, "There's a migration process in progress");
-	ret = chan_open(&m->chan, uri, !incoming, fds, e);
+	ret = chan_open(&m->chan, uri, !incoming, m->vm->confined, fds, e);
 	if (ret < 0)
 		return ret;
 	ret = stream_init_take(&m->stream, take_fd(&m->chan.fd), e);

@@ -14,6 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* #syscalls migr: poll fdatasync */
+
+/* #syscalls control migr: fcntl(F_GETFL) fcntl(F_SETFL) fstat newfstatat */
+
 int stream_init_take(struct migr_stream *s, int fd, struct err *e)
 {
 	struct stat st;

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* #syscalls control: wait4 */
+
 extern char **environ;
 
 #define HELPER_FD 3 /* where pass_fd is in the helper */

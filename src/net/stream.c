@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* #syscalls control vcpu io: sendmsg recvmsg */
+
 #define LEN_BYTES  4u
 #define FRAME_MIN  14u /* an Ethernet header */
 #define FRAME_MAX  (NET_MAX_FRAME - NET_HDR_LEN)

@@ -15,6 +15,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+/* #syscalls control vcpu io: ioctl(TUNSETOFFLOAD) */
+/* #syscalls control: ioctl(TUNSETIFF) ioctl(TUNGETIFF) ioctl(TUNSETVNETHDRSZ) */
+
 #define IOV_MAX_TX 64
 
 struct net_tap {

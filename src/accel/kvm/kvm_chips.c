@@ -12,6 +12,9 @@
 #include "isa/x86/irqchip.h"
 #include "isa/x86/x86.h"
 
+/* #syscalls control vcpu: ioctl(KVM_GET_CLOCK) ioctl(KVM_GET_IRQCHIP) ioctl(KVM_GET_LAPIC)
+ * ioctl(KVM_SET_CLOCK) ioctl(KVM_SET_IRQCHIP) ioctl(KVM_SET_LAPIC) */
+
 #define REDIR_MASKED  BIT64(16)
 #define REDIR_LEVEL   BIT64(15)
 #define LVT_MASKED    BIT32(16)

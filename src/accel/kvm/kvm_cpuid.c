@@ -9,6 +9,8 @@
 #include "accel/kvm/kvm_int.h"
 #include <linux/kvm_para.h>
 
+/* #syscalls start: ioctl(KVM_GET_SUPPORTED_CPUID) ioctl(KVM_SET_CPUID2) */
+
 #define LEAF_KVM_FEATURES 0x40000001u
 #define MAX_SUBLEAVES	  64u
 

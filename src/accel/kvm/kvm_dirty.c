@@ -12,6 +12,10 @@
 #include "base/log.h"
 #include <sys/mman.h>
 
+/* #syscalls control vcpu migr: ioctl(KVM_CLEAR_DIRTY_LOG) ioctl(KVM_GET_DIRTY_LOG)
+ * ioctl(KVM_RESET_DIRTY_RINGS) */
+/* #syscalls control vcpu: ioctl(KVM_ENABLE_CAP) */
+
 /* KVM keeps some entries of a ring back for what one exit may still write. */
 #define MIN_RING 1024u
 

@@ -8,6 +8,8 @@
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
 
+/* #syscalls control vcpu io: ioctl(KVM_IOEVENTFD) */
+
 static bool same_bell(const struct kvm_bell *a, const struct kvm_bell *b)
 {
 	return a->space == b->space && a->addr == b->addr && a->size == b->size &&

@@ -16,6 +16,11 @@
 #include "isa/x86/irqchip.h"
 #include <stdio.h>
 
+/* #syscalls start: ioctl(KVM_CREATE_IRQCHIP) ioctl(KVM_ENABLE_CAP) */
+/* #syscalls control vcpu io: ioctl(KVM_SET_GSI_ROUTING) ioctl(KVM_IRQFD) */
+/* #syscalls control vcpu: ioctl(KVM_GET_MP_STATE) ioctl(KVM_SET_MP_STATE) */
+/* #syscalls control vcpu io: ioctl(KVM_IRQ_LINE) ioctl(KVM_SIGNAL_MSI) */
+
 #define NR_PINS X86_IOAPIC_PINS
 #define GSI_PIC NR_PINS /* GSI of the PICs' line 0 */
 #define NR_GSI	(GSI_PIC + 16)

@@ -12,6 +12,8 @@
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
 
+/* #syscalls control vcpu: ioctl(KVM_SET_USER_MEMORY_REGION) */
+
 /* One piece of RAM or ROM at a time out of a view; false at its end. */
 static bool next_piece(const struct map_view *view, size_t *i, struct kvm_slot *out)
 {

@@ -11,6 +11,9 @@
 #include "isa/x86/x86.h"
 #include <linux/kvm_para.h>
 
+/* #syscalls start: ioctl(KVM_ENABLE_CAP) ioctl(KVM_X86_SET_MSR_FILTER) ioctl(KVM_X86_SETUP_MCE) */
+/* #syscalls control vcpu: ioctl(KVM_GET_MSRS) ioctl(KVM_SET_MSRS) */
+
 #define MSR_FLUSH_CMD 0x10bu
 #define MSR_SYSCFG    0xc0010010u
 #define MSR_HWCR      0xc0010015u

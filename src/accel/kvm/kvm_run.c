@@ -24,6 +24,10 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+/* #syscalls vcpu: ioctl(KVM_GET_DEVICE_ATTR) ioctl(KVM_GET_REGS) ioctl(KVM_INTERRUPT)
+ * ioctl(KVM_NMI) ioctl(KVM_RUN) ioctl(KVM_SMI) timer_create timer_settime timer_delete */
+/* #syscalls control vcpu io: tgkill */
+
 static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...)
 {

@@ -11,6 +11,12 @@
 #include "isa/x86/x86.h"
 #include <cpuid.h>
 
+/* #syscalls control vcpu: ioctl(KVM_GET_NESTED_STATE) ioctl(KVM_SET_NESTED_STATE)
+ * ioctl(KVM_GET_DEBUGREGS) ioctl(KVM_GET_DEVICE_ATTR) ioctl(KVM_GET_REGS)
+ * ioctl(KVM_GET_SREGS) ioctl(KVM_GET_VCPU_EVENTS) ioctl(KVM_GET_XCRS) ioctl(KVM_GET_XSAVE)
+ * ioctl(KVM_GET_XSAVE2) ioctl(KVM_SET_DEBUGREGS) ioctl(KVM_SET_DEVICE_ATTR) ioctl(KVM_SET_REGS)
+ * ioctl(KVM_SET_SREGS) ioctl(KVM_SET_VCPU_EVENTS) ioctl(KVM_SET_XCRS) ioctl(KVM_SET_XSAVE) */
+
 #define XSAVE_BV    512u /* offset of XSTATE_BV */
 #define COMP_YMM    2u
 #define COMP_OPMASK 5u

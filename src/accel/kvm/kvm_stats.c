@@ -8,6 +8,8 @@
 #include "core/stats.h"
 #include <unistd.h>
 
+/* #syscalls control: ioctl(KVM_GET_STATS_FD) pread64 */
+
 #define MAX_STATS  4096u
 #define MAX_NAME   256u
 #define MAX_VALUES 4096u

@@ -26,6 +26,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+/* #syscalls vcpu: pread64 */
+
 /* CPUID 0x40000001:EAX */
 #define FEATURE_NOP_IO_DELAY	   BIT32(1)
 #define FEATURE_CLOCKSOURCE2	   BIT32(3)
@@ -188,6 +190,11 @@ static void write_wall_clock(struct vcpu *v, uint64_t gpa)
 
 /* ---- steal time ---- */
 
+void pv_thread_start(struct pv_vcpu *p)
+{
+	p->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+}
+
 /* How long this thread was runnable and did not run: second field of schedstat. */
 static uint64_t host_run_delay(struct pv_vcpu *p)
 {
@@ -195,13 +202,8 @@ static uint64_t host_run_delay(struct pv_vcpu *p)
 	ssize_t n;
 	char *at;
 
-	if (p->schedstat_fd == -1) {
-		p->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-		if (p->schedstat_fd < 0)
-			p->schedstat_fd = -2; /* not there: steal time stays zero */
-	}
 	if (p->schedstat_fd < 0)
-		return 0;
+		return 0; /* not there: steal time stays zero */
 	n = pread(p->schedstat_fd, buf, sizeof(buf) - 1, 0);
 	if (n <= 0)
 		return 0;

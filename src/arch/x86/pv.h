@@ -34,6 +34,8 @@ void pv_vm_set_clock(struct pv_vm *, uint64_t ns, uint64_t tsc_khz);
 void pv_vcpu_init(struct pv_vcpu *);
 void pv_vcpu_fini(struct pv_vcpu *);
 void pv_vcpu_reset(struct pv_vcpu *);
+/* On the vCPU's thread, once, before it is confined: opens the host's account of it. */
+void pv_thread_start(struct pv_vcpu *);
 
 /* CPUID 0x40000001. */
 void pv_cpuid(uint32_t r[4]);

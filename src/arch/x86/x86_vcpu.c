@@ -107,7 +107,14 @@ static void op_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t r
 	}
 }
 
+static void op_thread_start(struct vcpu *v)
+{
+	if (!v->vm->irqchip) /* such an engine counts stolen time itself */
+		pv_thread_start(&x86_vcpu(v)->pv);
+}
+
 const struct vcpu_ops x86_vcpu_ops = {
+	.thread_start = op_thread_start,
 	.get_intr = op_get_intr,
 	.has_intr = op_has_intr,
 	.eoi = op_eoi,

@@ -111,6 +111,8 @@ class Migrate(unittest.TestCase):
 
     def test_errors_say_what_and_leave_the_guest_running(self):
         with self.machine() as vm:
+            self.assertIn("spawn=allow", vm.error("migrate", uri="exec:true").desc)
+        with self.machine("-sandbox", "on,spawn=allow") as vm:
             self.assertIn("no address", vm.error("migrate", uri="nonsense").desc)
             self.assertIn("getfd", vm.error("migrate", uri="fd:unknown").desc)
             self.assertIn("-incoming defer", vm.error("migrate-incoming", uri="fd:0").desc)

@@ -114,6 +114,8 @@ class Coming(unittest.TestCase):
 
     def test_netdev(self):
         with Machine() as vm:
+            self.assertIn("spawn=allow", vm.error("netdev_add", {"type": "user", "id": "n0"}).desc)
+        with Machine("-sandbox", "on,spawn=allow") as vm:
             vm.running()
             if shutil.which("passt"):
                 vm.cmd("netdev_add", {"type": "user", "id": "n0"})

@@ -215,6 +215,28 @@ static void test_groups(void **state)
 		}
 }
 
+static void sandbox_is(const char *line, bool on, bool spawn)
+{
+	struct vm_conf *conf = qemu_ok(line);
+
+	assert_int_equal(conf->sandbox.on, on);
+	assert_int_equal(conf->sandbox.spawn, spawn);
+	vm_conf_free(conf);
+}
+
+static void test_sandbox(void **state)
+{
+	sandbox_is(
+		"-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		true, false);
+	sandbox_is("-sandbox on,spawn=allow", true, true);
+	sandbox_is("-sandbox off", false, false);
+	qemu_bad("-sandbox maybe", "on or off");
+	qemu_bad("-sandbox on,spawn=perhaps", "allow");
+	qemu_bad("-sandbox on,spam=deny", "spawn");
+	qemu_bad("-sandbox off,spawn=allow", "spawn=allow");
+}
+
 static void test_refused(void **state)
 {
 	qemu_bad("-kernal K", "-kernel");
@@ -489,9 +511,7 @@ static void test_libvirt_words(void **state)
 
 	assert_true(conf->no_shutdown && conf->no_irqchip && conf->log_timestamp);
 	assert_int_equal(conf->watchdog_action, 2);
-	assert_false(conf->sandbox.off);
-	assert_int_equal(conf->sandbox.privileges, SANDBOX_DENY);
-	assert_true(conf->sandbox.no_spawn && conf->sandbox.no_resource_control);
+	assert_true(conf->sandbox.on && !conf->sandbox.spawn);
 	assert_non_null(g);
 	assert_string_equal(g->type, "virtio-blk-pci");
 	expect(g, "num-queues", "3");
@@ -506,7 +526,7 @@ static void test_process_words(void **state)
 		"user=nobody,chroot=/c -action panic=pause,reboot=shutdown,watchdog=none -echr 2 "
 		"-sandbox off -smp 4 -numa node,nodeid=0,cpus=0-3,memdev=m -parallel none -k de");
 
-	assert_true(conf->daemonize && conf->no_reboot && conf->sandbox.off);
+	assert_true(conf->daemonize && conf->no_reboot && !conf->sandbox.on);
 	assert_string_equal(conf->pidfile, "/p");
 	assert_string_equal(conf->log_file, "/l");
 	assert_int_equal(conf->log_level, 3);
@@ -743,6 +763,7 @@ int main(void)
 		cmocka_unit_test(test_microvm),	      cmocka_unit_test(test_objects),
 		cmocka_unit_test(test_libvirt_words), cmocka_unit_test(test_process_words),
 		cmocka_unit_test(test_readconfig),    cmocka_unit_test(test_net),
+		cmocka_unit_test(test_sandbox),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
