@@ -25,7 +25,7 @@ static int set_irqchip(struct qemu_line *line, const char *val, struct err *e)
 	bool on = true, split = !strcmp(val, "split");
 
 	if (!split && parse_onoff("kernel-irqchip", val, &on, e) < 0)
-		return -EINVAL;
+		return err_set(e, EINVAL, "kernel-irqchip=%s: say on, off or split", val);
 	line->conf->no_irqchip = !on;
 	line->conf->split_irqchip = split;
 	return 0;

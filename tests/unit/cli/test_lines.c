@@ -175,7 +175,7 @@ static void test_accel(void **state)
 	vm_conf_free(qemu_ok("-machine pc-q35-9.0 -nographic"));
 	qemu_bad("-machine q35,accel=xen", "xen");
 	qemu_bad("-accel kvn", "'kvm'");
-	qemu_bad("-accel kvm,kernel-irqchip=maybe", "on or off");
+	qemu_bad("-accel kvm,kernel-irqchip=maybe", "on, off or split");
 	conf = qemu_ok("-accel kvm,dirty-ring-size=4096,halt-poll-ns=0 -nographic");
 	assert_int_equal(conf->dirty_ring_size, 4096);
 	assert_true(conf->has_halt_poll && !conf->halt_poll_ns);
@@ -550,7 +550,7 @@ static void test_process_words(void **state)
 	qemu_bad("-numa node,nodeid=1", "one NUMA node");
 	qemu_bad("-smp 4 -numa node,cpus=0-1", "all 4 CPUs");
 	qemu_bad("-echr 0", "control key");
-	qemu_bad("-M q35,kernel_irqchip=split", "split");
+	qemu_bad("-M q35,kernel_irqchip=half", "on, off or split");
 	qemu_bad("-global ICH9-LPC.disable_s3=0", "no sleep state");
 	qemu_bad("-global ICH9-LCP.disable_s3=1", "'ICH9-LPC'");
 	qemu_bad("-global ICH9-LPC.disable_s5=1", "no property");
