@@ -97,8 +97,6 @@ static json_t *regions(const struct pci_dev *p)
 	return list;
 }
 
-static json_t *bus_devices(struct pci_bus *bus);
-
 static json_t *dev_info(struct pci_dev *p)
 {
 	const uint8_t *c = p->cfg;
@@ -119,13 +117,8 @@ static json_t *dev_info(struct pci_dev *p)
 		      "irq_pin", c[HDR_INT_PIN], "qdev_id", p->d.id ?: "", "regions", regions(p));
 	if (c[HDR_INT_PIN])
 		json_object_set_new(o, "irq", json_integer(c[HDR_INT_LINE]));
-	if (bridge) {
-		json_t *b = json_pack("{s:o}", "bus", bridge_info(p));
-
-		if (p->secondary)
-			json_object_set_new(b, "devices", bus_devices(p->secondary));
-		json_object_set_new(o, "pci_bridge", b);
-	}
+	if (bridge)
+		json_object_set_new(o, "pci_bridge", json_pack("{s:o}", "bus", bridge_info(p)));
 	return o;
 }
 
@@ -135,12 +128,17 @@ static json_t *bus_devices(struct pci_bus *bus)
 
 	for (unsigned devfn = 0; devfn < 256; devfn++) {
 		struct pci_dev *p = pci_bus_dev_find(bus, (uint8_t)devfn);
+		json_t *o;
 
 		if (!p)
 			continue;
 		pthread_mutex_lock(&p->d.lock);
-		json_array_append_new(list, dev_info(p));
+		o = dev_info(p);
 		pthread_mutex_unlock(&p->d.lock);
+		if (p->secondary) /* one lock at a time */
+			json_object_set_new(json_object_get(o, "pci_bridge"), "devices",
+					    bus_devices(p->secondary));
+		json_array_append_new(list, o);
 	}
 	return list;
 }
