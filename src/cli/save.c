@@ -194,6 +194,17 @@ static int block_signals(struct client *c)
 	return c->signals;
 }
 
+/* Until the machine's process is gone, or so good as: its name and disks are free then. */
+static void wait_gone(struct client *c)
+{
+	struct timeval patience = { .tv_sec = 10 };
+	char rest[256];
+
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	while (fread(rest, 1, sizeof(rest), c->in) > 0)
+		;
+}
+
 static int save(const char *path, const char *file, struct err *e)
 {
 	struct client c = { .fd = -1, .signals = -1 };
@@ -209,6 +220,8 @@ static int save(const char *path, const char *file, struct err *e)
 		ret = watch(&c, e);
 	if (ret == 0)
 		ret = run(&c, "quit", NULL, e);
+	if (ret == 0)
+		wait_gone(&c);
 	client_close(&c);
 	return ret;
 }

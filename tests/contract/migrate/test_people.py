@@ -106,6 +106,7 @@ class People(unittest.TestCase):
         self.assertIn("/nonexistent/x", self.do("save", "one", "/nonexistent/x", code=1))
         self.wait_running(p).close()  # and runs on
         self.do("save", "one", "saved")
+        self.assertEqual(p.wait(60), 0)
         os.unlink(os.path.join(self.dir, "disk.img"))
         self.assertIn("disk.img", self.do("restore", "saved", code=1))
 
