@@ -62,6 +62,8 @@ void char_guard_terminal(void)
 				     SIGSYS,  SIGTRAP, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU };
 	struct sigaction guard = { .sa_handler = on_fatal }, now;
 
+	if (!isatty(STDIN_FILENO))
+		return; /* nothing will be changed */
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
 		if (sigaction(fatal[i], NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
 		    now.sa_handler == SIG_DFL)

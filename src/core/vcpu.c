@@ -18,6 +18,7 @@
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -160,8 +161,11 @@ static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
 	bool confined;
+	char name[16];
 
 	vcpu_of_me = v;
+	snprintf(name, sizeof(name), "vcpu%u", v->index);
+	prctl(PR_SET_NAME, name); /* from another thread it takes a file of /proc */
 	confined = confine(v);
 	qsbr_register(map_qsbr(v->vm->map), &v->reader);
 	pthread_mutex_lock(&v->lock);
@@ -216,7 +220,6 @@ static void block_signals(sigset_t *old)
 int vcpu_start_thread(struct vcpu *v, struct err *e)
 {
 	sigset_t old;
-	char name[16];
 	int ret;
 
 	if (v->has_thread)
@@ -231,8 +234,6 @@ int vcpu_start_thread(struct vcpu *v, struct err *e)
 	while (!v->tid)
 		pthread_cond_wait(&v->changed, &v->lock);
 	pthread_mutex_unlock(&v->lock);
-	snprintf(name, sizeof(name), "vcpu%u", v->index);
-	pthread_setname_np(v->thread, name);
 	return 0;
 }
 
