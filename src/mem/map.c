@@ -6,7 +6,6 @@
  * device locks (a BAR write), so listeners must not take those. Readers take nothing.
  */
 /* qsort() asks how much memory the host has. */
-/* #syscalls control vcpu io: sysinfo */
 #include "base/base.h"
 #include "mem/map.h"
 

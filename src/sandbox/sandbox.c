@@ -22,8 +22,8 @@
  */
 /* #syscalls all: futex read readv write writev close brk munmap mremap madvise mmap(!PROT_EXEC)
  * mprotect(!PROT_EXEC) clock_gettime clock_nanosleep gettid getpid getrandom rseq
- * set_robust_list rt_sigprocmask rt_sigreturn sched_yield exit exit_group restart_syscall
- * tgkill(SIGABRT) rt_sigaction membarrier prctl(PR_SET_NAME) */
+ * set_robust_list sched_getaffinity sysinfo rt_sigprocmask rt_sigreturn sched_yield exit exit_group
+ * restart_syscall tgkill(SIGABRT) rt_sigaction membarrier prctl(PR_SET_NAME) */
 
 /* Threads that are made later take on their role under the filter of their maker. */
 /* #syscalls io worker migr: prctl(PR_SET_NO_NEW_PRIVS) landlock_create_ruleset
