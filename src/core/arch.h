@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "core/irq.h"
+#include <stdio.h>
 
 struct conf_node;
 struct dev_type;
@@ -52,6 +53,30 @@ const char *arch_machine(unsigned i, const char **what);
  */
 int arch_read_register(struct vcpu *v, const char *name, uint64_t *out) MUST_CHECK;
 const char *arch_register_name(unsigned i);
+
+/*
+ * For people, as text in QEMU's form: what v, or the machine, holds. v is asked between two
+ * instructions; the guest may run on meanwhile. Listings are bounded, whatever the guest has made.
+ */
+enum arch_view {
+	ARCH_SHOW_REGISTERS,
+	ARCH_SHOW_LAPIC, /* v's local interrupt controller */
+	ARCH_SHOW_CHIPS, /* the machine's interrupt controllers */
+	ARCH_SHOW_LINES, /* how often interrupt lines went up */
+	ARCH_SHOW_TLB,	 /* v's page tables, page by page */
+	ARCH_SHOW_MEM,	 /* the same as ranges of equal rights */
+};
+int arch_show(struct vcpu *v, enum arch_view, FILE *out, struct err *e) MUST_CHECK;
+
+/* The address space that v runs in now, for whoever reads it: tables are walked at each look. */
+struct arch_space {
+	uint64_t word[10];
+};
+int arch_space_of(struct vcpu *v, struct arch_space *, struct err *e) MUST_CHECK;
+/* Where addr leads and how many bytes lead on from there; -EFAULT. Any thread that may read the
+ * map. */
+int arch_space_find(const struct arch_space *, uint64_t addr, uint64_t *gpa,
+		    uint64_t *run) MUST_CHECK;
 
 /* The user presses the power button: the guest is told as the board tells it. */
 void arch_board_power_button(struct vm *vm);

@@ -55,6 +55,7 @@ struct x86_gsi {
 	uint8_t pin_level[256];		    /* by devfn, a bit per pin */
 	uint8_t pirq_route[X86_NR_PIRQ];    /* LPC's PIRQx_ROUT */
 	uint16_t pic_level;		    /* what the PIC was told */
+	uint64_t raised[X86_NR_GSI];	    /* how often a line went up: for people */
 };
 
 struct x86_board;

@@ -79,6 +79,7 @@ static void set_gsi(void *opaque, int n, int level)
 		update_pic(b, gsi);
 	if (was != gsi_up(g, gsi))
 		ioapic_pin(b, gsi ? gsi : GSI_PIT_PIN, !was);
+	g->raised[gsi] += !was && level;
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -117,6 +118,7 @@ void gsi_pci_intx(void *opaque, uint8_t devfn, unsigned pin, int level)
 		update_pic(b, g->pirq_route[pirq]);
 	if (gsi_up(g, GSI_PIRQ + pirq) != was)
 		ioapic_pin(b, GSI_PIRQ + pirq, !was);
+	g->raised[GSI_PIRQ + pirq] += !was && level;
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -196,6 +198,6 @@ const struct state_desc x86_gsi_state = {
 	.fields = (const struct state_field[]){ ST_HOST(S, lock), ST_U32A(S, sources),
 						ST_U16A(S, pirq_sources), ST_U8A(S, pin_level),
 						ST_U8A(S, pirq_route), ST_U16(S, pic_level),
-						ST_END },
+						ST_HOST(S, raised), ST_END },
 };
 #undef S

@@ -4,6 +4,7 @@
  * manuals'. Control thread; the vCPU is asked on its own. State: none.
  */
 #include "base/base.h"
+#include "arch/x86/show.h"
 #include "core/accel.h"
 #include "core/arch.h"
 #include "core/vm.h"
@@ -85,9 +86,26 @@ static void ask(struct vcpu *v, void *arg)
 	q->ret = v->vm->accel->get_state(v, &q->state);
 }
 
+struct cpu_state *x86_ask_state(struct vcpu *v, struct err *e)
+{
+	autofree struct question *q = aligned_alloc(64, align_up(sizeof(*q), 64));
+
+	if (!q) {
+		err_set(e, ENOMEM, "no memory for the state of CPU %u", v->index);
+		return NULL;
+	}
+	vm_run_on(v, ask, q);
+	if (q->ret < 0) {
+		err_set_errno(e, -q->ret, "cannot read the state of CPU %u", v->index);
+		return NULL;
+	}
+	static_assert(offsetof(struct question, state) == 0, "so that free() gets what it gave");
+	return &take_ptr(q)->state;
+}
+
 int arch_read_register(struct vcpu *v, const char *name, uint64_t *out)
 {
-	autofree struct question *q = NULL;
+	autofree struct cpu_state *s = NULL;
 	uint64_t val = 0;
 	size_t i = 0;
 
@@ -95,13 +113,10 @@ int arch_read_register(struct vcpu *v, const char *name, uint64_t *out)
 		i++;
 	if (i == ARRAY_SIZE(regs))
 		return -ENOENT;
-	q = aligned_alloc(64, align_up(sizeof(*q), 64));
-	if (!q)
-		return -ENOMEM;
-	vm_run_on(v, ask, q);
-	if (q->ret < 0)
-		return q->ret;
-	memcpy(&val, (const uint8_t *)&q->state + regs[i].off, regs[i].size);
+	s = x86_ask_state(v, NULL);
+	if (!s)
+		return -EIO;
+	memcpy(&val, (const uint8_t *)s + regs[i].off, regs[i].size);
 	if (regs[i].bytes < 8)
 		val &= BIT64(regs[i].bytes * 8) - 1;
 	*out = val;
