@@ -55,22 +55,34 @@ static struct virtio_mmio *mmio_of(struct virtio *v)
 	return container_of(v->dev, struct virtio_mmio, d);
 }
 
+/*
+ * The line as InterruptStatus says, whoever else changes that meanwhile: who has set the line last
+ * has looked at the status behind that. Else a rise that is overtaken by the acknowledgement of
+ * what it is for would stay.
+ */
+static void update_line(struct virtio_mmio *m)
+{
+	int level = __atomic_load_n(&m->isr, __ATOMIC_SEQ_CST) != 0, set;
+
+	do {
+		set = level;
+		irq_set(&m->irq, set);
+		level = __atomic_load_n(&m->isr, __ATOMIC_SEQ_CST) != 0;
+	} while (level != set);
+}
+
 static void notify(struct virtio *v, int n)
 {
 	struct virtio_mmio *m = mmio_of(v);
 
-	__atomic_fetch_or(&m->isr, n < 0 ? INT_CONFIG : INT_QUEUE, __ATOMIC_ACQ_REL);
-	irq_set(&m->irq, 1);
+	__atomic_fetch_or(&m->isr, n < 0 ? INT_CONFIG : INT_QUEUE, __ATOMIC_SEQ_CST);
+	update_line(m);
 }
 
 static void acknowledge(struct virtio_mmio *m, uint32_t bits)
 {
-	if (__atomic_and_fetch(&m->isr, ~bits, __ATOMIC_ACQ_REL))
-		return;
-	irq_set(&m->irq, 0);
-	/* One that came between these two must not be lost. */
-	if (__atomic_load_n(&m->isr, __ATOMIC_ACQUIRE))
-		irq_set(&m->irq, 1);
+	if (!__atomic_and_fetch(&m->isr, ~bits, __ATOMIC_SEQ_CST))
+		update_line(m);
 }
 
 /* ---- registers ---- */

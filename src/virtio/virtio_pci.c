@@ -60,6 +60,21 @@ enum {
 
 /* ---- interrupts ---- */
 
+/*
+ * The pin as the ISR says, whoever else changes that meanwhile: who has set the pin last has looked
+ * at the ISR behind that. Else a pin raised behind the read that took its bit would stay up.
+ */
+static void update_intx(struct virtio_pci *p)
+{
+	int level = __atomic_load_n(&p->isr, __ATOMIC_SEQ_CST) != 0, set;
+
+	do {
+		set = level;
+		pci_intx(&p->pci, set);
+		level = __atomic_load_n(&p->isr, __ATOMIC_SEQ_CST) != 0;
+	} while (level != set);
+}
+
 static void notify(struct virtio *v, int n)
 {
 	struct virtio_pci *p = container_of(v->dev, struct virtio_pci, pci.d);
@@ -72,18 +87,15 @@ static void notify(struct virtio *v, int n)
 			pci_msix_fire(&p->pci, vector);
 		return;
 	}
-	__atomic_fetch_or(&p->isr, n < 0 ? ISR_CONFIG | ISR_QUEUE : ISR_QUEUE, __ATOMIC_ACQ_REL);
-	pci_intx(&p->pci, 1);
+	__atomic_fetch_or(&p->isr, n < 0 ? ISR_CONFIG | ISR_QUEUE : ISR_QUEUE, __ATOMIC_SEQ_CST);
+	update_intx(p);
 }
 
 static uint8_t read_isr(struct virtio_pci *p)
 {
-	uint8_t isr = __atomic_exchange_n(&p->isr, 0, __ATOMIC_ACQ_REL);
+	uint8_t isr = __atomic_exchange_n(&p->isr, 0, __ATOMIC_SEQ_CST);
 
-	pci_intx(&p->pci, 0);
-	/* An interrupt that came between these two must not be lost. */
-	if (__atomic_load_n(&p->isr, __ATOMIC_ACQUIRE))
-		pci_intx(&p->pci, 1);
+	update_intx(p);
 	return isr;
 }
 
