@@ -5,7 +5,6 @@
  * Locks: `lock` (recursive) is held between begin and commit, by writers only, and taken inside
  * device locks (a BAR write), so listeners must not take those. Readers take nothing.
  */
-/* qsort() asks how much memory the host has. */
 #include "base/base.h"
 #include "mem/map.h"
 

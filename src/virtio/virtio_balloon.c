@@ -15,7 +15,6 @@
  *
  * Threads: vCPUs and the control loop, under the device's lock. State: virtio_balloon_state.
  */
-/* qsort() asks how much memory the host has. */
 #include "base/base.h"
 #include "base/bytes.h"
 #include "base/clock.h"
