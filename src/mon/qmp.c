@@ -279,6 +279,8 @@ static int check_request(struct mon_qmp *q, json_t *json, const char **name, jso
 static int find_command(struct mon_qmp *q, const char *name, bool oob,
 			const struct qmp_command **what, struct err *e)
 {
+	if (!name) /* never: check_request() has said so */
+		return -EINVAL;
 	*what = qmp_command_find(name);
 	if (!q->negotiated && strcmp(name, "qmp_capabilities") != 0) {
 		err_set(e, EINVAL, "Expecting capabilities negotiation with 'qmp_capabilities'");

@@ -219,7 +219,7 @@ int kvm_dirty_sync(struct vm *vm, struct ram_block *rb, struct err *e)
 	for (unsigned n = 0; !kv->ring_len && n < kv->nr_slots && !r; n++) {
 		if (!kv->slots[n].size || kv->slots[n].rb != rb || kv->slots[n].read_only)
 			continue;
-		for (unsigned space = 0; space <= kv->smm_memory && !r; space++)
+		for (unsigned space = 0; space < (kv->smm_memory ? 2u : 1u) && !r; space++)
 			r = read_bitmap(kv, space, n, e);
 	}
 	pthread_mutex_unlock(&kv->slots_lock);

@@ -18,7 +18,7 @@ static const char *property_name(const char *feature, char name[NAME_LEN])
 {
 	size_t n = 0;
 
-	for (; feature[n] && n < NAME_LEN - 1; n++)
+	for (; n < NAME_LEN - 1 && feature[n]; n++)
 		name[n] = feature[n] == '_' ? '-' : feature[n];
 	name[n] = '\0';
 	return name;

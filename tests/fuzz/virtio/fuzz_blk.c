@@ -86,6 +86,17 @@ struct blk_node *blk_open(struct loop *loop, struct conf_node *node, struct err 
 	abort();
 }
 
+void blk_leave_loop(struct blk_node *n)
+{
+	complete_all(n);
+}
+
+int blk_join_loop(struct blk_node *n, struct loop *loop, struct err *e)
+{
+	n->loop = loop;
+	return 0;
+}
+
 struct blk_node *blk_close(struct blk_node *n)
 {
 	return NULL;
