@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the engine's contract suite and Debian guests under a real KVM.
 
-    tools/kvm/check.py BUILDDIR
+    tools/kvm/check.py BUILDDIR [PART...]
 
 The KVM is that of Debian's newest kernel in a machine that QEMU emulates (l1.sh), so this needs no
-/dev/kvm, and none that is there is used. The last line is "N passed, N failed, N skipped".
+/dev/kvm, and none that is there is used. A PART is a pattern of names (`microvm*`); without one it is all.
+The last line is "N passed, N failed, N skipped".
 """
+import fnmatch
 import os
 import re
 import subprocess
@@ -119,23 +121,32 @@ moves() {
 }'''
 
 
-def job_text():
+def all_parts():
+    """Name, command, what it has to show."""
+    parts = [("accel-kvm", "/t-accel kvm </dev/null", ["PASSED"])]
+    for one, other in MOVES:
+        parts.append((f"{one}-to-{other}", f"/t-move {one} {other} </dev/null", ["PASSED"]))
+    for name, engines in SAVES:
+        parts.append((name, f"moves {' '.join(engines)} </dev/null",
+                      ["guest: failures 0", "guest: kernel-errors 0", "guest: done"]))
+    for name, chips, cpus, do, options, wanted in GUESTS:
+        parts.append((name, f"{GUEST % chips} -smp {cpus} {options} -append "
+                      f"'console=ttyS0 quiet panic=-1 hanok.do={do}' </dev/null", wanted))
+    for name, accel, words, wanted in MONITORS:
+        words = "".join(f"echo '{w}'; " for w in words)
+        parts.append((name, MONITOR.format(accel=accel, words=words), wanted))
+    return parts
+
+
+def job_text(parts):
     """The script that runs in L1: each part between lines that say its name and its exit code."""
     lines = ["dd if=/dev/zero of=/disk.img bs=1M count=64 2>/dev/null"]
-
-    def part(name, command, end="</dev/null 2>&1"):
-        lines.append(f"echo 'part {name}'\n{command} {end}\necho \"end {name} $?\"")
-
-    part("accel-kvm", "/t-accel kvm")
-    for one, other in MOVES:
-        part(f"{one}-to-{other}", f"/t-move {one} {other}")
-    lines += [SAVE_SCRIPT, "common_cpu"]
-    for name, engines in SAVES:
-        part(name, "moves " + " ".join(engines))
-    for name, chips, cpus, do, options, _ in GUESTS:
-        part(name, f"{GUEST % chips} -smp {cpus} {options} -append 'console=ttyS0 quiet panic=-1 hanok.do={do}'")
-    for name, accel, words, _ in MONITORS:
-        part(name, MONITOR.format(accel=accel, words="".join(f"echo '{w}'; " for w in words)), end="2>&1")
+    if any(command.startswith("moves") for _, command, _ in parts):
+        lines += [SAVE_SCRIPT, "common_cpu"]
+    for name, command, _ in parts:
+        lines.append(f"echo 'part {name}'\n{command} 2>&1\necho \"end {name} $?\"\n"
+                     # A call that the sandbox forbids is told of in the kernel's log.
+                     "dmesg -c | grep type=1326")
     return "\n".join(lines) + "\n"
 
 
@@ -154,20 +165,20 @@ def verdict(text, name, wanted):
 
 def main():
     build = sys.argv[1]
+    parts = [p for p in all_parts() if not sys.argv[2:] or any(fnmatch.fnmatch(p[0], x) for x in sys.argv[2:])]
+    if not parts:
+        sys.exit(f"no part is called {' or '.join(sys.argv[2:])}; there are {', '.join(p[0] for p in all_parts())}")
     fetch_guests(build, [L1_SUITE, "native"])
     guest = f"{build}/guest/native"
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as job:
-        job.write(job_text())
+        job.write(job_text(parts))
         job.flush()
         proc = subprocess.run([f"{HERE}/l1.sh", f"{build}/guest/{L1_SUITE}", job.name, f"{build}/hanok",
                                f"{build}/tests/contract/accel/t-accel", f"{build}/tests/contract/accel/t-move",
                                f"{build}/tests/contract/qmp/qmp-guest.elf", f"{guest}/vmlinuz", f"{guest}/initrd.cpio"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     text = proc.stdout.decode(errors="replace").replace("\r", "")
-    parts = [("accel-kvm", ["PASSED"])] + [(f"{a}-to-{b}", ["PASSED"]) for a, b in MOVES] + \
-        [(s[0], ["guest: failures 0", "guest: kernel-errors 0", "guest: done"]) for s in SAVES] + \
-        [(g[0], g[5]) for g in GUESTS] + [(m[0], m[3]) for m in MONITORS]
-    problems = {name: verdict(text, name, wanted) for name, wanted in parts}
+    problems = {name: verdict(text, name, wanted) for name, _, wanted in parts}
     if any(problems.values()):
         print(text)
     for name, problem in problems.items():

@@ -15,6 +15,7 @@
  * ioctl(KVM_GET_DEBUGREGS) ioctl(KVM_GET_DEVICE_ATTR) ioctl(KVM_GET_REGS)
  * ioctl(KVM_GET_SREGS) ioctl(KVM_GET_VCPU_EVENTS) ioctl(KVM_GET_XCRS) ioctl(KVM_GET_XSAVE)
  * ioctl(KVM_GET_XSAVE2) ioctl(KVM_SET_DEBUGREGS) ioctl(KVM_SET_DEVICE_ATTR) ioctl(KVM_SET_REGS)
+ * ioctl(KVM_GET_SREGS2) ioctl(KVM_SET_SREGS2)
  * ioctl(KVM_SET_SREGS) ioctl(KVM_SET_VCPU_EVENTS) ioctl(KVM_SET_XCRS) ioctl(KVM_SET_XSAVE) */
 
 #define XSAVE_BV    512u /* offset of XSTATE_BV */
