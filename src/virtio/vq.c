@@ -384,7 +384,8 @@ static int vq_post_load(void *obj, struct err *e)
 {
 	struct vq *vq = obj;
 
-	if (!vq->size || vq->size > vq_max_size(vq))
+	/* What the driver has written and not enabled may be anything: vq_enable() looks at it. */
+	if (vq->enabled && (!vq->size || vq->size > vq_max_size(vq)))
 		return err_set(e, EINVAL, "queue %u has %u entries", vq->index, vq->size);
 	if (vq->in_flight || vq->pop_seq != vq->push_seq)
 		return err_set(e, EINVAL, "queue %u has requests in flight", vq->index);

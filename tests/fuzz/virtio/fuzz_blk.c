@@ -22,8 +22,6 @@ struct blk_node {
 	unsigned count;
 };
 
-const char *const blk_drive_keys[] = { NULL };
-
 const struct blk_info *blk_info(const struct blk_node *n)
 {
 	return &n->info;
