@@ -59,7 +59,8 @@ int qmp_migrate_continue(struct mon_cmd *c, const struct qmp_migrate_continue_ar
 static json_t *ram_stats(const struct migr_info *i)
 {
 	uint64_t ms = MAX(i->total_ms, (uint64_t)1);
-	json_int_t bytes = (json_int_t)(i->normal_pages * PAGE);
+	uint64_t normal = i->normal_pages * PAGE;
+	json_int_t bytes = (json_int_t)normal;
 
 	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:i,s:f,s:i,s:i,s:i,s:i,s:I,s:i,s:I,s:i,s:i}",
 			 "transferred", (json_int_t)i->transferred, "remaining",

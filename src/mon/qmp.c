@@ -101,8 +101,8 @@ static void reply(struct mon_qmp *q, json_t *id, json_t *ret, const struct err *
 {
 	json_t *r = json_object();
 
-	if (ret)
-		json_object_set_new(r, "return", ret);
+	if (ret || !e)
+		json_object_set_new(r, "return", ret ? ret : json_object());
 	else
 		json_object_set_new(r, "error",
 				    json_pack("{s:s,s:o}", "class", class_name(e->cls), "desc",

@@ -5,6 +5,8 @@
  * Control thread; no state.
  */
 #include "base/base.h"
+
+#include "base/log.h"
 #include "core/accel.h"
 #include "core/arch.h"
 #include "core/dev.h"
@@ -258,15 +260,15 @@ static void put_feature(void *arg, const char *name, bool on)
 static void put_cpu(struct vm *vm, json_t *list, unsigned model)
 {
 	struct err e = { 0 };
-	int r;
 
 	put_device_common(list);
 	put(list, "unavailable-features", "strList", "what of the model this host does not have",
 	    NULL);
 	put(list, "migratable", "bool", "without what cannot be saved", json_boolean(true));
-	r = arch_cpu_features(vm, arch_cpu_model(model, NULL), put_feature, list, &e);
-	if (r < 0) /* the model does not start here, but is what it is */
-		r = arch_cpu_features(vm, NULL, put_feature, list, &e);
+	/* A model that does not start here is what it is all the same. */
+	if (arch_cpu_features(vm, arch_cpu_model(model, NULL), put_feature, list, &e) < 0 &&
+	    arch_cpu_features(vm, NULL, put_feature, list, &e) < 0)
+		log_debug("CPU model %s: %s", arch_cpu_model(model, NULL), e.msg);
 }
 
 static void put_machine(json_t *list)
