@@ -319,6 +319,24 @@ static int place_tables(struct fw_boot *b, struct map *map, struct err *e)
 	return r < 0 ? r : place_blob_take(map, &smbios, e);
 }
 
+/*
+ * There is no firmware, yet guests jump to where it would start, as F000:FFF0 or FFFF:0000 in real
+ * mode, to restart the machine: Linux does so on hardware-reduced ACPI without EFI. A triple fault
+ * does what the firmware would have done.
+ */
+static int place_reset_vector(struct map *map, struct err *e)
+{
+	static const uint8_t entry[] = { 0xea, 0x00, 0xff, 0x00, 0xf0 }; /* jmp F000:FF00 */
+	static const uint8_t code[] = {
+		0x2e, 0x0f, 0x01, 0x1e, 0x07, 0xff, /* lidt cs:[FF07] */
+		0xcc,				    /* int3 */
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* no vectors at all */
+	};
+	int r = write_at(map, LOW_RESET, code, sizeof(code), e);
+
+	return r < 0 ? r : write_at(map, LOW_RESET_ENTRY, entry, sizeof(entry), e);
+}
+
 static int place_initrd(struct fw_boot *b, struct map *map, struct err *e)
 {
 	int r;
@@ -368,6 +386,8 @@ int fw_boot_place(struct fw_boot *b, struct vm *vm, struct cpu_state *state, str
 		r = place_initrd(b, vm->map, e);
 	if (!r)
 		r = place_tables(b, vm->map, e);
+	if (!r)
+		r = place_reset_vector(vm->map, e);
 	if (!r)
 		r = write_at(vm->map, LOW_CMDLINE, b->append, strlen(b->append) + 1, e);
 	if (!r)

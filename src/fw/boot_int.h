@@ -21,7 +21,9 @@ struct map;
 #define LOW_TABLES	0xe0000ull /* ACPI */
 #define LOW_TABLES_LEN	0x10000ull
 #define LOW_SMBIOS	0xf0000ull
-#define LOW_SMBIOS_LEN	0x10000ull
+#define LOW_SMBIOS_LEN	0xff00ull
+#define LOW_RESET	0xfff00ull /* restarts the machine, in real mode with CS = F000 */
+#define LOW_RESET_ENTRY 0xffff0ull /* where firmware would start */
 
 enum boot_how {
 	BOOT_BZIMAGE, /* the guest's own decompressor, entered at its 64-bit entry */

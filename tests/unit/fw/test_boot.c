@@ -321,6 +321,26 @@ static void fadt_fits_the_chips(void **state)
 	fw_boot_free(b);
 }
 
+/* Guests restart the machine through it: a jump to code that ends in a triple fault. */
+static void firmwares_first_instruction_restarts(void **state)
+{
+	static const uint8_t jump[] = { 0xea, 0x00, 0xff, 0x00, 0xf0 };
+	static const uint8_t code[] = { 0x2e, 0x0f, 0x01, 0x1e, 0x07, 0xff, 0xcc, 0, 0, 0, 0, 0, 0 };
+	struct cpu_state s = { 0 };
+	struct fw_boot *b;
+
+	make_elf(false);
+	b = open_boot(NULL, "");
+	place(b, &s);
+	assert_memory_equal(ram(0xffff0), jump, sizeof(jump));
+	assert_memory_equal(ram(0xfff00), code, sizeof(code));
+	memset((void *)(uintptr_t)ram(0xfff00), 0x37, 0x100); /* the guest's doing */
+	place(b, &s);
+	assert_memory_equal(ram(0xffff0), jump, sizeof(jump));
+	assert_memory_equal(ram(0xfff00), code, sizeof(code));
+	fw_boot_free(b);
+}
+
 static void changed_file_is_refused_at_reset(void **state)
 {
 	struct cpu_state s = { 0 };
@@ -490,6 +510,7 @@ int main(void)
 		T(initrd_is_high_and_whole),
 		T(reset_places_everything_again),
 		T(fadt_fits_the_chips),
+		T(firmwares_first_instruction_restarts),
 		T(changed_file_is_refused_at_reset),
 		T(truncated_file_is_refused_at_reset),
 		T(kernel_without_a_copy),
