@@ -95,9 +95,6 @@ void blk_get_stats(const struct blk_node *, struct blk_stats *);
 const char *blk_path(const struct blk_node *);
 /* Bytes that the image takes on the host, as stat(2) says; 0 for a block device. */
 uint64_t blk_allocated(const struct blk_node *);
-/* How it was opened: bypassing the host's cache; ignoring flushes. */
-bool blk_is_direct(const struct blk_node *);
-bool blk_is_unsafe(const struct blk_node *);
 
 /* "io_uring" or "threads": how the node does its I/O. */
 const char *blk_engine(const struct blk_node *);

@@ -74,13 +74,3 @@ uint64_t blk_allocated(const struct blk_node *n)
 		return 0;
 	return (uint64_t)st.st_blocks * 512;
 }
-
-bool blk_is_direct(const struct blk_node *n)
-{
-	return blk_bottom(n)->direct;
-}
-
-bool blk_is_unsafe(const struct blk_node *n)
-{
-	return blk_bottom(n)->no_flush;
-}

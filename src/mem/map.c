@@ -583,7 +583,10 @@ void *mem_view(struct map *m, uint64_t gpa, uint64_t len, bool write, uint64_t *
 	return host;
 }
 
-void mem_wrote(struct map *m, uint64_t gpa, uint64_t len)
+/* Calls fn for each run of writable RAM in [gpa, gpa + len); returns what lies behind the last one.
+ */
+static uint64_t with_runs(struct map *m, uint64_t gpa, uint64_t len,
+			  void (*fn)(struct ram_block *, uint64_t off, uint64_t len))
 {
 	struct qsbr_section section;
 	const struct map_view *v;
@@ -596,11 +599,22 @@ void mem_wrote(struct map *m, uint64_t gpa, uint64_t len)
 
 		if (!r)
 			break;
-		ram_written(r->rb, off, run);
+		fn(r->rb, off, run);
 		gpa += run;
 		len -= run;
 	}
 	qsbr_exit(&section);
+	return len;
+}
+
+void mem_wrote(struct map *m, uint64_t gpa, uint64_t len)
+{
+	with_runs(m, gpa, len, ram_written);
+}
+
+int mem_give_back(struct map *m, uint64_t gpa, uint64_t len)
+{
+	return with_runs(m, gpa, len, ram_give_back) ? -EFAULT : 0;
 }
 
 uint64_t map_generation(const struct map *m)
@@ -642,25 +656,4 @@ void mem_wrote_host(struct map *m, const void *host, uint64_t len)
 void mem_give_back_host(struct map *m, const void *host, uint64_t len)
 {
 	with_host(m, host, len, ram_give_back);
-}
-
-int mem_give_back(struct map *m, uint64_t gpa, uint64_t len)
-{
-	struct qsbr_section section;
-	const struct map_view *v;
-
-	qsbr_enter(&m->qsbr, &section);
-	v = current_view(m);
-	while (len) {
-		uint64_t off, run;
-		struct map_region *r = dma_region(v, gpa, len, true, &off, &run);
-
-		if (!r)
-			break;
-		ram_give_back(r->rb, off, run);
-		gpa += run;
-		len -= run;
-	}
-	qsbr_exit(&section);
-	return len ? -EFAULT : 0;
 }

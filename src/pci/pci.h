@@ -87,8 +87,6 @@ uint8_t pci_bus_number(const struct pci_bus *);
 
 /* The function at devfn, or NULL. */
 struct pci_dev *pci_bus_dev_find(struct pci_bus *, uint8_t devfn);
-/* The first free slot at or behind `slot` becomes what PCI_ANY_ADDR means (default 1). */
-void pci_bus_set_first_slot(struct pci_bus *, unsigned slot);
 
 /*
  * Puts a function on the bus, with an empty header. A device made from a configuration node goes

@@ -91,11 +91,6 @@ struct pci_dev *pci_bus_dev_find(struct pci_bus *bus, uint8_t devfn)
 	return bus->dev[devfn];
 }
 
-void pci_bus_set_first_slot(struct pci_bus *bus, unsigned slot)
-{
-	bus->first_slot = slot & 31;
-}
-
 /* ---- downwards ---- */
 
 static uint8_t number_reg(const struct pci_bus *bus, unsigned reg)

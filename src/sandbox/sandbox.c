@@ -45,11 +45,6 @@ static const struct role {
 	[SANDBOX_MIGR] = { "migr", filter_migr, ARRAY_SIZE(filter_migr) },
 };
 
-const char *sandbox_role_name(enum sandbox_role role)
-{
-	return roles[role].name;
-}
-
 /* What each version of Landlock can withhold; a bit that the kernel does not know is refused. */
 static uint64_t all_of_fs(int abi)
 {

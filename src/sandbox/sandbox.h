@@ -36,6 +36,5 @@ struct sandbox_conf {
  * refuses no_new_privs or the filter; nothing but those is required. Any thread.
  */
 int sandbox_enter(const struct sandbox_conf *, enum sandbox_role, struct err *e) MUST_CHECK;
-const char *sandbox_role_name(enum sandbox_role);
 
 #endif

@@ -11,7 +11,6 @@ A first OPTION machine=NAME[,KEYVALS] says on which board; q35 without.
 Exit code 77 (skipped) when the kernel was not fetched (tools/check.py does that).
 """
 import hashlib
-import http.server
 import os
 import re
 import socket
@@ -20,27 +19,12 @@ import sys
 import tempfile
 import threading
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from web import serve  # noqa: E402
+
 SKIP = 77
 TIMEOUT = int(os.environ.get("HANOK_BOOT_TIMEOUT", "400"))
 MIB = 1 << 20
-
-
-def serve(body):
-    """An HTTP server on the loopback that answers every GET with body; returns it."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 class Boot:

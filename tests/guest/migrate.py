@@ -11,7 +11,6 @@ the guest's own counts, its kernel's log and the disk as the host sees it must b
 are taken in turns: "kvm,soft" moves the guest between them. Exit code 77: no kernel was fetched.
 """
 import hashlib
-import http.server
 import os
 import queue
 import random
@@ -24,27 +23,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from qmp import Qmp  # noqa: E402
+from web import serve  # noqa: E402
 
 SKIP = 77
 MIB = 1 << 20
 # A loaded host stretches everything; this only ends what hangs.
 TIMEOUT = int(os.environ.get("HANOK_BOOT_TIMEOUT", "400"))
-
-
-def serve(body):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 def expect(condition, message):
