@@ -16,6 +16,12 @@ void front_keep_words(struct vm_conf *conf, const char *front, int argc, char **
 {
 	unsigned n = 0;
 
+	/* The words go into a saved machine, where no secret belongs. */
+	for (struct conf_node *o = conf->nodes; o; o = o->next) {
+		if (o->kind == CONF_OBJECT && o->type && !strcmp(o->type, "secret") &&
+		    conf_get(o, "data"))
+			return;
+	}
 	conf->argv = xnew_n(char *, (size_t)argc + 2);
 	conf->argv[n++] = xstrdup(front);
 	for (int i = 1; i < argc; i++) {

@@ -397,6 +397,8 @@ static void begin_fn(struct loop_work *w)
 {
 	struct migr *m = container_of(w, struct migr, begin);
 
+	if (m->vm->ended) /* in the same round of the loop: migr_end() cleans up */
+		return;
 	if (m->status == MIGR_CANCELLING) { /* before anything began */
 		free_job(m);
 		fail(m, -ECANCELED);
@@ -411,6 +413,8 @@ static void done_fn(struct loop_work *w)
 {
 	struct migr *m = container_of(w, struct migr, done);
 
+	if (m->vm->ended)
+		return;
 	if (m->incoming)
 		end_load(m, m->result);
 	else

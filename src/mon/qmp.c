@@ -306,6 +306,12 @@ int mon_qmp_negotiate(struct mon_qmp *q, bool oob, struct err *e)
 	return 0;
 }
 
+static bool is_oob(const struct mon_qmp *q, json_t *json)
+{
+	return q->oob && json_is_object(json) && json_object_get(json, "exec-oob") &&
+	       !json_object_get(json, "execute");
+}
+
 /* Descriptors that came with an earlier message, which did not want them. */
 static void close_stale_fds(struct mon_qmp *q, uint64_t start)
 {
@@ -331,7 +337,8 @@ static void execute(struct mon_qmp *q, struct request *r)
 	if (r->json && !json_is_object(r->json))
 		err_set(&e, EINVAL, "QMP input must be a JSON object");
 	c.id = json_object_get(r->json, "id");
-	close_stale_fds(q, r->start);
+	if (!is_oob(q, r->json)) /* it overtakes those whose descriptors came before */
+		close_stale_fds(q, r->start);
 	if (!e.code && check_request(q, r->json, &name, &args, &oob, &e) == 0 &&
 	    find_command(q, name, oob, &c.what, &e) == 0)
 		ret = mon_call(&c, args, &e);
@@ -376,12 +383,6 @@ static void run_queue(struct mon_qmp *q)
 		free_request(r);
 	}
 	q->busy = false;
-}
-
-static bool is_oob(const struct mon_qmp *q, json_t *json)
-{
-	return q->oob && json_is_object(json) && json_object_get(json, "exec-oob") &&
-	       !json_object_get(json, "execute");
 }
 
 static void take_request(struct mon_qmp *q, json_t *json, const struct err *why, uint64_t start)

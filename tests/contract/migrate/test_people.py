@@ -92,6 +92,16 @@ class People(unittest.TestCase):
         with open(os.path.join(self.dir, "saved"), "rb") as f:
             self.assertIn(b"-nodefaults", f.read(4096))
 
+    def test_no_secret_is_saved(self):
+        for words in ("secret,id=s,data=hunter-22", '{"qom-type":"secret","id":"s","data":"hunter-22"}'):
+            with Hanok(["-accel", "tcg", "-m", "64", "-nodefaults", "-object", words, "-kernel",
+                        os.path.join(self.dir, "kernel")]) as vm:
+                vm.close()
+                self.do("save", "--qmp", vm.socket_path, "saved")
+            with open(os.path.join(self.dir, "saved"), "rb") as f:
+                self.assertNotIn(b"hunter-22", f.read())
+            self.assertIn("-incoming", self.do("restore", "saved", code=1))
+
     def test_refusals(self):
         self.assertIn("no machine", self.do("save", "nobody", "saved", code=1))
         self.assertIn("usage", self.do("save", code=1))
