@@ -250,7 +250,7 @@ int acpi_build(const struct fw_board *b, uint64_t base, size_t limit, struct fw_
 {
 	static const uint8_t zero[64];
 	unsigned n = b->ecam_buses ? NR_XSDT : NR_XSDT - 1;
-	size_t xsdt, facs_at, dsdt, tables[NR_XSDT];
+	size_t xsdt, facs_at, dsdt, tables[NR_XSDT] = { 0 };
 	struct aml a = { 0 };
 
 	aml_bytes(&a, zero, RSDP_LEN);

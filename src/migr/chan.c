@@ -27,7 +27,7 @@ extern char **environ;
 static int open_file(struct migr_chan *c, const char *spec, bool out, struct err *e)
 {
 	const char *offset = strstr(spec, ",offset=");
-	autofree char *path = offset ? strndup(spec, (size_t)(offset - spec)) : xstrdup(spec);
+	autofree char *path = xasprintf("%.*s", offset ? (int)(offset - spec) : -1, spec);
 	uint64_t at = 0;
 	struct stat st;
 
@@ -166,9 +166,10 @@ static int open_tcp(struct migr_chan *c, const char *spec, bool out, bool confin
 	if (!colon)
 		return err_set(e, EINVAL, "tcp:%s: say tcp:HOST:PORT", spec);
 	len = (size_t)(colon - spec);
-	host = spec[0] == '[' && len > 1 && spec[len - 1] == ']' ? strndup(spec + 1, len - 2)
-								 : strndup(spec, len);
-	ret = getaddrinfo(host && *host ? host : NULL, colon + 1, &hint, &all);
+	host = spec[0] == '[' && len > 1 && spec[len - 1] == ']'
+		       ? xasprintf("%.*s", (int)len - 2, spec + 1)
+		       : xasprintf("%.*s", (int)len, spec);
+	ret = getaddrinfo(*host ? host : NULL, colon + 1, &hint, &all);
 	if (ret)
 		return err_set(e, EINVAL, "tcp:%s: %s%s", spec, gai_strerror(ret),
 			       confined ? " (under the sandbox addresses and ports are numbers)"

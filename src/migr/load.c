@@ -89,6 +89,7 @@ int section_read(struct migr_stream *s, enum fmt_section want, uint64_t *len, ui
 	uint8_t head[FMT_SECTION_LEN];
 	int ret = stream_read(s, head, sizeof(head), e);
 
+	*len = *crc = 0;
 	if (ret < 0)
 		return ret;
 	if (ld_le32(head) != FMT_SECTION_MAGIC || crc32c(0, head, 24) != ld_le32(head + 24))

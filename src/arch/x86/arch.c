@@ -46,7 +46,7 @@ static bool is_board(const struct x86_board_type *t, const char *name)
 static const struct x86_board_type *find_board(const char *name)
 {
 	if (!name)
-		return boards[0];
+		name = boards[0]->name;
 	for (unsigned i = 0; i < ARRAY_SIZE(boards); i++)
 		if (is_board(boards[i], name))
 			return boards[i];
