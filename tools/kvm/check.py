@@ -6,14 +6,15 @@
 
 The KVM is that of Debian's newest kernel in a machine that QEMU emulates (l1.sh), so this needs no
 /dev/kvm, and none that is there is used. A PART is a pattern of names (`microvm*`); without one it is all.
-The last line is "N passed, N failed, N skipped".
+Each group of parts has a machine of its own, as many at once as there are CPUs. What a failed part printed
+is shown; all that L1 printed is in BUILDDIR/check-kvm. The last line is "N passed, N failed, N skipped".
 """
+import concurrent.futures
 import fnmatch
 import os
 import re
 import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = os.path.dirname(HERE)
@@ -122,69 +123,92 @@ moves() {
 
 
 def all_parts():
-    """Name, command, what it has to show."""
-    parts = [("accel-kvm", "/t-accel kvm </dev/null", ["PASSED"])]
-    for one, other in MOVES:
-        parts.append((f"{one}-to-{other}", f"/t-move {one} {other} </dev/null", ["PASSED"]))
+    """Group, name, command, what it has to show. The longest group stands first."""
+    parts = []
     for name, engines in SAVES:
-        parts.append((name, f"moves {' '.join(engines)} </dev/null",
+        parts.append((name, name, f"moves {' '.join(engines)} </dev/null",
                       ["guest: failures 0", "guest: kernel-errors 0", "guest: done"]))
     for name, chips, cpus, do, options, wanted in GUESTS:
-        parts.append((name, f"{GUEST % chips} -smp {cpus} {options} -append "
+        group = "microvm" if name.startswith("microvm") else "pc"
+        parts.append((group, name, f"{GUEST % chips} -smp {cpus} {options} -append "
                       f"'console=ttyS0 quiet panic=-1 hanok.do={do}' </dev/null", wanted))
+    parts.append(("engine", "accel-kvm", "/t-accel kvm </dev/null", ["PASSED"]))
+    for one, other in MOVES:
+        parts.append(("engine", f"{one}-to-{other}", f"/t-move {one} {other} </dev/null", ["PASSED"]))
     for name, accel, words, wanted in MONITORS:
         words = "".join(f"echo '{w}'; " for w in words)
-        parts.append((name, MONITOR.format(accel=accel, words=words), wanted))
+        parts.append(("engine", name, MONITOR.format(accel=accel, words=words), wanted))
     return parts
 
 
 def job_text(parts):
-    """The script that runs in L1: each part between lines that say its name and its exit code."""
-    lines = ["dd if=/dev/zero of=/disk.img bs=1M count=64 2>/dev/null"]
-    if any(command.startswith("moves") for _, command, _ in parts):
+    """The script that runs in L1: each part between lines that say its name, its exit code and its seconds."""
+    lines = ["dd if=/dev/zero of=/disk.img bs=1M count=64 2>/dev/null",
+             "now() { cut -d. -f1 /proc/uptime; }"]
+    if any(command.startswith("moves") for _, _, command, _ in parts):
         lines += [SAVE_SCRIPT, "common_cpu"]
-    for name, command, _ in parts:
-        lines.append(f"echo 'part {name}'\n{command} 2>&1\necho \"end {name} $?\"\n"
+    for _, name, command, _ in parts:
+        lines.append(f"echo 'part {name}'; from=$(now)\n{command} 2>&1\n"
+                     f"echo \"end {name} $? $(($(now) - from))\"\n"
                      # A call that the sandbox forbids is told of in the kernel's log.
                      "dmesg -c | grep type=1326")
     return "\n".join(lines) + "\n"
 
 
 def verdict(text, name, wanted):
-    """Whether part `name` ended with exit code 0 and showed what was wanted."""
-    found = re.search(rf"^part {name}$(.*?)^end {name} (\d+)$", text, re.M | re.S)
+    """What is wrong with part `name`, or None; what it printed; the seconds it took."""
+    found = re.search(rf"^part {name}$(.*?)^end {name} (\d+) (\d+)$(.*?)(?=^part |\Z)", text, re.M | re.S)
     if not found:
-        return "did not end"
-    if found.group(2) != "0":
-        return f"exit code {found.group(2)}"
+        begun = re.search(rf"^part {name}$.*", text, re.M | re.S)
+        return "did not end", begun.group(0) if begun else text[-3000:], 0
+    said, code, seconds, behind = found.groups()
+    problem = None
+    if code != "0":
+        problem = f"exit code {code}"
+    elif "type=1326" in behind:
+        problem = "the sandbox forbade a call"
     for pattern in wanted:
-        if not re.search(pattern, found.group(1)):
-            return f"'{pattern}' is missing"
-    return None
+        if not problem and not re.search(pattern, said):
+            problem = f"'{pattern}' is missing"
+    return problem, said + behind, int(seconds)
+
+
+def run_group(build, group, parts):
+    """Runs the parts of one group in a machine; returns (passed, failed)."""
+    guest = f"{build}/guest/native"
+    log = f"{build}/check-kvm/{group}"
+    job = f"{log}.sh"
+    with open(job, "w") as out:
+        out.write(job_text(parts))
+    with open(log, "w") as out:
+        subprocess.run([f"{HERE}/l1.sh", f"{build}/guest/{L1_SUITE}", job, f"{build}/hanok",
+                        f"{build}/tests/contract/accel/t-accel", f"{build}/tests/contract/accel/t-move",
+                        f"{build}/tests/contract/qmp/qmp-guest.elf", f"{guest}/vmlinuz", f"{guest}/initrd.cpio"],
+                       stdout=out, stderr=subprocess.STDOUT)
+    with open(log, errors="replace") as text:
+        text = text.read().replace("\r", "")
+    failed = 0
+    for _, name, _, wanted in parts:
+        problem, said, seconds = verdict(text, name, wanted)
+        failed += problem is not None
+        print(f"{said}\n{name:<16} FAILED: {problem}" if problem else f"{name:<16} OK {seconds:>4} s", flush=True)
+    return len(parts) - failed, failed
 
 
 def main():
     build = sys.argv[1]
-    parts = [p for p in all_parts() if not sys.argv[2:] or any(fnmatch.fnmatch(p[0], x) for x in sys.argv[2:])]
+    parts = [p for p in all_parts() if not sys.argv[2:] or any(fnmatch.fnmatch(p[1], x) for x in sys.argv[2:])]
     if not parts:
-        sys.exit(f"no part is called {' or '.join(sys.argv[2:])}; there are {', '.join(p[0] for p in all_parts())}")
+        sys.exit(f"no part is called {' or '.join(sys.argv[2:])}; there are {', '.join(p[1] for p in all_parts())}")
     fetch_guests(build, [L1_SUITE, "native"])
-    guest = f"{build}/guest/native"
-    with tempfile.NamedTemporaryFile("w", suffix=".sh") as job:
-        job.write(job_text(parts))
-        job.flush()
-        proc = subprocess.run([f"{HERE}/l1.sh", f"{build}/guest/{L1_SUITE}", job.name, f"{build}/hanok",
-                               f"{build}/tests/contract/accel/t-accel", f"{build}/tests/contract/accel/t-move",
-                               f"{build}/tests/contract/qmp/qmp-guest.elf", f"{guest}/vmlinuz", f"{guest}/initrd.cpio"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    text = proc.stdout.decode(errors="replace").replace("\r", "")
-    problems = {name: verdict(text, name, wanted) for name, _, wanted in parts}
-    if any(problems.values()):
-        print(text)
-    for name, problem in problems.items():
-        print(f"{name:<12} {'FAILED: ' + problem if problem else 'OK'}")
-    failed = sum(1 for p in problems.values() if p)
-    print(f"{len(problems) - failed} passed, {failed} failed, 0 skipped")
+    os.makedirs(f"{build}/check-kvm", exist_ok=True)
+    groups = {}
+    for part in parts:
+        groups.setdefault(part[0], []).append(part)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda item: run_group(build, *item), groups.items()))
+    failed = sum(f for _, f in results)
+    print(f"{sum(p for p, _ in results)} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
 

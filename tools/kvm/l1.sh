@@ -49,10 +49,10 @@ else
 	clock="-accel tcg,thread=multi"
 fi
 # shellcheck disable=SC2086
-timeout "${L1_TIMEOUT:-600}" qemu-system-x86_64 $clock -machine q35 -cpu max \
+timeout "${L1_TIMEOUT:-1200}" qemu-system-x86_64 $clock -machine q35 -cpu max \
 	-smp "${L1_CPUS:-1}" -m "${L1_MEMORY:-2048}" -nodefaults -no-user-config -nographic -no-reboot \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initrd" -serial stdio \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off" </dev/null | tr -d '\r' |
+	-append "console=ttyS0 quiet panic=-1 mitigations=off" </dev/null | sed -u 's/\r//g' |
 	tee "$work/log" || :
 code=$(sed -n 's/^l1: the job ended with exit code \([0-9]*\)$/\1/p' "$work/log")
 [ -n "$code" ] || { echo "l1.sh: L1 did not finish its job" >&2; exit 1; }

@@ -25,7 +25,9 @@
 #include <x86intrin.h>
 
 /* #syscalls vcpu: ioctl(KVM_GET_DEVICE_ATTR) ioctl(KVM_GET_REGS) ioctl(KVM_INTERRUPT)
- * ioctl(KVM_NMI) ioctl(KVM_RUN) ioctl(KVM_SMI) timer_create timer_settime timer_delete */
+ * ioctl(KVM_NMI) ioctl(KVM_RUN) ioctl(KVM_SMI) timer_create timer_settime */
+/* A vCPU's timer goes when the machine does, on the thread that takes it down. */
+/* #syscalls control: timer_delete */
 /* #syscalls control vcpu io: tgkill */
 
 static enum vcpu_exit fail(struct kvm_vcpu *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
