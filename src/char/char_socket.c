@@ -6,6 +6,9 @@
  * server=on|off, wait=on|off (a server waits for its first peer
  * before the machine starts), reconnect=seconds or reconnect-ms= (a client tries again; without
  * it, one that cannot connect at the start is an error), nodelay=on. Loop's thread. State: none.
+ *
+ * A name is looked up once, when the end is opened: that loads libraries, reads files and asks
+ * servers, which takes long, and which a confined thread may not do.
  */
 #include "base/base.h"
 #include "base/clock.h"
@@ -33,7 +36,8 @@ struct socket_kind {
 	int fd;			  /* of fd=; -1 = none, or in use */
 	bool server, wait, nodelay, made_path;
 	uint64_t reconnect_ms;
-	unsigned attempt;	   /* a name may have several addresses: each gets its turn */
+	struct addrinfo *addrs;	   /* of host and port; NULL: path= or fd= */
+	struct addrinfo *next;	   /* of addrs: several get their turns; NULL: the first */
 	struct loop_fd listener;   /* server; fd -1 = none */
 	struct loop_fd connecting; /* client, while a connect is on its way */
 	struct loop_timer again;
@@ -111,15 +115,17 @@ static int unix_addr(const struct socket_kind *k, struct sockaddr_un *un, struct
 	return 0;
 }
 
-static int resolve(const struct socket_kind *k, struct addrinfo **out, struct err *e)
+static int resolve(struct socket_kind *k, struct err *e)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
 				  .ai_flags = k->server ? AI_PASSIVE : 0 };
-	int ret = getaddrinfo(k->host && *k->host ? k->host : NULL, k->port, &hints, out);
+	int ret = getaddrinfo(k->host && *k->host ? k->host : NULL, k->port, &hints, &k->addrs);
 
 	if (ret)
-		return err_set(e, EADDRNOTAVAIL, "%s: cannot resolve '%s' port '%s': %s", k->where,
-			       k->host ? k->host : "", k->port, gai_strerror(ret));
+		return err_set(e, EADDRNOTAVAIL,
+			       "%s: cannot resolve '%s' port '%s': %s (names are looked up at the "
+			       "start only; an address needs no look-up)",
+			       k->where, k->host ? k->host : "", k->port, gai_strerror(ret));
 	return 0;
 }
 
@@ -166,22 +172,17 @@ static int listen_unix(struct socket_kind *k, struct err *e)
 
 static int listen_tcp(struct socket_kind *k, struct err *e)
 {
-	struct addrinfo *list;
-	int ret = resolve(k, &list, e), fd, one = 1;
+	const struct addrinfo *a = k->addrs;
+	int fd = new_socket(k, a->ai_family, e), one = 1, ret;
 
-	if (ret < 0)
+	if (fd < 0)
+		return fd;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, 1) < 0) {
+		ret = err_set_errno(e, errno, "%s: cannot listen on port %s", k->where, k->port);
+		close(fd);
 		return ret;
-	fd = new_socket(k, list->ai_family, e);
-	if (fd >= 0) {
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		if (bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, 1) < 0) {
-			ret = err_set_errno(e, errno, "%s: cannot listen on port %s", k->where,
-					    k->port);
-			close(fd);
-			fd = ret;
-		}
 	}
-	freeaddrinfo(list);
 	return fd;
 }
 
@@ -295,14 +296,13 @@ static int connect_to(struct socket_kind *k, const struct sockaddr *sa, socklen_
 }
 
 /* All addresses of a name in turn, or with reconnect= one a try. */
-static int connect_tcp(struct socket_kind *k, const struct addrinfo *list, struct err *e)
+static int connect_tcp(struct socket_kind *k, struct err *e)
 {
-	const struct addrinfo *a = list;
+	const struct addrinfo *a = k->next ?: k->addrs;
 	int ret;
 
 	if (k->reconnect_ms) {
-		for (unsigned i = k->attempt++; i; i--)
-			a = a->ai_next ?: list;
+		k->next = a->ai_next;
 		return connect_to(k, a->ai_addr, a->ai_addrlen, e);
 	}
 	do
@@ -314,7 +314,6 @@ static int connect_tcp(struct socket_kind *k, const struct addrinfo *list, struc
 static int start_client(struct socket_kind *k, struct err *e)
 {
 	struct sockaddr_un un;
-	struct addrinfo *list;
 	int ret;
 
 	if (k->fd >= 0) {
@@ -323,16 +322,10 @@ static int start_client(struct socket_kind *k, struct err *e)
 			use_peer_take(k, ret);
 		return MIN(ret, 0);
 	}
-	if (k->path) {
-		ret = unix_addr(k, &un, e);
-		return ret < 0 ? ret : connect_to(k, (struct sockaddr *)&un, sizeof(un), e);
-	}
-	ret = resolve(k, &list, e);
-	if (ret < 0)
-		return ret;
-	ret = connect_tcp(k, list, e);
-	freeaddrinfo(list);
-	return ret;
+	if (!k->path)
+		return connect_tcp(k, e);
+	ret = unix_addr(k, &un, e);
+	return ret < 0 ? ret : connect_to(k, (struct sockaddr *)&un, sizeof(un), e);
 }
 
 static void again(struct loop_timer *t)
@@ -422,6 +415,8 @@ static int socket_open(struct char_end *c, struct conf_node *node, struct err *e
 	k->connecting = (struct loop_fd){ .fd = -1, .events = EPOLLOUT, .fn = connect_ready };
 	k->again.fn = again;
 	ret = read_keys(k, node, e);
+	if (ret == 0 && k->port)
+		ret = resolve(k, e);
 	if (ret < 0)
 		return ret;
 	if (k->server)
@@ -448,6 +443,8 @@ static void socket_close(struct char_end *c)
 	close_fd_(&k->fd);
 	if (k->made_path)
 		unlink(k->path);
+	if (k->addrs)
+		freeaddrinfo(k->addrs);
 	free(k->path);
 	free(k->host);
 	free(k->port);
