@@ -14,7 +14,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* #syscalls control: mbind memfd_create ftruncate fallocate */
+/* #syscalls control: mbind memfd_create ftruncate fallocate fstat newfstatat fstatfs openat unlink
+ * fcntl */
 
 #define RAM_ALIGN MIB(2) /* lets the host use huge pages */
 #define HUGETLBFS 0x958458f6
