@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Addresses of saved machines: file:, exec:, fd:, unix:, tcp:. Control thread. No state.
+ * Addresses of saved machines: file:, exec:, fd:, unix:, tcp:. Control thread; chan_close() and
+ * chan_abandon() the worker's too. No state.
  */
 #include "base/base.h"
+#include "base/clock.h"
 #include "core/conf.h"
 #include "migr/chan.h"
 #include <fcntl.h>
@@ -14,15 +16,28 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-/* #syscalls control: fadvise64 */
+/* #syscalls control: fadvise64 fcntl fstat newfstatat openat lseek socket connect bind listen
+ * setsockopt */
 
 /* #syscalls migr control: wait4 kill unlink */
 
 extern char **environ;
 
+#define CHILD_LOOK_MS 5u /* how often a command is asked whether it has ended */
+
 /* ---- files and descriptors ---- */
+
+/* A FIFO can be opened for writing when somebody has it open for reading. */
+static int try_fifo(struct migr_chan *c, struct err *e)
+{
+	c->fd = open(c->fifo, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	if (c->fd >= 0)
+		return 1;
+	return errno == ENXIO ? 0 : err_set_errno(e, errno, "cannot open '%s'", c->fifo);
+}
 
 static int open_file(struct migr_chan *c, const char *spec, bool out, struct err *e)
 {
@@ -35,9 +50,13 @@ static int open_file(struct migr_chan *c, const char *spec, bool out, struct err
 		return err_prefix(e, "file:%s: ", spec);
 	/* Readable by its owner only: it holds all that the guest has in memory. */
 	c->fd = open(path,
-		     out ? O_WRONLY | O_CREAT | O_CLOEXEC | (offset ? 0 : O_TRUNC)
-			 : O_RDONLY | O_CLOEXEC,
+		     (out ? O_WRONLY | O_CREAT | (offset ? 0 : O_TRUNC) : O_RDONLY) | O_CLOEXEC |
+			     O_NONBLOCK,
 		     0600);
+	if (c->fd < 0 && out && errno == ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)) {
+		c->fifo = take_ptr(path);
+		return 0;
+	}
 	if (c->fd < 0)
 		return err_set_errno(e, errno, "cannot open '%s' for the saved machine", path);
 	if (at && lseek(c->fd, (off_t)at, SEEK_SET) < 0)
@@ -118,19 +137,70 @@ static int open_exec(struct migr_chan *c, const char *command, bool out, struct 
 
 /* ---- sockets ---- */
 
-static int join(struct migr_chan *c, int family, const struct sockaddr *addr, socklen_t len,
-		bool out, struct err *e)
+static void add_addr(struct migr_chan *c, const void *sa, socklen_t len)
 {
-	int one = 1;
+	struct chan_addr *a;
 
-	c->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0)
-		return err_set_errno(e, errno, "no socket");
-	if (out)
-		return connect(c->fd, addr, len) < 0 ? -errno : 0;
-	setsockopt(c->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(c->fd, addr, len) < 0 || listen(c->fd, 1) < 0)
-		return -errno;
+	c->addr = xrealloc(c->addr, c->nr_addrs + 1, sizeof(*c->addr));
+	a = &c->addr[c->nr_addrs++];
+	*a = (struct chan_addr){ .len = MIN(len, (socklen_t)sizeof(a->sa)) };
+	memcpy(&a->sa, sa, a->len);
+}
+
+static int new_socket(struct migr_chan *c, const struct chan_addr *a)
+{
+	c->fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	return c->fd < 0 ? -errno : 0;
+}
+
+/* 1 = connected; 0 = not yet, which connect(2) on the same socket says in its own ways. */
+static int try_connect(struct migr_chan *c)
+{
+	const struct chan_addr *a = &c->addr[c->at];
+	int ret = c->fd < 0 ? new_socket(c, a) : 0;
+
+	if (ret < 0)
+		return ret;
+	if (connect(c->fd, (const struct sockaddr *)&a->sa, a->len) == 0 || errno == EISCONN)
+		return 1;
+	if (errno == EINPROGRESS || errno == EALREADY || errno == EINTR || errno == EAGAIN)
+		return 0;
+	ret = -errno;
+	close_fd_(&c->fd);
+	c->fd = -1;
+	return ret;
+}
+
+static int try_addresses(struct migr_chan *c, struct err *e)
+{
+	int ret = -EADDRNOTAVAIL;
+
+	for (; c->at < c->nr_addrs; c->at++) {
+		ret = try_connect(c);
+		if (ret >= 0)
+			return ret;
+	}
+	return err_set_errno(e, -ret, "cannot connect to %s", c->uri);
+}
+
+static int listen_on(struct migr_chan *c, struct err *e)
+{
+	int ret = -EADDRNOTAVAIL, one = 1;
+
+	for (size_t i = 0; i < c->nr_addrs && ret < 0; i++) {
+		const struct chan_addr *a = &c->addr[i];
+
+		close_fd_(&c->fd);
+		ret = new_socket(c, a);
+		if (ret < 0)
+			continue;
+		setsockopt(c->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		if (bind(c->fd, (const struct sockaddr *)&a->sa, a->len) < 0 ||
+		    listen(c->fd, 1) < 0)
+			ret = -errno;
+	}
+	if (ret < 0)
+		return err_set_errno(e, -ret, "cannot listen on %s", c->uri);
 	c->listening = true;
 	return 0;
 }
@@ -138,52 +208,49 @@ static int join(struct migr_chan *c, int family, const struct sockaddr *addr, so
 static int open_unix(struct migr_chan *c, const char *path, bool out, struct err *e)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int ret;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return err_set(e, ENAMETOOLONG, "unix:%s: the path is too long for a socket", path);
 	strncpy(addr.sun_path, path, sizeof(addr.sun_path) - 1);
-	if (!out)
-		unlink(path);
-	ret = join(c, AF_UNIX, (struct sockaddr *)&addr, sizeof(addr), out, e);
-	return ret < 0 ? err_set_errno(e, -ret, "cannot %s unix:%s",
-				       out ? "connect to" : "listen on", path)
-		       : 0;
+	add_addr(c, &addr, sizeof(addr));
+	if (out)
+		return 0;
+	unlink(path);
+	return listen_on(c, e);
 }
 
-/* Resolving a name loads libraries and asks servers, so confined takes numbers only. */
+/*
+ * Resolving a name loads libraries and asks servers, so confined takes numbers only; localhost is
+ * what no server need be asked for (RFC 6761).
+ */
 static int open_tcp(struct migr_chan *c, const char *spec, bool out, bool confined, struct err *e)
 {
 	const char *colon = strrchr(spec, ':');
 	struct addrinfo hint = { .ai_socktype = SOCK_STREAM, .ai_flags = out ? 0 : AI_PASSIVE };
 	struct addrinfo *all = NULL;
 	autofree char *host = NULL;
+	const char *name;
 	size_t len;
 	int ret;
 
-	if (confined)
-		hint.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
 	if (!colon)
 		return err_set(e, EINVAL, "tcp:%s: say tcp:HOST:PORT", spec);
 	len = (size_t)(colon - spec);
 	host = spec[0] == '[' && len > 1 && spec[len - 1] == ']'
 		       ? xasprintf("%.*s", (int)len - 2, spec + 1)
 		       : xasprintf("%.*s", (int)len, spec);
-	ret = getaddrinfo(*host ? host : NULL, colon + 1, &hint, &all);
+	if (confined)
+		hint.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
+	name = confined && !strcmp(host, "localhost") ? "127.0.0.1" : host;
+	ret = getaddrinfo(*name ? name : NULL, colon + 1, &hint, &all);
 	if (ret)
 		return err_set(e, EINVAL, "tcp:%s: %s%s", spec, gai_strerror(ret),
 			       confined ? " (under the sandbox addresses and ports are numbers)"
 					: "");
-	ret = -EADDRNOTAVAIL;
-	for (struct addrinfo *a = all; a && ret < 0; a = a->ai_next) {
-		close_fd_(&c->fd);
-		c->fd = -1;
-		ret = join(c, a->ai_family, a->ai_addr, a->ai_addrlen, out, e);
-	}
+	for (struct addrinfo *a = all; a; a = a->ai_next)
+		add_addr(c, a->ai_addr, a->ai_addrlen);
 	freeaddrinfo(all);
-	return ret < 0 ? err_set_errno(e, -ret, "cannot %s tcp:%s",
-				       out ? "connect to" : "listen on", spec)
-		       : 0;
+	return out ? 0 : listen_on(c, e);
 }
 
 /* ---- all of them ---- */
@@ -195,7 +262,7 @@ int chan_open(struct migr_chan *c, const char *uri, bool out, bool confined, str
 	size_t n = rest ? (size_t)(rest - uri) : 0;
 	int ret;
 
-	*c = (struct migr_chan){ .fd = -1 };
+	*c = (struct migr_chan){ .fd = -1, .uri = xstrdup(uri) };
 	if (n == 4 && !strncmp(uri, "file", n))
 		ret = open_file(c, rest + 1, out, e);
 	else if (n == 2 && !strncmp(uri, "fd", n))
@@ -210,33 +277,86 @@ int chan_open(struct migr_chan *c, const char *uri, bool out, bool confined, str
 	else if (n == 3 && !strncmp(uri, "tcp", n))
 		ret = open_tcp(c, rest + 1, out, confined, e);
 	else
-		return err_set(e, EINVAL,
-			       "'%s' is no address of a saved machine: say file:PATH, exec:COMMAND,"
-			       " fd:N, unix:PATH or tcp:HOST:PORT",
-			       uri);
+		ret = err_set(e, EINVAL,
+			      "'%s' is no address of a saved machine: say file:PATH, exec:COMMAND,"
+			      " fd:N, unix:PATH or tcp:HOST:PORT",
+			      uri);
+	if (ret == 0)
+		ret = chan_settle(c, e);
 	if (ret < 0)
 		chan_abandon(c);
+	return MIN(ret, 0);
+}
+
+int chan_settle(struct migr_chan *c, struct err *e)
+{
+	int ret = 1;
+
+	if (c->settled)
+		return 1;
+	if (c->fifo)
+		ret = try_fifo(c, e);
+	else if (c->nr_addrs && !c->listening)
+		ret = try_addresses(c, e);
+	c->settled = ret == 1;
 	return ret;
 }
 
-static int wait_for_child(struct migr_chan *c)
+/* Whether the command has ended, within ms of waiting; *status is its own then. */
+static bool child_ended(struct migr_chan *c, unsigned ms, const atomic_bool *cancel, int *status)
 {
-	int status = 0;
+	const struct timespec nap = { .tv_nsec = CHILD_LOOK_MS * NS_PER_MS };
 
-	while (c->child && waitpid(c->child, &status, 0) < 0 && errno == EINTR)
-		;
-	c->child = 0;
-	return status;
+	for (uint64_t until = clock_now_ns() + ms * NS_PER_MS;;) {
+		pid_t pid = waitpid(c->child, status, WNOHANG);
+
+		if (pid == c->child || (pid < 0 && errno != EINTR)) {
+			c->child = 0;
+			return true;
+		}
+		if (clock_now_ns() >= until || (cancel && atomic_load(cancel)))
+			return false;
+		nanosleep(&nap, NULL);
+	}
 }
 
-int chan_close(struct migr_chan *c, struct err *e)
+/* It may clean up; one that does not want to go goes all the same. */
+static void end_child(struct migr_chan *c)
 {
 	int status;
 
+	if (!c->child)
+		return;
+	kill(c->child, SIGTERM);
+	if (child_ended(c, CHAN_GRACE_MS, NULL, &status))
+		return;
+	kill(c->child, SIGKILL);
+	while (waitpid(c->child, &status, 0) < 0 && errno == EINTR)
+		;
+	c->child = 0;
+}
+
+static void forget(struct migr_chan *c)
+{
 	close_fd_(&c->fd);
 	c->fd = -1;
+	free(take_ptr(c->uri));
+	free(take_ptr(c->fifo));
+	free(take_ptr(c->addr));
+	c->nr_addrs = c->at = 0;
+}
+
+int chan_close(struct migr_chan *c, const atomic_bool *cancel, struct err *e)
+{
+	int status = 0;
+
+	forget(c);
+	while (c->child && !child_ended(c, 1000, cancel, &status))
+		if (cancel && atomic_load(cancel)) {
+			chan_abandon(c);
+			return err_set(e, ECANCELED, "cancelled");
+		}
 	free(take_ptr(c->path));
-	status = wait_for_child(c);
 	if (WIFSIGNALED(status))
 		return err_set(e, EIO, "the command was ended by signal %d", WTERMSIG(status));
 	if (WEXITSTATUS(status))
@@ -246,11 +366,8 @@ int chan_close(struct migr_chan *c, struct err *e)
 
 void chan_abandon(struct migr_chan *c)
 {
-	close_fd_(&c->fd);
-	c->fd = -1;
-	if (c->child)
-		kill(c->child, SIGTERM);
-	wait_for_child(c);
+	forget(c);
+	end_child(c);
 	/* Half a machine is of no use, and only in the way. */
 	if (c->path)
 		unlink(c->path);

@@ -17,12 +17,13 @@
 #include "migr/chan.h"
 #include "migr/desc.h"
 #include "migr/format.h"
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* #syscalls migr: accept4 */
+
+#define SETTLE_NS (20 * NS_PER_MS)
 
 struct migr {
 	struct vm *vm;
@@ -42,6 +43,7 @@ struct migr {
 	struct load load;
 	struct ram_count ram;
 	struct loop_work begin, done;
+	struct loop_timer settle; /* looks whether the other end is there */
 	pthread_t thread;
 	bool has_thread;
 	int result; /* of the worker, with error set */
@@ -98,28 +100,24 @@ static void next_pass(struct migr *m)
 
 /* ---- the worker ---- */
 
-/* The stream's own socket of one that listens. */
-static int accept_stream(struct migr *m, struct err *e)
+/* Until the other end is there; the stream's own socket of one that listens. */
+static int await_stream(struct migr *m, struct err *e)
 {
 	struct migr_stream *s = &m->stream;
-	struct pollfd p[2] = { { .fd = s->wake, .events = POLLIN },
-			       { .fd = s->fd, .events = POLLIN } };
-	int fd;
+	int ret = stream_await(s, e), fd;
 
-	for (;;) {
-		if (atomic_load(&s->cancel))
-			return err_set(e, ECANCELED, "cancelled");
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return err_set_errno(e, errno, "poll");
+	while (ret == 0 && m->chan.listening) {
 		fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0)
-			break;
+		if (fd >= 0) {
+			close(s->fd);
+			s->fd = fd;
+			return 0;
+		}
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 			return err_set_errno(e, errno, "cannot accept the saved machine");
+		ret = stream_await(s, e);
 	}
-	close(s->fd);
-	s->fd = fd;
-	return 0;
+	return ret;
 }
 
 static int do_save(struct migr *m, struct err *e)
@@ -135,7 +133,7 @@ static int do_save(struct migr *m, struct err *e)
 
 static int do_load(struct migr *m, struct err *e)
 {
-	int ret = m->chan.listening ? accept_stream(m, e) : 0;
+	int ret = await_stream(m, e);
 
 	if (ret == 0)
 		ret = load_head(&m->stream, &m->load.text, e);
@@ -157,7 +155,7 @@ static void *worker(void *arg)
 	close_fd_(&m->stream.fd);
 	m->stream.fd = -1;
 	if (ret == 0)
-		ret = chan_close(&m->chan, &m->error);
+		ret = chan_close(&m->chan, &m->stream.cancel, &m->error);
 	else
 		chan_abandon(&m->chan);
 	m->result = ret;
@@ -188,6 +186,7 @@ static void free_job(struct migr *m)
 	if (m->has_thread)
 		pthread_join(m->thread, NULL);
 	m->has_thread = false;
+	loop_disarm(m->vm->loop, &m->settle);
 	stream_fini(&m->stream);
 	chan_abandon(&m->chan);
 	state_buf_fini(&m->head);
@@ -212,16 +211,10 @@ static int open_job(struct migr *m, const char *uri, bool incoming, struct migr_
 	ret = chan_open(&m->chan, uri, !incoming, m->vm->confined, fds, e);
 	if (ret < 0)
 		return ret;
-	ret = stream_init_take(&m->stream, take_fd(&m->chan.fd), e);
-	if (ret < 0) {
-		stream_fini(&m->stream);
-		chan_abandon(&m->chan);
-		return ret;
-	}
-	stream_set_pace(&m->stream, incoming ? 0 : m->params.max_bandwidth);
 	m->incoming = incoming;
 	m->error = (struct err){ 0 };
 	m->passes = 0;
+	atomic_store(&m->stream.pos, 0);
 	m->ram = (struct ram_count){ .total = m->vm->ram->size };
 	m->start_ns = m->begin_ns = m->end_ns = clock_now_ns();
 	set_status(m, MIGR_SETUP);
@@ -393,20 +386,52 @@ int migr_load(struct migr *m, const char *uri, struct migr_fds *fds, bool exit_o
 
 /* ---- on the loop ---- */
 
-static void begin_fn(struct loop_work *w)
+/* 1 = the stream is there, 0 = not yet: the timer looks again. */
+static int make_stream(struct migr *m, struct err *e)
 {
-	struct migr *m = container_of(w, struct migr, begin);
+	int ret = chan_settle(&m->chan, e);
+
+	if (ret == 0)
+		loop_arm(m->vm->loop, &m->settle, clock_now_ns() + SETTLE_NS);
+	if (ret <= 0)
+		return ret;
+	ret = stream_init_take(&m->stream, take_fd(&m->chan.fd), e);
+	if (ret < 0)
+		return ret;
+	stream_set_pace(&m->stream, m->incoming ? 0 : m->params.max_bandwidth);
+	return 1;
+}
+
+static void begin(struct migr *m)
+{
+	int ret;
 
 	if (m->vm->ended) /* in the same round of the loop: migr_end() cleans up */
 		return;
 	if (m->status == MIGR_CANCELLING) { /* before anything began */
 		free_job(m);
 		fail(m, -ECANCELED);
-	} else if (m->incoming) {
-		begin_load(m);
-	} else {
-		begin_save(m);
+		return;
 	}
+	ret = make_stream(m, &m->error);
+	if (ret > 0 && m->incoming)
+		begin_load(m);
+	else if (ret > 0)
+		begin_save(m);
+	else if (ret < 0 && m->incoming)
+		end_load(m, ret);
+	else if (ret < 0)
+		end_save(m, ret);
+}
+
+static void begin_fn(struct loop_work *w)
+{
+	begin(container_of(w, struct migr, begin));
+}
+
+static void settle_fn(struct loop_timer *t)
+{
+	begin(container_of(t, struct migr, settle));
 }
 
 static void done_fn(struct loop_work *w)
@@ -427,6 +452,8 @@ void migr_cancel(struct migr *m)
 
 	if (!busy(m) || m->status == MIGR_CANCELLING)
 		return;
+	if (m->status == MIGR_SETUP)
+		loop_post(m->vm->loop, &m->begin);
 	set_status(m, MIGR_CANCELLING);
 	stream_cancel(&m->stream);
 	if (waits)
@@ -444,6 +471,7 @@ struct migr *migr_of(struct vm *vm)
 	m->params.downtime_limit_ms = 300;
 	m->chan.fd = m->stream.fd = m->stream.wake = -1;
 	m->begin.fn = begin_fn;
+	m->settle.fn = settle_fn;
 	m->done.fn = done_fn;
 	return m;
 }

@@ -70,21 +70,37 @@ static int cancelled(struct migr_stream *s, struct err *e)
 	return atomic_load(&s->cancel) ? err_set(e, ECANCELED, "cancelled") : 0;
 }
 
-/* Until fd is ready (events 0: only the time), or cancelled, or ms have passed (-1: for ever). */
+/*
+ * Until fd is ready (events 0: only the time), or ms have passed (-1: for ever), or somebody wakes.
+ * 1 = ready, 0 = not, or it is cancelled.
+ */
 static int wait_for(struct migr_stream *s, short events, int ms, struct err *e)
 {
 	struct pollfd p[2] = { { .fd = s->wake, .events = POLLIN },
 			       { .fd = events ? s->fd : -1, .events = events } };
 	uint64_t count;
 	ssize_t n = 0;
+	int ret = poll(p, 2, ms);
 
-	if (poll(p, 2, ms) < 0 && errno != EINTR)
+	if (ret < 0 && errno != EINTR)
 		return err_set_errno(e, errno, "poll");
+	if (ret < 0)
+		p[0].revents = p[1].revents = 0;
 	if (p[0].revents & POLLIN)
 		n = read(s->wake, &count, sizeof(count));
 	if (n < 0 && errno != EAGAIN)
 		return err_set_errno(e, errno, "eventfd");
-	return cancelled(s, e);
+	ret = cancelled(s, e);
+	return ret < 0 ? ret : p[1].revents != 0;
+}
+
+int stream_await(struct migr_stream *s, struct err *e)
+{
+	int ret = cancelled(s, e);
+
+	while (ret == 0)
+		ret = wait_for(s, POLLIN, -1, e);
+	return MIN(ret, 0);
 }
 
 /* Sleeps while the stream is ahead of its pace. */
@@ -137,7 +153,7 @@ int stream_writev(struct migr_stream *s, struct iovec *iov, unsigned n, struct e
 			advance(&iov, &n, (size_t)done);
 			ret = cancelled(s, e);
 		} else if (errno == EAGAIN) {
-			ret = wait_for(s, POLLOUT, -1, e);
+			ret = MIN(wait_for(s, POLLOUT, -1, e), 0);
 		} else if (errno != EINTR) {
 			ret = err_set_errno(e, errno, "cannot write the machine's state");
 		}
@@ -170,7 +186,7 @@ int stream_read(struct migr_stream *s, void *to, size_t len, struct err *e)
 				      ", in the middle: it was not written to its end",
 				      atomic_load(&s->pos));
 		} else if (errno == EAGAIN) {
-			ret = wait_for(s, POLLIN, -1, e);
+			ret = MIN(wait_for(s, POLLIN, -1, e), 0);
 		} else if (errno != EINTR) {
 			ret = err_set_errno(e, errno, "cannot read the saved machine");
 		}

@@ -26,6 +26,9 @@ void stream_fini(struct migr_stream *);
 void stream_cancel(struct migr_stream *);
 void stream_set_pace(struct migr_stream *, uint64_t max_bytes_per_s);
 
+/* Waits until there is something to read, or to accept: a FIFO may have no writer at first. */
+int stream_await(struct migr_stream *, struct err *e) MUST_CHECK;
+
 /* All of it, or -errno with e set. iov is used up. */
 int stream_writev(struct migr_stream *, struct iovec *iov, unsigned n, struct err *e) MUST_CHECK;
 int stream_write(struct migr_stream *, const void *, size_t, struct err *e) MUST_CHECK;

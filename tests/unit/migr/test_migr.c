@@ -6,7 +6,12 @@
 #include "migr/desc.h"
 #include "migr/format.h"
 #include <signal.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
 
 static char *kernel;
 static const char *board; /* of machine(); NULL: q35 */
@@ -277,6 +282,147 @@ static void through_a_socket(void **state)
 	unlink(uri + 5);
 	end(a);
 	end(b);
+}
+
+/* Nobody is at the other end of a FIFO when saving, or loading, begins. */
+static void through_a_fifo(void **state)
+{
+	struct vm *a = machine(1, NULL), *b = machine(1, "defer");
+	autofree char *uri = xasprintf("file:%s.fifo", kernel);
+	struct err e = { 0 };
+
+	assert_int_equal(mkfifo(uri + 5, 0600), 0);
+	wait_count(a, 100);
+	for (int i = 0; i < 2; i++) { /* the first is cancelled */
+		assert_int_equal(migr_save(migr_of(a), uri, NULL, &e), 0);
+		wait_count(a, 100); /* it runs on until somebody reads */
+		assert_int_equal(status(a), MIGR_SETUP);
+		if (i)
+			break;
+		migr_cancel(migr_of(a));
+		assert_int_equal(finish(a), MIGR_CANCELLED);
+	}
+	assert_int_equal(migr_load(migr_of(b), uri, NULL, false, &e), 0);
+	for (int i = 0; i < 200 && status(b) != MIGR_ACTIVE; i++)
+		loop_once(b->loop, 5);
+	assert_int_equal(finish(a), MIGR_COMPLETED);
+	if (finish(b) != MIGR_COMPLETED)
+		fail_msg("%s", error_of(b));
+	wait_count(b, 100);
+	unlink(uri + 5);
+	end(a);
+	end(b);
+}
+
+/* A listening socket of family whose queue is full: connections to it neither come about nor fail. */
+static char *busy_listener(int family, int *fd, int *first)
+{
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_un un;
+	} to = { .sa.sa_family = (sa_family_t)family };
+	socklen_t len = family == AF_UNIX ? sizeof(to.un) : sizeof(to.in);
+
+	if (family == AF_UNIX)
+		snprintf(to.un.sun_path, sizeof(to.un.sun_path), "%s.busy", kernel);
+	else
+		to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*first = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(*fd, &to.sa, len), 0);
+	assert_int_equal(listen(*fd, 0), 0);
+	assert_int_equal(getsockname(*fd, &to.sa, &len), 0);
+	assert_int_equal(connect(*first, &to.sa, len), 0);
+	return family == AF_UNIX ? xasprintf("unix:%s", to.un.sun_path)
+				 : xasprintf("tcp:127.0.0.1:%u", ntohs(to.in.sin_port));
+}
+
+static void who_does_not_answer_holds_nobody_up(void **state)
+{
+	static const int families[] = { AF_UNIX, AF_INET };
+	struct vm *vm = machine(1, NULL);
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		int fd, first;
+		autofree char *uri = busy_listener(families[i], &fd, &first);
+		uint64_t start = clock_now_ns();
+
+		assert_int_equal(migr_save(migr_of(vm), uri, NULL, &e), 0);
+		assert_true(clock_now_ns() < start + 5 * NS_PER_SEC);
+		wait_count(vm, 100);
+		assert_int_equal(status(vm), MIGR_SETUP);
+		migr_cancel(migr_of(vm));
+		assert_int_equal(finish(vm), MIGR_CANCELLED);
+		assert_int_equal(vm->state, VM_RUNNING);
+		close(first);
+		close(fd);
+		if (families[i] == AF_UNIX)
+			unlink(uri + 5);
+	}
+	/* Nobody listens: an error, at once or soon. */
+	if (migr_save(migr_of(vm), "tcp:127.0.0.1:1", NULL, &e) == 0)
+		assert_int_equal(finish(vm), MIGR_FAILED);
+	assert_int_equal(vm->state, VM_RUNNING);
+	end(vm);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static void who_listens_sleeps(void **state)
+{
+	struct vm *vm = machine(1, "defer");
+	autofree char *uri = xasprintf("unix:%s.sock", kernel);
+	struct err e = { 0 };
+	uint64_t before, until;
+
+	assert_int_equal(migr_load(migr_of(vm), uri, NULL, false, &e), 0);
+	while (status(vm) != MIGR_ACTIVE)
+		loop_once(vm->loop, 5);
+	before = cpu_ns();
+	for (until = clock_now_ns() + NS_PER_SEC; clock_now_ns() < until;)
+		loop_once(vm->loop, 100);
+	assert_true(cpu_ns() - before < NS_PER_SEC / 4);
+	migr_cancel(migr_of(vm));
+	assert_int_equal(finish(vm), MIGR_CANCELLED);
+	unlink(uri + 5);
+	end(vm);
+}
+
+/* Neither one that has not read all of it, nor one that goes on behind the end of it. */
+static void commands_that_do_not_end_are_ended(void **state)
+{
+	static const char *const commands[] = {
+		"exec:trap '' TERM; while :; do sleep 0.1; done",
+		"exec:trap '' TERM; cat >/dev/null; while :; do sleep 0.1; done"
+	};
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(commands); i++) {
+		struct vm *vm = machine(1, NULL);
+		uint64_t start;
+
+		wait_count(vm, 100);
+		assert_int_equal(migr_save(migr_of(vm), commands[i / 2], NULL, &e), 0);
+		for (int n = 0; n < 100; n++)
+			loop_once(vm->loop, 5);
+		assert_int_equal(status(vm), MIGR_ACTIVE);
+		start = clock_now_ns();
+		if (i % 2) { /* else the end of the machine ends it */
+			migr_cancel(migr_of(vm));
+			assert_int_equal(finish(vm), MIGR_CANCELLED);
+			assert_int_equal(vm->state, VM_RUNNING);
+		}
+		end(vm);
+		assert_true(clock_now_ns() < start + 10 * NS_PER_SEC);
+	}
 }
 
 static void cancelled_and_failed_ones_run_on(void **state)
@@ -595,6 +741,10 @@ int main(void)
 		cmocka_unit_test(through_a_pipe),
 		cmocka_unit_test(through_a_command),
 		cmocka_unit_test(through_a_socket),
+		cmocka_unit_test(through_a_fifo),
+		cmocka_unit_test(who_does_not_answer_holds_nobody_up),
+		cmocka_unit_test(who_listens_sleeps),
+		cmocka_unit_test(commands_that_do_not_end_are_ended),
 		cmocka_unit_test(cancelled_and_failed_ones_run_on),
 		cmocka_unit_test(waits_before_the_switchover),
 		cmocka_unit_test(bandwidth_is_kept),
