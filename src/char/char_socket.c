@@ -35,6 +35,7 @@ struct socket_kind {
 	char *where;		  /* for messages */
 	int fd;			  /* of fd=; -1 = none, or in use */
 	bool server, wait, nodelay, made_path;
+	bool starved; /* it was said that connections are not taken */
 	uint64_t reconnect_ms;
 	struct addrinfo *addrs;	   /* of host and port; NULL: path= or fd= */
 	struct addrinfo *next;	   /* of addrs: several get their turns; NULL: the first */
@@ -45,30 +46,60 @@ struct socket_kind {
 
 /* ---- a peer ---- */
 
-static void use_peer_take(struct socket_kind *k, int fd)
+static int use_peer_take(struct socket_kind *k, int fd, struct err *e)
 {
-	int one = 1, out;
+	int one = 1, out, ret;
 
 	if (k->nodelay && k->port)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (out < 0) {
-		log_warn("chardev %s: %s", k->c->id, strerror(errno));
+		ret = err_set_errno(e, errno, "%s: a connection is not taken", k->where);
 		close(fd);
-		return;
+		return ret;
 	}
+	k->starved = false;
 	char_up_take(k->c, fd, out);
+	return 0;
+}
+
+/*
+ * Whoever wants to connect waits, or was turned away. Without descriptors the listener would be
+ * ready all the time, and nothing could be done about it.
+ */
+static void listen_later(struct socket_kind *k, const char *why)
+{
+	loop_del(k->c->loop, &k->listener);
+	if (!k->starved)
+		log_warn("chardev %s: no connection is taken: %s; trying again each second",
+			 k->c->id, why);
+	k->starved = true;
+	loop_arm(k->c->loop, &k->again, clock_now_ns() + NS_PER_SEC);
+}
+
+static void listen_on(struct socket_kind *k)
+{
+	struct err e;
+
+	if (loop_add(k->c->loop, &k->listener, &e) < 0)
+		listen_later(k, e.msg);
 }
 
 static void accept_ready(struct loop_fd *f, uint32_t ready)
 {
 	struct socket_kind *k = container_of(f, struct socket_kind, listener);
 	int fd = accept4(f->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct err e;
 
-	if (fd < 0)
+	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
 		return;
+	if (fd < 0) {
+		listen_later(k, strerror(errno));
+		return;
+	}
 	loop_del(k->c->loop, f); /* the next peer waits until this one has left */
-	use_peer_take(k, fd);
+	if (use_peer_take(k, fd, &e) < 0)
+		listen_later(k, e.msg);
 }
 
 static void retry_later(struct socket_kind *k)
@@ -204,8 +235,7 @@ static int wait_for_peer(struct socket_kind *k, struct err *e)
 	} while (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED));
 	if (fd < 0)
 		return err_set_errno(e, errno, "%s: no connection", k->where);
-	use_peer_take(k, fd);
-	return 0;
+	return use_peer_take(k, fd, e);
 }
 
 /* An inherited socket becomes ours: it has to be a stream that listens, or one that is connected. */
@@ -258,6 +288,7 @@ static int connect_error(int fd)
 static void connect_ready(struct loop_fd *f, uint32_t ready)
 {
 	struct socket_kind *k = container_of(f, struct socket_kind, connecting);
+	struct err e;
 	int fd;
 
 	loop_del(k->c->loop, f);
@@ -265,9 +296,10 @@ static void connect_ready(struct loop_fd *f, uint32_t ready)
 	if (connect_error(fd)) {
 		close(fd);
 		retry_later(k);
-		return;
+	} else if (use_peer_take(k, fd, &e) < 0) {
+		log_warn("%s", e.msg);
+		retry_later(k);
 	}
-	use_peer_take(k, fd);
 }
 
 /* 0 = connected or, for one that tries again, on the way. */
@@ -285,10 +317,8 @@ static int connect_to(struct socket_kind *k, const struct sockaddr *sa, socklen_
 	}
 	if (error == EINPROGRESS)
 		error = -wait_ready(fd, POLLOUT) ?: connect_error(fd);
-	if (!error) {
-		use_peer_take(k, fd);
-		return 0;
-	}
+	if (!error)
+		return use_peer_take(k, fd, e);
 	close(fd);
 	return err_set_errno(e, error,
 			     "%s: cannot connect to '%s%s%s' (reconnect=1 tries again)", k->where,
@@ -318,9 +348,7 @@ static int start_client(struct socket_kind *k, struct err *e)
 
 	if (k->fd >= 0) {
 		ret = take_inherited(k, e);
-		if (ret >= 0)
-			use_peer_take(k, ret);
-		return MIN(ret, 0);
+		return ret < 0 ? ret : use_peer_take(k, ret, e);
 	}
 	if (!k->path)
 		return connect_tcp(k, e);
@@ -333,7 +361,9 @@ static void again(struct loop_timer *t)
 	struct socket_kind *k = container_of(t, struct socket_kind, again);
 	struct err e;
 
-	if (!k->c->up && k->connecting.fd < 0 && start_client(k, &e) < 0)
+	if (k->server)
+		listen_on(k);
+	else if (!k->c->up && k->connecting.fd < 0 && start_client(k, &e) < 0)
 		retry_later(k);
 }
 
@@ -342,13 +372,12 @@ static void again(struct loop_timer *t)
 static void socket_lost(struct char_end *c)
 {
 	struct socket_kind *k = c->kind;
-	struct err e;
 
 	char_down(c);
-	if (!k->server)
+	if (k->server)
+		listen_on(k);
+	else
 		retry_later(k);
-	else if (loop_add(c->loop, &k->listener, &e) < 0)
-		log_warn("chardev %s: %s", c->id, e.msg);
 }
 
 static char *copy_key(struct conf_node *node, const char *key)

@@ -14,6 +14,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -705,6 +706,61 @@ static void tcp_ends(void **state)
 	teardown(&p);
 }
 
+static void limit_fds(rlim_t n)
+{
+	struct rlimit l;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &l), 0);
+	l.rlim_cur = n;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &l), 0);
+}
+
+static unsigned rounds_for(struct rig *r, unsigned ms)
+{
+	uint64_t until = clock_now_ns() + ms * NS_PER_MS;
+	unsigned n = 0;
+
+	for (; clock_now_ns() < until && !r->ups; n++)
+		loop_once(r->loop, 50);
+	return n;
+}
+
+/* None for the connection, or one for it and none for its copy: the loop rests, and tries again. */
+static void a_server_without_descriptors(void **state)
+{
+	struct rig *r = *state;
+	autofree char *path = path_in(r, "few.sock");
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct rlimit before;
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+	open_end(r, "socket", KV("path", path, "server", "on", "wait", "off"));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (int spare = 0; spare < 2; spare++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0), next = dup(fd);
+		char byte;
+
+		assert_int_equal(close(next), 0);
+		assert_int_equal(connect(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+		limit_fds((rlim_t)(next + spare));
+		assert_true(rounds_for(r, 300) < 30);
+		assert_int_equal(r->ups, 0);
+		limit_fds(before.rlim_cur);
+		if (spare) { /* that one was turned away */
+			assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+			close(fd);
+			fd = socket(AF_UNIX, SOCK_STREAM, 0);
+			assert_int_equal(connect(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+		}
+		rounds_for(r, 5000);
+		assert_int_equal(r->ups, 1);
+		close(fd);
+		spin(r);
+		assert_false(char_is_up(r->c));
+		r->ups = 0;
+	}
+}
+
 /* A socket file of a server that died is replaced; one that is served is not. */
 static void stale_socket(void **state)
 {
@@ -1048,6 +1104,7 @@ int main(void)
 		T(server_waits_until_signal),
 		T(tcp_refused),
 		T(tcp_ends),
+		T(a_server_without_descriptors),
 		T(stale_socket),
 		T(many_writers),
 		T(pty_end),
