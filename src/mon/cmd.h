@@ -18,6 +18,7 @@
 
 struct mon_qmp;
 struct mon_later;
+struct sent_fds;
 
 /* A command under way. */
 struct mon_cmd {
@@ -27,7 +28,7 @@ struct mon_cmd {
 	/* the rest is the monitor's */
 	struct mon_qmp *session; /* NULL: for a person */
 	json_t *id;
-	uint64_t start; /* where its text begins in the stream */
+	struct sent_fds *fds; /* that came with it; NULL: none */
 	struct mon_later *later;
 };
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define MAX_NAMED_FDS 256u
+#define MAX_TEXT      8192u /* a path and some words; the texts are kept */
 
 static struct mon_fd **find_named(struct mon *m, const char *name)
 {
@@ -42,24 +43,40 @@ int mon_take_named_fd(struct mon *m, const char *name, struct err *e)
 	return fd;
 }
 
+static int check_text(const char *parameter, const char *text, struct err *e)
+{
+	if (text && strlen(text) > MAX_TEXT)
+		return err_set(e, EINVAL, "Parameter '%s' has %zu bytes; up to %u are taken",
+			       parameter, strlen(text), MAX_TEXT);
+	return 0;
+}
+
+static int check_name(const struct mon *m, const char *name, struct err *e)
+{
+	unsigned n = 0;
+
+	for (const struct mon_fd *f = m->fds; f; f = f->next)
+		n++;
+	if (n >= MAX_NAMED_FDS)
+		return err_set(e, EMFILE, "%u descriptors are kept already; closefd some",
+			       MAX_NAMED_FDS);
+	if (!name[0] || isdigit((unsigned char)name[0]))
+		return err_set(e, EINVAL,
+			       "Parameter 'fdname' expects a name not starting with a digit");
+	return check_text("fdname", name, e);
+}
+
 int qmp_getfd(struct mon_cmd *c, const struct qmp_getfd_args *a, struct err *e)
 {
-	int fd = mon_take_sent_fd(c, e);
+	int fd = mon_take_sent_fd(c, e), ret;
 	struct mon_fd **p, *f;
-	unsigned n = 0;
 
 	if (fd < 0)
 		return fd;
-	for (f = c->mon->fds; f; f = f->next)
-		n++;
-	if (!a->fdname[0] || isdigit((unsigned char)a->fdname[0]) || n >= MAX_NAMED_FDS) {
+	ret = check_name(c->mon, a->fdname, e);
+	if (ret < 0) {
 		close(fd);
-		return n >= MAX_NAMED_FDS
-			       ? err_set(e, EMFILE, "%u descriptors are kept already; closefd some",
-					 MAX_NAMED_FDS)
-			       : err_set(e, EINVAL,
-					 "Parameter 'fdname' expects a name not starting with a "
-					 "digit");
+		return ret;
 	}
 	p = find_named(c->mon, a->fdname);
 	if (*p) {
@@ -91,9 +108,12 @@ json_t *qmp_add_fd(struct mon_cmd *c, const struct qmp_add_fd_args *a, struct er
 
 	if (fd < 0)
 		return NULL;
-	if (a->has_fdset_id && a->fdset_id < 0) {
-		close(fd);
+	if (a->has_fdset_id && a->fdset_id < 0)
 		err_set(e, EINVAL, "Parameter 'fdset-id' expects a non-negative value");
+	else
+		(void)check_text("opaque", a->opaque, e);
+	if (e->code) {
+		close(fd);
 		return NULL;
 	}
 	set = fdset_add_take(c->vm->conf, a->has_fdset_id ? a->fdset_id : -1, fd, a->opaque, e);

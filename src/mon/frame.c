@@ -72,12 +72,24 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-static void skip_space(struct frame *f)
+static size_t blanks(const struct frame *f)
 {
 	size_t n = 0;
 
 	while (n < f->len && is_space(f->buf[n]))
 		n++;
+	return n;
+}
+
+bool frame_is_blank(const struct frame *f)
+{
+	return blanks(f) == f->len;
+}
+
+static void skip_space(struct frame *f)
+{
+	size_t n = blanks(f);
+
 	if (n)
 		consume(f, n);
 }

@@ -32,5 +32,7 @@ void frame_put(struct frame *, const void *data, size_t len);
  */
 int frame_next(struct frame *, json_t **out, uint64_t *start, uint64_t *end,
 	       struct err *e) MUST_CHECK;
+/* Whether nothing of a further value is there yet. */
+bool frame_is_blank(const struct frame *);
 
 #endif

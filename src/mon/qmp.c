@@ -11,17 +11,22 @@
 #include "mon/mon_int.h"
 #include <unistd.h>
 
-struct request {
-	json_t *json; /* NULL: a bad text, and why */
-	struct err why;
-	uint64_t start;
-	struct request *next;
-};
-
 /* A descriptor that came with the bytes before stream offset end. */
 struct sent_fd {
 	int fd;
 	uint64_t end;
+};
+
+struct sent_fds {
+	struct sent_fd v[MON_MAX_FDS];
+	unsigned n;
+};
+
+struct request {
+	json_t *json; /* NULL: a bad text, and why */
+	struct err why;
+	struct sent_fds fds;
+	struct request *next;
 };
 
 struct mon_qmp {
@@ -35,9 +40,8 @@ struct mon_qmp {
 	bool up, negotiated, oob, pretty;
 	bool busy; /* inside the queue's loop */
 	uint64_t events_lost;
-	struct sent_fd fds[MON_MAX_FDS];
-	unsigned nr_fds;
-	uint64_t received; /* stream offset of what comes next */
+	struct sent_fds fds; /* of no request yet */
+	uint64_t received;   /* stream offset of what comes next */
 	struct mon_qmp *next;
 };
 
@@ -312,23 +316,15 @@ static bool is_oob(const struct mon_qmp *q, json_t *json)
 	       !json_object_get(json, "execute");
 }
 
-/* Descriptors that came with an earlier message, which did not want them. */
-static void close_stale_fds(struct mon_qmp *q, uint64_t start)
+static void close_fds(struct sent_fds *fds)
 {
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < q->nr_fds; i++) {
-		if (q->fds[i].end <= start)
-			close(q->fds[i].fd);
-		else
-			q->fds[kept++] = q->fds[i];
-	}
-	q->nr_fds = kept;
+	while (fds->n)
+		close(fds->v[--fds->n].fd);
 }
 
 static void execute(struct mon_qmp *q, struct request *r)
 {
-	struct mon_cmd c = { .mon = q->mon, .vm = q->mon->vm, .session = q, .start = r->start };
+	struct mon_cmd c = { .mon = q->mon, .vm = q->mon->vm, .session = q, .fds = &r->fds };
 	struct err e = r->why;
 	json_t *args = NULL, *ret = NULL;
 	const char *name = NULL;
@@ -337,8 +333,6 @@ static void execute(struct mon_qmp *q, struct request *r)
 	if (r->json && !json_is_object(r->json))
 		err_set(&e, EINVAL, "QMP input must be a JSON object");
 	c.id = json_object_get(r->json, "id");
-	if (!is_oob(q, r->json)) /* it overtakes those whose descriptors came before */
-		close_stale_fds(q, r->start);
 	if (!e.code && check_request(q, r->json, &name, &args, &oob, &e) == 0 &&
 	    find_command(q, name, oob, &c.what, &e) == 0)
 		ret = mon_call(&c, args, &e);
@@ -355,6 +349,7 @@ static void execute(struct mon_qmp *q, struct request *r)
 
 static void free_request(struct request *r)
 {
+	close_fds(&r->fds); /* nobody wanted them */
 	json_decref(r->json);
 	free(r);
 }
@@ -385,13 +380,33 @@ static void run_queue(struct mon_qmp *q)
 	q->busy = false;
 }
 
-static void take_request(struct mon_qmp *q, json_t *json, const struct err *why, uint64_t start)
+/*
+ * The kernel says with which piece of the stream descriptors came, and ends the piece behind the
+ * write(2) that carried them, or inside of it. So they are the request's that has the piece's last
+ * byte: what was written before is no part of the request, only blanks may be behind it. They may
+ * also ride on blanks in front, as QEMU's own tools have it.
+ */
+static void give_fds(struct mon_qmp *q, struct request *r)
+{
+	bool last = frame_is_blank(&q->frame);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < q->fds.n; i++) {
+		if (last || q->fds.v[i].end <= q->frame.base)
+			r->fds.v[r->fds.n++] = q->fds.v[i];
+		else
+			q->fds.v[kept++] = q->fds.v[i];
+	}
+	q->fds.n = kept;
+}
+
+static void take_request(struct mon_qmp *q, json_t *json, const struct err *why)
 {
 	struct request *r = xnew(struct request);
 
 	r->json = json;
 	r->why = *why;
-	r->start = start;
+	give_fds(q, r);
 	if (is_oob(q, json)) {
 		execute(q, r);
 		free_request(r);
@@ -426,12 +441,12 @@ static void qmp_receive(struct char_front *front, const uint8_t *data, size_t le
 	frame_put(&q->frame, data, len);
 	do {
 		struct err e = { 0 };
+		uint64_t start, end;
 		json_t *json = NULL;
-		uint64_t start = q->frame.base, end;
 
 		ret = frame_next(&q->frame, &json, &start, &end, &e);
 		if (ret)
-			take_request(q, json, &e, start);
+			take_request(q, json, &e);
 	} while (ret);
 }
 
@@ -440,22 +455,22 @@ static void qmp_fds(struct char_front *front, const int *fds, size_t n, size_t l
 	struct mon_qmp *q = of_front(front);
 
 	for (size_t i = 0; i < n; i++) {
-		if (q->nr_fds == MON_MAX_FDS)
+		if (q->fds.n == MON_MAX_FDS)
 			close(fds[i]);
 		else
-			q->fds[q->nr_fds++] = (struct sent_fd){ fds[i], q->received + len };
+			q->fds.v[q->fds.n++] = (struct sent_fd){ fds[i], q->received + len };
 	}
 }
 
 int mon_take_sent_fd(struct mon_cmd *c, struct err *e)
 {
-	struct mon_qmp *q = c->session;
+	struct sent_fds *fds = c->fds;
 	int fd;
 
-	if (!q || !q->nr_fds)
+	if (!fds || !fds->n)
 		return err_set(e, ENOENT, "No file descriptor supplied via SCM_RIGHTS");
-	fd = q->fds[0].fd;
-	memmove(&q->fds[0], &q->fds[1], --q->nr_fds * sizeof(q->fds[0]));
+	fd = fds->v[0].fd;
+	memmove(&fds->v[0], &fds->v[1], --fds->n * sizeof(fds->v[0]));
 	return fd;
 }
 
@@ -479,7 +494,7 @@ static void hang_up(struct mon_qmp *q)
 		free_request(dequeue(q));
 	frame_fini(&q->frame);
 	mon_out_drop(&q->out);
-	close_stale_fds(q, UINT64_MAX);
+	close_fds(&q->fds);
 	q->received = 0;
 	q->negotiated = q->oob = false;
 	q->events_lost = 0;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Descriptors that clients send: each belongs to the message that it rode on."""
 import os
+import signal
 import tempfile
+import time
 import unittest
 
 from common import Machine, main
@@ -51,6 +53,46 @@ class Fds(unittest.TestCase):
                 vm.send(" ", [self.fd])
             vm.cmd("query-name")
             self.assertEqual(open_fds(vm), before + 2)
+            # some send it in front, on a blank
+            vm.send(" ", [self.fd])
+            vm.cmd("getfd", fdname="z")
+            self.assertEqual(open_fds(vm), before + 3)
+
+    def test_is_not_taken_by_the_one_before(self):
+        """Whether the monitor reads them together, or the second when the first is done."""
+        for wait in (0, 0.2):
+            with Machine() as vm:
+                before = open_fds(vm)
+                # stopped, so that both are there when it looks
+                vm.proc.send_signal(signal.SIGSTOP)
+                first = vm.start("getfd", {"fdname": "without"})
+                if wait:
+                    vm.proc.send_signal(signal.SIGCONT)
+                    time.sleep(wait)
+                second = vm.start("getfd", {"fdname": "with"}, [self.fd])
+                vm.proc.send_signal(signal.SIGCONT)
+                self.assertIn("No file descriptor supplied", vm.recv_reply(first)["error"]["desc"])
+                self.assertIn("return", vm.recv_reply(second))
+                self.assertEqual(open_fds(vm), before + 1)
+                # in many pieces
+                text = b'{"execute": "getfd", "arguments": {"fdname": "piece"}}\n'
+                vm.send(b'{"execute": "query-name"}' + text[:20])
+                vm.recv_reply()
+                vm.send(text[20:40], [self.fd])
+                vm.send(text[40:] + b'{"execute": "closefd", "arguments": {"fdname": "piece"}}')
+                self.assertEqual([vm.recv_reply() for _ in range(2)], [{"return": {}}] * 2)
+                self.assertEqual(open_fds(vm), before + 1)
+
+    def test_texts_are_bounded(self):
+        with Machine() as vm:
+            before = open_fds(vm)
+            vm.cmd("getfd", fdname="a" * 8192, fds=[self.fd])
+            self.assertIn("up to 8192", vm.error("getfd", fdname="a" * 8193, fds=[self.fd]).desc)
+            self.assertIn("up to 8192", vm.error("add-fd", opaque="a" * 8193, fds=[self.fd]).desc)
+            for i in range(255):
+                vm.cmd("getfd", fdname=f"n{i}", fds=[self.fd])
+            self.assertIn("closefd some", vm.error("getfd", fdname="more", fds=[self.fd]).desc)
+            self.assertEqual(open_fds(vm), before + 256)
 
     def test_sets(self):
         with Machine() as vm:
