@@ -27,7 +27,7 @@ struct blk_req {
 	void (*done)(struct blk_req *, int ret); /* 0 or -errno; on the loop's thread,
 						  * or on that of blk_drain() */
 	/* node's */
-	uint64_t priv[6];
+	uint64_t priv[7];
 	struct blk_req *next;
 };
 

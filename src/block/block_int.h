@@ -120,6 +120,7 @@ static inline struct blk_req *blk_reqs_pop(struct blk_reqs *q)
 #define BLK_SHIFT(r)   ((r)->priv[3]) /* how far raw nodes above moved off */
 #define BLK_REFUSED(r) ((r)->priv[4]) /* errno: a raw node above does not take it */
 #define BLK_ZEROES(r)  ((r)->priv[5]) /* a WRITE that became a ZERO; 2: unmap was not set before */
+#define BLK_SCAN(r)    ((r)->priv[6]) /* a WRITE, begins with zeroes: enum blk_detect for a worker */
 #define BLK_IGNORED    UINT64_MAX     /* as errno: done, without doing anything */
 #define BLK_START(r)   ((r)->priv[2]) /* when it was submitted, CLOCK_MONOTONIC ns */
 
@@ -141,8 +142,12 @@ int blk_file_open(struct blk_node *, const struct blk_options *o, struct err *e)
 int blk_file_make_read_only(struct blk_node *, struct err *e);
 /* open.c: the keys that all drivers and drives have in common. */
 int blk_read_common(struct conf_node *, struct blk_options *o, struct err *e);
-/* detect.c: is all that r writes zero? */
-bool blk_all_zero(const struct blk_req *r);
+/*
+ * detect.c: makes a WRITE of zeroes a ZERO, as detect says. What is too long for the thread that
+ * submits it is left to blk_detect_rest(), which takes its time, by BLK_SCAN().
+ */
+void blk_detect(struct blk_req *r, enum blk_detect detect);
+void blk_detect_rest(struct blk_req *r);
 
 /* lock.c: see there. 0 or -errno with e set. */
 int blk_lock_file(int fd, bool read_only, const char *path, struct err *e);

@@ -305,6 +305,7 @@ static int do_zero(struct blk_node *n, const struct blk_req *r)
 
 int blk_file_do(struct blk_node *n, struct blk_req *r)
 {
+	blk_detect_rest(r);
 	switch (r->op) {
 	case BLK_READ:
 	case BLK_WRITE:

@@ -69,7 +69,7 @@ static bool start(struct blk_node *n, struct blk_req *r)
 		return true;
 	}
 	r->fua = (r->fua || !n->info.write_cache) && !n->no_flush;
-	if (n->uring && blk_uring_takes(n, r))
+	if (n->uring && !BLK_SCAN(r) && blk_uring_takes(n, r))
 		return blk_uring_queue(n, r);
 	blk_pool_submit(n, r);
 	return true;
@@ -143,22 +143,12 @@ static void on_wake(struct loop_fd *f, uint32_t ready)
 	pthread_mutex_unlock(&n->run_lock);
 }
 
-/* A write of nothing but zeroes takes no space: the file is told so instead. */
-static void detect_zeroes(const struct blk_node *n, struct blk_req *r)
-{
-	if (n->detect == BLK_DETECT_OFF || r->op != BLK_WRITE || !blk_all_zero(r))
-		return;
-	BLK_ZEROES(r) = r->unmap ? 1 : 2;
-	r->op = BLK_ZERO;
-	r->unmap = n->detect == BLK_DETECT_UNMAP;
-}
-
 /* What a raw node does: to say no, and where in its child the request goes. */
 static void pass_down(const struct blk_node *n, struct blk_req *r)
 {
 	int ret = BLK_REFUSED(r) ? 0 : blk_refuse(n, r);
 
-	detect_zeroes(n, r);
+	blk_detect(r, n->detect);
 	if (ret)
 		BLK_REFUSED(r) = (uint64_t)-ret;
 	else if (r->op == BLK_DISCARD && !n->info.can_discard)
@@ -176,7 +166,7 @@ void blk_submit(struct blk_node *n, struct blk_req *r)
 	memset(r->priv, 0, sizeof(r->priv));
 	for (; n->child; n = n->child)
 		pass_down(n, r);
-	detect_zeroes(n, r);
+	blk_detect(r, n->detect);
 	BLK_START(r) = clock_now_ns();
 	atomic_fetch_add(&n->inflight, 1);
 	pthread_mutex_lock(&n->lock);

@@ -5,10 +5,12 @@
  */
 #include "cmocka_all.h"
 
+#include "base/clock.h"
 #include "block/block.h"
 #include "core/fdset.h"
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define IMAGE_SIZE MIB(1)
@@ -239,6 +241,58 @@ static void zeroes(void **state)
 	assert_int_equal(buf[0], 0);
 }
 
+static uint64_t thread_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* Who submits is not held up by how much there is to look at; who writes it looks at all of it. */
+static void many_zeroes(void **state)
+{
+	struct fix *f = *state;
+	size_t len = MIB(1), n = 4096;
+	autofree char *page = xcalloc(1, len);
+	autofree struct iovec *iov = xnew_n(struct iovec, n);
+	struct request q = { .r = { .op = BLK_WRITE,
+				    .iov = iov,
+				    .niov = (unsigned)n,
+				    .len = n * len,
+				    .done = on_done },
+			     .f = f };
+	struct err err;
+	uint64_t start;
+	struct blk_stats s;
+
+	assert_int_equal(truncate(f->path, (off_t)(n * len)), 0);
+	f->file =
+		OPEN(f, "file", "filename", f->path, "discard", "unmap", "detect-zeroes", "unmap");
+	assert_non_null(f->file);
+	memset(page, 1, len);
+	assert_int_equal(rw(f, f->file, BLK_WRITE, 0, page, len), 0);
+	assert_int_equal(rw(f, f->file, BLK_WRITE, 3 * len, page, len), 0);
+	memset(page, 0, len);
+	page[len - 1] = 1;
+	assert_int_equal(rw(f, f->file, BLK_WRITE, 0, page, len), 0);
+	assert_int_equal(allocated(f), 2 * len);
+	page[len - 1] = 0;
+	for (size_t i = 0; i < n; i++)
+		iov[i] = (struct iovec){ page, len };
+	f->done = false;
+	start = thread_ns();
+	blk_submit(f->file, &q.r);
+	assert_true(thread_ns() - start < 2 * NS_PER_MS);
+	while (!f->done)
+		loop_once(f->loop, 100);
+	assert_int_equal(f->ret, 0);
+	assert_int_equal(allocated(f), 0);
+	blk_get_stats(f->file, &s);
+	assert_int_equal(s.op[BLK_WRITE].done, 4);
+	assert_int_equal(s.op[BLK_ZERO].done, 0);
+}
+
 /* The window decides about discard, whatever the node below would do. */
 static void discard(void **state)
 {
@@ -309,8 +363,8 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(window),  T(window_refused), T(who_writes),	     T(zeroes),
-		T(discard), T(refused),	       T(passed_descriptor),
+		T(window),	T(window_refused), T(who_writes), T(zeroes),
+		T(many_zeroes), T(discard),	   T(refused),	  T(passed_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
