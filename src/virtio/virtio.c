@@ -127,10 +127,10 @@ void virtio_set_dma(struct virtio *v, bool on)
 	if (v->may_dma == on)
 		return;
 	v->may_dma = on;
-	if (on)
-		virtio_resume(v);
-	else
+	if (!on)
 		virtio_pause(v);
+	else if (v->vm->going) /* else it starts when the machine goes on */
+		virtio_resume(v);
 }
 
 /* ---- negotiation ---- */
@@ -200,7 +200,7 @@ void virtio_set_status(struct virtio *v, uint8_t val)
 
 void virtio_kick(struct virtio *v, unsigned n)
 {
-	if (n >= v->nr_vqs || !v->started || !v->vqs[n].enabled || virtio_is_broken(v))
+	if (n >= v->nr_vqs || !v->started || !vq_enabled(&v->vqs[n]) || virtio_is_broken(v))
 		return;
 	v->type->kick(v, n);
 }

@@ -14,8 +14,8 @@
  * doorbell saves; waking the loop for work that is shorter than that saves nothing. Kicks are never
  * coalesced: the guest has stopped looking, and nobody would tell when to.
  *
- * Threads: the loop that serves the queues, under the device's lock; virtio_bells_start() any,
- * under the lock.
+ * Threads: the loop that serves the queues, which looks at them under the device's lock;
+ * virtio_bells_start() any, under the lock.
  */
 #include "base/base.h"
 #include "base/log.h"
@@ -92,14 +92,17 @@ static void make_bells(struct loop_work *w)
 							    .val = v->bell_match ? n : 0,
 							    .fd = b->h.fd };
 	}
-	s->door = door;
-	if (nr != s->nr)
-		map_set_doorbells(v->vm->map, v->bell_region, door, nr);
-	else
-		s->door = old;
-	s->nr = nr;
 	pthread_mutex_unlock(&v->dev->lock);
-	free(s->door == door ? old : door);
+	/* Without the lock: a machine that starts anew places its devices with the map's lock held.
+	 */
+	if (nr == s->nr) {
+		free(door);
+		return;
+	}
+	s->door = door;
+	s->nr = nr;
+	map_set_doorbells(v->vm->map, v->bell_region, door, nr);
+	free(old);
 }
 
 /* On the loop: nothing comes from there any more. */
@@ -138,15 +141,15 @@ void virtio_bells_fini(struct virtio *v)
 
 	if (!s)
 		return;
-	if (s->nr)
-		map_set_doorbells(v->vm->map, v->bell_region, NULL, 0);
-	/* An iothread is there as long as a device uses it. */
+	/* An iothread is there as long as a device uses it, and may be making some right now. */
 	if (v->loop == v->vm->loop)
 		drop_bells(&s->end);
 	else
 		loop_post(v->loop, &s->end);
 	while (sem_wait(&s->ended) < 0)
 		;
+	if (s->nr)
+		map_set_doorbells(v->vm->map, v->bell_region, NULL, 0);
 	for (unsigned n = 0; n < v->nr_vqs; n++)
 		if (s->bell[n].v)
 			close(s->bell[n].h.fd);

@@ -309,10 +309,11 @@ static bool start(struct vblk_queue *vbq, const struct vq_chain *c)
 bool vblk_process(struct vblk_queue *vbq)
 {
 	struct virtio_blk *b = vbq->b;
-	struct vq *vq = virtio_vq(&b->v, vbq->index);
+	struct vq *vq;
 
-	if (!b->running || vbq->stopped)
+	if (!b->running || vbq->stopped) /* the queue may be gone */
 		return false;
+	vq = virtio_vq(&b->v, vbq->index);
 	for (unsigned n = 0; n < BUDGET; n++) {
 		struct vq_chain c = { .iov = b->scratch };
 

@@ -46,14 +46,11 @@ void vq_wrote(struct vq *vq, const void *host, size_t len)
 	mem_wrote_host(vq->v->vm->map, host, len);
 }
 
-/* Brings the host addresses up to date. False: broken, or not in use. */
-static bool vq_ready(struct vq *vq)
+/* Brings the host addresses up to date. False: broken. */
+static bool vq_find(struct vq *vq)
 {
-	uint64_t generation;
+	uint64_t generation = map_generation(vq->v->vm->map);
 
-	if (!vq->enabled || virtio_is_broken(vq->v))
-		return false;
-	generation = map_generation(vq->v->vm->map);
 	if (likely(generation == vq->map_generation))
 		return true;
 	if (!(vq->packed ? vq_packed_map(vq) : vq_split_map(vq))) {
@@ -62,6 +59,12 @@ static bool vq_ready(struct vq *vq)
 	}
 	vq->map_generation = generation;
 	return true;
+}
+
+/* The same; false also when it is not in use. */
+static bool vq_ready(struct vq *vq)
+{
+	return vq_enabled(vq) && !virtio_is_broken(vq->v) && vq_find(vq);
 }
 
 bool vq_chain_add(struct vq *vq, struct vq_chain *c, uint64_t gpa, uint32_t len, bool write)
@@ -206,7 +209,7 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 
 void vq_unpop(struct vq *vq, const struct vq_chain *c)
 {
-	if (!vq->enabled || c->seq + 1 != vq->pop_seq)
+	if (!vq_enabled(vq) || c->seq + 1 != vq->pop_seq)
 		return;
 	vq->pop_seq--;
 	if (vq->packed)
@@ -290,7 +293,7 @@ unsigned vq_index(const struct vq *vq)
 
 bool vq_enabled(const struct vq *vq)
 {
-	return vq->enabled;
+	return __atomic_load_n(&vq->enabled, __ATOMIC_ACQUIRE);
 }
 
 uint16_t vq_ring_size(const struct vq *vq)
@@ -373,8 +376,9 @@ void vq_enable(struct vq *vq)
 	vq->in_flight = vq->unsignalled = 0;
 	vq->pop_seq = vq->push_seq = 0;
 	vq->kick_off = false;
-	vq->enabled = true;
-	(void)vq_ready(vq); /* absurd addresses break the device now, not at the first kick */
+	(void)vq_find(vq); /* absurd addresses break the device now, not at the first kick */
+	/* The device may run, on another thread, when the driver enables one more of its queues. */
+	__atomic_store_n(&vq->enabled, true, __ATOMIC_RELEASE);
 }
 
 /* ---- state ---- */

@@ -643,6 +643,37 @@ static void test_iothread(void **state)
 	assert_non_null(strstr(e.msg, "no object 'io1'"));
 }
 
+/* A queue that is enabled while the loop's thread looks whether it is (thread sanitizer). */
+static void test_late_queue(void **state)
+{
+	struct fix *f = *state;
+	struct racer r = { .f = f };
+	struct reqmem m;
+	pthread_t t;
+
+	make_with(f, NULL, KV(DEV, "num-queues", "2"));
+	assert_int_equal(pthread_create(&t, NULL, loop_thread, &r), 0);
+	m = reqmem(f, 512);
+	for (int round = 0; round < 200; round++) {
+		uint32_t written;
+
+		f->d.nr_vqs = 1;
+		assert_true(vdrv_start(&f->d, F_FLUSH)); /* the loop looks at both */
+		for (int spin = 0; spin < round; spin++)
+			(void)vdrv_status(&f->d);
+		f->d.nr_vqs = 2;
+		vdrv_enable_queue(&f->d, 1);
+		post(f, 1, &m, IN, 0, 512, true);
+		vdrv_kick(&f->d, 1);
+		while (vdrv_used(&f->d, 1, &written) < 0)
+			usleep(10);
+		assert_int_equal(status_of(f, &m), 0);
+	}
+	vdrv_reset(&f->d);
+	atomic_store(&r.stop, true);
+	pthread_join(t, NULL);
+}
+
 static void test_state(void **state)
 {
 	struct fix *f = *state;
@@ -685,6 +716,7 @@ int main(void)
 		T(test_block_size),	 T(test_bad_options),	 T(test_many),
 		T(test_reset_in_flight), T(test_pause),		 T(test_queue_reset),
 		T(test_reset_race),	 T(test_state),		 T(test_iothread),
+		T(test_late_queue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -420,6 +420,7 @@ static void bus_mastering(void **state)
 	uint32_t on = pci_cfg_read(bus, 0, fn, PCI_COMMAND, 2), off = on & ~PCI_COMMAND_MASTER;
 
 	assert_true(on & PCI_COMMAND_MASTER);
+	r->t->vm.going = true;
 	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2);
 	pci_cfg_write(bus, 0, fn, PCI_COMMAND, off, 2);
 	assert_int_equal(r->s->x.stopped, 1);
@@ -439,6 +440,28 @@ static void bus_mastering(void **state)
 	assert_int_equal(r->s->x.started, 2);
 	pci_cfg_write(bus, 0, fn, PCI_COMMAND, on, 2);
 	assert_int_equal(r->s->x.started, 3);
+}
+
+/* A port above it that is loaded behind it lets it master the bus again: it starts with the
+ * machine. */
+static void mastering_in_a_pause(void **state)
+{
+	struct rig *r = *state;
+	struct pci_bus *bus = r->t->vm.pci;
+	uint8_t fn = r->s->t.pci.devfn;
+	uint32_t on = pci_cfg_read(bus, 0, fn, PCI_COMMAND, 2);
+
+	r->t->vm.going = true;
+	vdrv_start(&r->d, r->t, &r->s->t.pci.d, 0, 2);
+	r->t->vm.going = false;
+	virtio_pci_dev_pause(&r->s->t.pci.d);
+	pci_cfg_write(bus, 0, fn, PCI_COMMAND, on & ~PCI_COMMAND_MASTER, 2);
+	pci_cfg_write(bus, 0, fn, PCI_COMMAND, on, 2);
+	assert_int_equal(r->s->x.started, 1);
+	assert_int_equal(r->s->x.kicks[0], 0);
+	virtio_pci_dev_resume(&r->s->t.pci.d);
+	assert_int_equal(r->s->x.started, 2);
+	assert_int_equal(r->s->x.kicks[0], 1);
 }
 
 static void migration(void **state)
@@ -551,11 +574,13 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(identity),	     T(negotiation),	 T(wrong_order),   T(queue_registers),
-		T(absurd_queue),     T(kicks),		 T(ring_reset),	   T(device_config),
-		T(msix_interrupts),  T(intx_interrupts), T(config_window), T(machine_reset),
-		T(pause_and_resume), T(bus_mastering),	 T(migration),	   T(foreign_state),
-		T(properties),	     T(random_accesses), T(no_vectors),
+		T(identity),	     T(negotiation),   T(wrong_order),
+		T(queue_registers),  T(absurd_queue),  T(kicks),
+		T(ring_reset),	     T(device_config), T(msix_interrupts),
+		T(intx_interrupts),  T(config_window), T(machine_reset),
+		T(pause_and_resume), T(bus_mastering), T(mastering_in_a_pause),
+		T(migration),	     T(foreign_state), T(properties),
+		T(random_accesses),  T(no_vectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
