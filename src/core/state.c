@@ -402,6 +402,8 @@ static int load_fields(struct reader *r, const struct state_desc *d, void *obj, 
 	uint64_t kind;
 	int ret;
 
+	if (d->pre_load)
+		d->pre_load(obj);
 	for (;;) {
 		ret = get(r, 1, &kind, "its fields");
 		if (ret < 0)

@@ -50,6 +50,8 @@ struct state_desc {
 	/* The stream is hostile: check indices, sizes and modes here. 0 or -errno with e set. */
 	int (*post_load)(void *obj, struct err *e);
 	void (*pre_save)(void *obj); /* optional: bring members up to date */
+	/* Optional: before the first field is read. Without post_load behind it the load has failed. */
+	void (*pre_load)(void *obj);
 };
 
 #define ST_TYPE_(type, member, ctype) \

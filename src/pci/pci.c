@@ -209,6 +209,7 @@ void pci_dev_detach(struct pci_dev *d)
 	map_synchronize(d->d.vm->map);
 	pci_intx(d, 0);
 	free(take_ptr(d->msix));
+	free(take_ptr(d->cfg_before));
 	d->nr_msix = 0;
 	pthread_mutex_destroy(&d->irq_lock);
 	d->bus = NULL;
@@ -219,9 +220,18 @@ bool pci_is_master(const struct pci_dev *d)
 	return (pci_command(d) & PCI_COMMAND_MASTER) && d->upstream_master;
 }
 
+/* A load that failed leaves nothing of it where no reset would take it away. */
+static void undo_load(struct pci_dev *d)
+{
+	if (d->cfg_before)
+		memcpy(d->cfg, d->cfg_before, PCIE_CFG_SIZE);
+	free(take_ptr(d->cfg_before));
+}
+
 void pci_dev_reset(struct pci_dev *d)
 {
 	pthread_mutex_lock(&d->d.lock);
+	undo_load(d);
 	st_le16(d->cfg + PCI_COMMAND, 0);
 	for (unsigned i = 0; i < PCIE_CFG_SIZE; i++)
 		d->cfg[i] &= (uint8_t)~d->w1cmask[i];
@@ -369,28 +379,74 @@ static void ecam_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 
 const struct io_ops pci_ecam_ops = { ecam_read, ecam_write, 1, 4 };
 
-/* A hostile stream must not change what the guest could not have changed. */
-static int check_cfg(struct pci_dev *d, struct err *e)
+/* What a configuration register is called; the caller frees. */
+static char *reg_name(const struct pci_dev *d, unsigned off)
 {
-	if (d->nr_msix && d->cap_msix &&
-	    (ld_le16(d->cfg + d->cap_msix + 2) & 0x7ff) != d->nr_msix - 1)
-		return err_set(e, EINVAL, "the MSI-X table has another size than this device's");
-	for (unsigned n = 0; n < pci_nr_bars(d); n++) {
-		bool upper = n && d->bar[n - 1].kind == PCI_BAR_MEM64;
-		uint32_t kind = ld_le32(d->cfg + PCI_BAR0 + 4 * n) & 0xf, want = 0;
-		uint32_t fixed = ~ld_le32(d->wmask + PCI_BAR0 + 4 * n);
+	static const struct {
+		uint8_t first, last;
+		const char *name;
+	} header[] = {
+		{ 0x00, 0x01, "vendor ID" },
+		{ 0x02, 0x03, "device ID" },
+		{ 0x04, 0x05, "command" },
+		{ 0x06, 0x07, "status" },
+		{ 0x08, 0x08, "revision ID" },
+		{ 0x09, 0x0b, "class code" },
+		{ 0x0e, 0x0e, "header type" },
+		{ 0x2c, 0x2f, "subsystem IDs" },
+		{ 0x34, 0x34, "capabilities pointer" },
+		{ 0x3d, 0x3d, "interrupt pin" },
+	};
+	unsigned bar = (off - PCI_BAR0) / 4, at = 0;
 
-		if (upper)
+	if (off >= PCI_BAR0 && bar < pci_nr_bars(d))
+		return xasprintf("BAR %u", bar);
+	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
+		if (off >= header[i].first && off <= header[i].last)
+			return xstrdup(header[i].name);
+	for (unsigned cap = d->cfg_before[PCI_CAP_PTR]; cap && cap <= off;
+	     cap = d->cfg_before[cap + 1])
+		at = cap;
+	if (!at || off >= d->next_cap)
+		return xstrdup("a register of its own");
+	return xasprintf("capability %#x", d->cfg_before[at]);
+}
+
+/*
+ * A hostile stream must not change what the guest could not have changed: whatever it may not
+ * write is as this device has it. The status' INTx bit follows the line.
+ */
+static int check_cfg(const struct pci_dev *d, struct err *e)
+{
+	for (unsigned i = 0; i < PCIE_CFG_SIZE; i++) {
+		uint8_t may = d->wmask[i] | d->w1cmask[i] | (i == PCI_STATUS ? PCI_STATUS_INTX : 0);
+		autofree char *name = NULL;
+
+		if (!((d->cfg[i] ^ d->cfg_before[i]) & ~may))
 			continue;
-		if (d->bar[n].kind == PCI_BAR_IO)
-			want = 1, kind &= 3;
-		else if (d->bar[n].kind != PCI_BAR_NONE)
-			want = (d->bar[n].kind == PCI_BAR_MEM64 ? 4 : 0) |
-			       (d->bar[n].prefetch ? 8 : 0);
-		if (kind != want || (ld_le32(d->cfg + PCI_BAR0 + 4 * n) & fixed & ~0xfu))
-			return err_set(e, EINVAL, "BAR %u is not this device's", n);
+		name = reg_name(d, i);
+		return err_set(
+			e, EINVAL,
+			"configuration byte %#x (%s) is %#x, where this device has %#x and a "
+			"guest can change bits %#x",
+			i, name, d->cfg[i], d->cfg_before[i], may);
 	}
+	for (uint32_t i = 0; i < d->nr_msix; i++)
+		if (d->msix[i].addr & 3 || d->msix[i].ctrl & ~PCI_MSIX_MASKED)
+			return err_set(e, EINVAL,
+				       "MSI-X vector %u: no guest can write address %#" PRIx64
+				       " and control %#x",
+				       i, d->msix[i].addr, d->msix[i].ctrl);
 	return 0;
+}
+
+static void pci_dev_pre_load(void *obj)
+{
+	struct pci_dev *d = obj;
+
+	undo_load(d);
+	d->cfg_before = xnew_n(uint8_t, PCIE_CFG_SIZE);
+	memcpy(d->cfg_before, d->cfg, PCIE_CFG_SIZE);
 }
 
 static int pci_dev_post_load(void *obj, struct err *e)
@@ -398,10 +454,11 @@ static int pci_dev_post_load(void *obj, struct err *e)
 	struct pci_dev *d = obj;
 	int ret = check_cfg(d, e);
 
-	if (ret < 0)
+	if (ret < 0) {
+		undo_load(d);
 		return ret;
-	for (uint32_t i = 0; i < d->nr_msix; i++)
-		d->msix[i].ctrl &= 1;
+	}
+	free(take_ptr(d->cfg_before));
 	if (d->bus) {
 		d->upstream_master = pci_bus_masters(d->bus);
 		pci_bars_update(d);
@@ -431,6 +488,7 @@ const struct state_desc pci_dev_state = {
 	.name = "pci",
 	.struct_name = "pci_dev",
 	.version = 1,
+	.pre_load = pci_dev_pre_load,
 	.post_load = pci_dev_post_load,
 	.fields =
 		(const struct state_field[]){
@@ -442,6 +500,7 @@ const struct state_desc pci_dev_state = {
 			ST_U8A(struct pci_dev, cfg),
 			ST_HOST(struct pci_dev, wmask),
 			ST_HOST(struct pci_dev, w1cmask),
+			ST_HOST(struct pci_dev, cfg_before),
 			ST_HOST(struct pci_dev, bar),
 			ST_HOST(struct pci_dev, irq_lock),
 			ST_HOST(struct pci_dev, cap_msix),

@@ -46,6 +46,7 @@ struct pci_dev {
 	uint8_t cfg[PCIE_CFG_SIZE];
 	uint8_t wmask[PCIE_CFG_SIZE];	/* bits the guest may write */
 	uint8_t w1cmask[PCIE_CFG_SIZE]; /* bits the guest clears by writing one */
+	uint8_t *cfg_before;		/* cfg before a load that is under way; or NULL */
 	struct pci_bar bar[PCI_NR_BARS];
 	/*
 	 * Leaf lock of the interrupt state (MSI-X table and bits, INTx): interrupts are raised by

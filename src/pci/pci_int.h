@@ -8,8 +8,9 @@
 #include "core/vm.h"
 #include "pci/pci.h"
 
-#define PCI_FIRST_CAP 0x40u
-#define PCIE_CAP_LEN  0x3cu
+#define PCI_FIRST_CAP	0x40u
+#define PCIE_CAP_LEN	0x3cu
+#define PCI_MSIX_MASKED 1u /* vector control of an MSI-X entry */
 
 /* Addresses that a bus needs of one kind, and where the bridge above has its window for them. */
 struct pci_span {

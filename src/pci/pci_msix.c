@@ -9,8 +9,7 @@
 #include "base/base.h"
 #include "pci/pci_int.h"
 
-#define ENTRY_SIZE   16u
-#define ENTRY_MASKED 1u
+#define ENTRY_SIZE 16u
 
 /* ---- MSI-X ---- */
 
@@ -85,7 +84,7 @@ bool pci_msix_covers(const struct pci_dev *d, unsigned bar, uint64_t off)
 
 static bool may_send(const struct pci_dev *d, const struct pci_msix_entry *m)
 {
-	return d->msix_enabled && !d->msix_masked && !(m->ctrl & ENTRY_MASKED) &&
+	return d->msix_enabled && !d->msix_masked && !(m->ctrl & PCI_MSIX_MASKED) &&
 	       (pci_command(d) & PCI_COMMAND_MASTER) && d->upstream_master;
 }
 
@@ -167,7 +166,7 @@ static void write_dword(struct pci_dev *d, uint64_t off, uint32_t val)
 		m->data = val;
 		break;
 	default:
-		m->ctrl = val & ENTRY_MASKED;
+		m->ctrl = val & PCI_MSIX_MASKED;
 		send_pending(d, m);
 		break;
 	}
@@ -223,7 +222,7 @@ void pci_msix_reset(struct pci_dev *d)
 		return;
 	pthread_mutex_lock(&d->irq_lock);
 	for (uint32_t i = 0; i < d->nr_msix; i++)
-		d->msix[i] = (struct pci_msix_entry){ .ctrl = ENTRY_MASKED };
+		d->msix[i] = (struct pci_msix_entry){ .ctrl = PCI_MSIX_MASKED };
 	st_le16(d->cfg + d->cap_msix + 2, (uint16_t)(d->nr_msix - 1));
 	d->msix_enabled = false;
 	d->msix_masked = false;

@@ -585,6 +585,123 @@ static void hostile_state(void **state)
 	}
 }
 
+/* A load of what is saved now, into the same device; the space is as before. */
+static int load_changed(struct rig *r, const uint8_t *keep, struct err *e)
+{
+	struct state_buf buf = { 0 };
+	const uint8_t *pos;
+	int ret;
+
+	state_save(&buf, "g", &pci_dev_state, &r->g->p);
+	memcpy(r->g->p.cfg, keep, PCIE_CFG_SIZE);
+	pos = buf.data;
+	ret = state_load(&pos, buf.data + buf.len, "g", &pci_dev_state, &r->g->p, e);
+	if (ret < 0)
+		assert_memory_equal(r->g->p.cfg, keep, PCIE_CFG_SIZE);
+	memcpy(r->g->p.cfg, keep, PCIE_CFG_SIZE);
+	state_buf_fini(&buf);
+	return ret;
+}
+
+/* Every bit of the space: taken from a stream when a guest, or the line, could have changed it. */
+static void every_bit_of_a_stream(void **state)
+{
+	struct rig *r = *state;
+	struct pci_dev *p = &r->g->p;
+	uint8_t keep[PCIE_CFG_SIZE];
+	unsigned taken = 0;
+
+	memcpy(keep, p->cfg, sizeof(keep));
+	for (unsigned bit = 0; bit < 8 * PCIE_CFG_SIZE; bit++) {
+		unsigned at = bit / 8, mask = 1u << (bit & 7);
+		bool may = (p->wmask[at] | p->w1cmask[at]) & mask || bit == 8 * PCI_STATUS + 3;
+		struct err e = { 0 };
+
+		p->cfg[at] ^= (uint8_t)mask;
+		if ((load_changed(r, keep, &e) == 0) != may)
+			fail_msg("bit %u of byte %#x: %s", bit & 7, at, may ? e.msg : "taken");
+		taken += may;
+	}
+	assert_true(taken > 100 && taken < 400);
+}
+
+static void refusals_name_the_register(void **state)
+{
+	static const struct {
+		unsigned at;
+		const char *word;
+	} t[] = { { 0, "vendor ID" },
+		  { 3, "device ID" },
+		  { 4, "command" },
+		  { 6, "status" },
+		  { 0xb, "class code" },
+		  { 0xe, "header type" },
+		  { 0x10, "BAR 0" },
+		  { 0x18, "BAR 2" },
+		  { 0x20, "BAR 4" },
+		  { 0x34, "capabilities" },
+		  { 0x3d, "interrupt pin" },
+		  { 0x40, "capability 0x11" },
+		  { 0x44, "capability 0x11" },
+		  { 0x50, "capability 0x10" },
+		  { 0x200, "its own" } };
+	struct rig *r = *state;
+	struct pci_msix_entry *m = &r->g->p.msix[1];
+	uint8_t keep[PCIE_CFG_SIZE];
+	struct err e = { 0 };
+
+	memcpy(keep, r->g->p.cfg, sizeof(keep));
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		r->g->p.cfg[t[i].at] ^= (uint8_t) ~(r->g->p.wmask[t[i].at] | 8);
+		assert_true(load_changed(r, keep, &e) < 0);
+		if (!strstr(e.msg, t[i].word))
+			fail_msg("'%s' lacks '%s'", e.msg, t[i].word);
+	}
+	m->addr = 0xfee00002;
+	assert_true(load_changed(r, keep, &e) < 0);
+	assert_non_null(strstr(e.msg, "vector 1"));
+	m->addr = 0xfee00000;
+	m->ctrl = 3;
+	assert_true(load_changed(r, keep, &e) < 0);
+	m->ctrl = 1;
+	assert_int_equal(load_changed(r, keep, &e), 0);
+}
+
+/* One that breaks off leaves nothing that would hold up the next. */
+static void loads_that_break_off(void **state)
+{
+	struct rig *r = *state;
+	struct state_buf good = { 0 }, bad = { 0 };
+	uint8_t keep[PCIE_CFG_SIZE];
+	struct err e = { 0 };
+	const uint8_t *pos;
+
+	memcpy(keep, r->g->p.cfg, sizeof(keep));
+	state_save(&good, "g", &pci_dev_state, &r->g->p);
+	r->g->p.cfg[0] ^= 1;
+	r->g->p.nr_msix = 3; /* read behind the space */
+	state_save(&bad, "g", &pci_dev_state, &r->g->p);
+	r->g->p.nr_msix = 4;
+	r->g->p.cfg[0] ^= 1;
+	for (unsigned i = 0; i < 3; i++) {
+		pos = bad.data;
+		assert_true(state_load(&pos, bad.data + bad.len, "g", &pci_dev_state, &r->g->p,
+				       &e) < 0);
+		assert_null(strstr(e.msg, "vendor"));
+		if (i == 1)
+			pci_dev_reset(&r->g->p);
+		else if (i == 2)
+			continue;
+		pos = good.data;
+		assert_int_equal(state_load(&pos, good.data + good.len, "g", &pci_dev_state,
+					    &r->g->p, &e),
+				 0);
+		assert_memory_equal(r->g->p.cfg, keep, sizeof(keep));
+	}
+	state_buf_fini(&good);
+	state_buf_fini(&bad);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -603,6 +720,9 @@ int main(void)
 		T(random_accesses),
 		T(round_trip),
 		T(hostile_state),
+		T(every_bit_of_a_stream),
+		T(refusals_name_the_register),
+		T(loads_that_break_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

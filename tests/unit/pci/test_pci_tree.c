@@ -505,6 +505,8 @@ static void round_trip(void **state)
 {
 	struct rig *r = *state;
 
+	dev_reset_all(&r->t->vm);	    /* a port says then what is in its slot */
+	vdrv_make(r->t, "gadget,addr=0x2"); /* and everything gets its place again */
 	pwr(r, PCI_PRIMARY_BUS, 0x00090900, 4);
 	pci_intx(&r->g->p, 1);
 	for (unsigned port_first = 0; port_first < 2; port_first++) {
