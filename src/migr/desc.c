@@ -7,6 +7,7 @@
  *	cpu-features			... of which the new one must have all
  *	tsc-khz				within one percent: guests measured it
  *	ram, device			every one, in order: name and size; path, type, place
+ *	run-state			what the machine was doing, and goes on with
  *	hanok, engine, saved-at, ...	for people
  *	cwd, argv			the words it was started with (`hanok restore`)
  *
@@ -208,4 +209,28 @@ int desc_check(const struct migr_text *saved, const struct migr_text *here, stru
 	if (ret == 0)
 		ret = check_list("ram", saved, here, e);
 	return ret ? ret : check_list("device", saved, here, e);
+}
+
+int desc_run_state(const struct migr_text *saved, enum vm_state *out, struct err *e)
+{
+	/* Those of QEMU's that are no moments of starting, saving or loading. */
+	static const enum vm_state may[] = { VM_RUNNING,	VM_PRELAUNCH, VM_PAUSED,
+					     VM_DEBUG,		VM_SHUTDOWN,  VM_GUEST_PANICKED,
+					     VM_INTERNAL_ERROR, VM_IO_ERROR,  VM_POSTMIGRATE,
+					     VM_SUSPENDED,	VM_WATCHDOG };
+	const char *name = text_get(saved, "run-state");
+	char safe[64];
+
+	*out = VM_RUNNING;
+	for (size_t i = 0; name && i < ARRAY_SIZE(may); i++) {
+		if (strcmp(vm_state_name(may[i]), name) != 0)
+			continue;
+		*out = may[i];
+		return 0;
+	}
+	if (!name)
+		return 0;
+	log_escape(safe, sizeof(safe), name, strlen(name));
+	return err_set(e, EINVAL, "the saved machine has run-state %s: none that one is saved in",
+		       safe);
 }

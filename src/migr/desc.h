@@ -3,9 +3,8 @@
 #ifndef MIGR_DESC_H
 #define MIGR_DESC_H
 
+#include "core/vm.h"
 #include "migr/text.h"
-
-struct vm;
 
 /* Control thread. */
 void desc_machine(struct vm *, const char *run_state, struct migr_text *out);
@@ -15,5 +14,10 @@ void desc_machine(struct vm *, const char *run_state, struct migr_text *out);
  */
 int desc_check(const struct migr_text *saved, const struct migr_text *here,
 	       struct err *e) MUST_CHECK;
+/*
+ * The run state that the machine was saved in, which it has again; VM_RUNNING where it does not
+ * say. -EINVAL: none that a machine is saved in.
+ */
+int desc_run_state(const struct migr_text *saved, enum vm_state *out, struct err *e) MUST_CHECK;
 
 #endif

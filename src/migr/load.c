@@ -296,6 +296,19 @@ static int load_devices(struct vm *vm, struct cursor *c, uint64_t ns, uint64_t t
 	return ret;
 }
 
+/* The description's was compared with this machine's (desc_check()). */
+static int check_rate(const struct clock_state *c, const struct migr_text *text, struct err *e)
+{
+	const char *said = text_get(text, "tsc-khz");
+
+	if (said && strtoull(said, NULL, 10) == c->tsc_khz)
+		return 0;
+	return err_set(e, EINVAL,
+		       "clock: the time stamp counter runs at %" PRIu64
+		       " kHz here, at %.20s kHz in the description of the saved machine",
+		       c->tsc_khz, said ? said : "no");
+}
+
 int load_apply(struct vm *vm, const struct load *l, struct err *e)
 {
 	struct cursor c = { l->state, l->state + l->state_len };
@@ -303,6 +316,8 @@ int load_apply(struct vm *vm, const struct load *l, struct err *e)
 	uint64_t ns, tsc;
 	int ret = take_object(&c, "clock", &clock_state, &clock, e);
 
+	if (ret == 0)
+		ret = check_rate(&clock, &l->text, e);
 	if (ret < 0)
 		return ret;
 	vm->stopped_ns = clock_now_ns();

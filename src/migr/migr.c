@@ -32,7 +32,7 @@ struct migr {
 	/* the job */
 	enum migr_status status;
 	bool incoming, exit_on_error;
-	enum vm_state before; /* of a save */
+	enum vm_state before; /* of a save; of a load, when it was saved */
 	unsigned passes;
 	uint64_t start_ns, begin_ns, end_ns;
 	struct err error;
@@ -139,6 +139,8 @@ static int do_load(struct migr *m, struct err *e)
 		ret = load_head(&m->stream, &m->load.text, e);
 	if (ret == 0)
 		ret = desc_check(&m->load.text, &m->here, e);
+	if (ret == 0)
+		ret = desc_run_state(&m->load.text, &m->before, e);
 	if (ret == 0)
 		ret = load_state_section(&m->stream, &m->load, e);
 	return ret ? ret : load_ram(m->vm, &m->stream, &m->ram, e);
@@ -339,8 +341,7 @@ int migr_save(struct migr *m, const char *uri, struct migr_fds *fds, struct err 
 static void end_load(struct migr *m, int ret)
 {
 	struct err e = { 0 };
-	const char *was = text_get(&m->load.text, "run-state");
-	bool runs = !was || !strcmp(was, "running");
+	bool runs = m->before == VM_RUNNING;
 
 	if (ret == 0)
 		ret = load_apply(m->vm, &m->load, &m->error);
@@ -355,7 +356,7 @@ static void end_load(struct migr *m, int ret)
 			vm_request_exit(m->vm, 1, VM_CAUSE_HOST_QUIT);
 		return;
 	}
-	vm_set_state(m->vm, VM_PAUSED);
+	vm_set_state(m->vm, runs ? VM_PAUSED : m->before);
 	set_status(m, MIGR_COMPLETED);
 	if (runs && !m->vm->conf->start_paused && vm_cont(m->vm, &e) < 0)
 		log_error("the guest does not go on: %s", e.msg);

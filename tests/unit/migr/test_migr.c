@@ -627,18 +627,26 @@ static void other_machines_are_refused_by_name(void **state)
 		{ "device", "sound0 sound", "device" },
 	};
 	struct err e = { 0 };
-	size_t len;
-	autofree uint8_t *p = saved_bytes(&len);
+	size_t len, n;
+	autofree uint8_t *p = saved_bytes(&len), *q = NULL;
+	autofree char *rate = NULL;
 	struct vm *vm = machine(1, "defer");
 
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
-		size_t n = len;
-		autofree uint8_t *q = with_text(p, &n, changes[i][0], changes[i][1]);
-
+		n = len;
+		free(take_ptr(q));
+		q = with_text(p, &n, changes[i][0], changes[i][1]);
 		assert_true(try_load(vm, q, n, &e) < 0);
 		if (!strstr(e.msg, changes[i][2]))
 			fail_msg("%s: %s", changes[i][0], e.msg);
 	}
+	free(take_ptr(q));
+	rate = xasprintf("%" PRIu64,
+			 vm->tsc_khz + 1); /* near enough, but not what its state says */
+	n = len;
+	q = with_text(p, &n, "tsc-khz", rate);
+	assert_true(try_load(vm, q, n, &e) < 0);
+	assert_non_null(strstr(e.msg, rate));
 	/* A newer format says so. */
 	st_le32(p + 8, FMT_VERSION + 1);
 	assert_true(try_load(vm, p, len, &e) < 0);
@@ -663,6 +671,58 @@ static void other_devices_are_refused(void **state)
 }
 
 /* Out of order, twice the same, behind the memory: with right checksums. */
+/* What it was doing, it goes on with: nobody continues a guest that is shut down. */
+static void the_run_state_comes_along(void **state)
+{
+	static const enum vm_state states[] = { VM_PAUSED,	   VM_SHUTDOWN,	 VM_GUEST_PANICKED,
+						VM_INTERNAL_ERROR, VM_IO_ERROR,	 VM_WATCHDOG,
+						VM_POSTMIGRATE,	   VM_PRELAUNCH, VM_DEBUG };
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		struct vm *a = machine(1, NULL), *b = machine(1, "defer");
+		bool needs_reset = states[i] == VM_SHUTDOWN || states[i] == VM_INTERNAL_ERROR;
+		int fd = new_file();
+
+		wait_count(a, 100);
+		vm_stop(a, states[i]);
+		save_to(a, fd);
+		assert_int_equal(finish(a), MIGR_COMPLETED);
+		load_from(b, fd);
+		if (finish(b) != MIGR_COMPLETED)
+			fail_msg("%s", error_of(b));
+		if (b->state != states[i])
+			fail_msg("%s became %s", vm_state_name(states[i]), vm_state_name(b->state));
+		assert_int_equal(vm_cont(b, &e) < 0, needs_reset);
+		close(fd);
+		end(a);
+		end(b);
+	}
+}
+
+static void other_run_states_are_refused(void **state)
+{
+	static const char *const bad[] = { "finish-migrate", "inmigrate", "save-vm", "",
+					   "Running" };
+	size_t len;
+	autofree uint8_t *p = saved_bytes(&len);
+	struct vm *vm = machine(1, "defer");
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		size_t n = len;
+		autofree uint8_t *q = with_text(p, &n, "run-state", bad[i]);
+		int fd = new_file();
+
+		assert_int_equal(pwrite(fd, q, n, 0), n);
+		load_from(vm, fd);
+		assert_int_equal(finish(vm), MIGR_FAILED);
+		assert_non_null(strstr(error_of(vm), "run-state"));
+		assert_int_equal(vm->state, VM_INMIGRATE);
+		close(fd);
+	}
+	end(vm);
+}
+
 static void chunks_that_lie_are_refused(void **state)
 {
 	struct err e = { 0 };
@@ -751,6 +811,8 @@ int main(void)
 		cmocka_unit_test(damage_is_refused),
 		cmocka_unit_test(other_machines_are_refused_by_name),
 		cmocka_unit_test(other_devices_are_refused),
+		cmocka_unit_test(the_run_state_comes_along),
+		cmocka_unit_test(other_run_states_are_refused),
 		cmocka_unit_test(chunks_that_lie_are_refused),
 		cmocka_unit_test(may_try_again),
 		cmocka_unit_test(bad_addresses),
