@@ -21,7 +21,7 @@ chmod 755 "$work/init" "$work/udhcpc.script"
 
 # Modules in load order, each once; compressed ones are unpacked here, not in the guest.
 : >"$work/modules.order"
-for module in virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio-rng virtio_balloon button evdev af_packet; do
+for module in virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio-rng virtio_balloon button evdev af_packet i6300esb pvpanic-mmio pvpanic-pci; do
 	PATH=$PATH:/sbin:/usr/sbin modprobe -d "$kernel/root" -S "$version" --show-depends "$module" 2>/dev/null || :
 done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r path; do
 	name=$(basename "$path")

@@ -372,7 +372,8 @@ static void watchdog(struct vm *vm)
 		vm_stop(vm, VM_WATCHDOG);
 		break;
 	case WATCHDOG_DEBUG:
-		log_warn("the guest's watchdog was not fed");
+		if (log_allow(&vm->watchdog_log))
+			log_warn("watchdog: timer fired: the guest did not feed it");
 		break;
 	case WATCHDOG_INJECT_NMI:
 		vm_inject_nmi(vm);

@@ -9,6 +9,7 @@
 #define CORE_VM_H
 
 #include "base/base.h"
+#include "base/log.h"
 #include "core/conf.h"
 #include "core/irq.h"
 #include "core/vcpu.h"
@@ -115,6 +116,7 @@ struct vm {
 	enum vm_cause cause; /* why it ended, or switched itself off */
 	int exit_code;
 	struct vm_actions actions;
+	struct log_limit watchdog_log; /* a guest lets its watchdog go off as often as it likes */
 	struct vm_observer *observers; /* core/event.h */
 	struct vm_event_queue *event_queue;
 	pthread_t control; /* the thread that made the VM */

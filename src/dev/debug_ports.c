@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ports through which a guest talks to whoever runs it: isa-debugcon (a byte to a character end;
- * 0xe9, or 0x402 for firmware), isa-debug-exit (ends hanok with an exit code) and pvpanic (the
- * guest says that it has panicked; QEMU docs/specs/pvpanic.rst).
+ * 0xe9, or 0x402 for firmware) and isa-debug-exit (ends hanok with an exit code).
  *
  * Threads: any vCPU; no state beyond what is set at start, so debugcon and exit take no lock.
  */
@@ -10,7 +9,6 @@
 #include "char/char.h"
 #include "core/backend.h"
 #include "core/dev.h"
-#include "core/event.h"
 #include "core/vm.h"
 
 static void del_region(struct dev *d, struct map_region *r)
@@ -197,92 +195,4 @@ const struct dev_type debug_exit_dev_type = {
 	.state = &exit_state,
 	.init = exit_init,
 	.fini = exit_fini,
-};
-
-/* ---- pvpanic ---- */
-
-#define PANICKED     0x01u
-#define CRASH_LOADED 0x02u
-#define SHUTDOWN     0x04u
-
-struct pvpanic {
-	struct dev d;
-	struct map_region region;
-	struct log_limit log; /* the guest may report as often as it likes */
-	uint32_t ioport;
-	uint8_t events;
-};
-
-static uint64_t pvpanic_read(void *opaque, uint64_t off, unsigned size)
-{
-	struct pvpanic *s = opaque;
-
-	return s->events;
-}
-
-static void pvpanic_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
-{
-	struct pvpanic *s = opaque;
-
-	val &= s->events;
-	if (val & PANICKED)
-		vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_PANIC);
-	else if (val & CRASH_LOADED)
-		vm_tell_name(s->d.vm, VM_EV_GUEST_CRASHLOADED, "run");
-	if ((val & CRASH_LOADED) && log_allow(&s->log))
-		log_info("the guest panicked and starts its crash kernel");
-	if (val & SHUTDOWN) {
-		vm_tell_name(s->d.vm, VM_EV_GUEST_PVSHUTDOWN, NULL);
-		vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_SHUTDOWN);
-	}
-}
-
-static const struct io_ops pvpanic_ops = { pvpanic_read, pvpanic_write, 1, 1 };
-
-static int pvpanic_init(struct dev *d, struct err *e)
-{
-	struct pvpanic *s = container_of(d, struct pvpanic, d);
-
-	s->region = (struct map_region){ .name = "pvpanic",
-					 .space = MAP_PIO,
-					 .kind = MAP_IO,
-					 .addr = s->ioport,
-					 .size = 1,
-					 .ops = &pvpanic_ops,
-					 .opaque = s };
-	return map_add(d->vm->map, &s->region, e);
-}
-
-static void pvpanic_fini(struct dev *d)
-{
-	del_region(d, &container_of(d, struct pvpanic, d)->region);
-}
-
-static const struct prop pvpanic_props[] = {
-	PROP_UINT("ioport", struct pvpanic, ioport, PROP_U32, 0x505, 0, 0xffff, "its port"),
-	PROP_UINT("events", struct pvpanic, events, PROP_U8, PANICKED | CRASH_LOADED, 0, 7,
-		  "events the guest may report"),
-	PROPS_END,
-};
-
-#define S struct pvpanic
-static const struct state_desc pvpanic_state = {
-	.name = "pvpanic",
-	.struct_name = "pvpanic",
-	.version = 1,
-	.fields = (const struct state_field[]){ ST_HOST(S, d), ST_HOST(S, region), ST_HOST(S, log),
-						ST_HOST(S, ioport), ST_HOST(S, events), ST_END },
-};
-#undef S
-
-extern const struct dev_type pvpanic_dev_type;
-const struct dev_type pvpanic_dev_type = {
-	.name = "pvpanic",
-	.bus = DEV_BUS_ISA,
-	.help = "port by which the guest reports its panic",
-	.size = sizeof(struct pvpanic),
-	.props = pvpanic_props,
-	.state = &pvpanic_state,
-	.init = pvpanic_init,
-	.fini = pvpanic_fini,
 };

@@ -6,7 +6,8 @@
 
 WHAT: check (disk, network, power-off; the default), reboot, panic (ends with --no-reboot), qemu
 (check through QEMU's command line; OPTIONs are added to it, disk=KEYVALS to its -drive,
-blk=KEYVALS to a virtio-blk-pci device of its own), button (the power button, by the monitor).
+blk=KEYVALS to a virtio-blk-pci device of its own), button (the power button, by the monitor),
+watchdog (an i6300esb that the guest does not feed), pvpanic (the panic is told; OPTION: the device).
 A first OPTION machine=NAME[,KEYVALS] says on which board; q35 without.
 Exit code 77 (skipped) when the kernel was not fetched (tools/check.py does that).
 """
@@ -162,6 +163,45 @@ def button(boot):
     expect(code == 0, f"exit code {code}, wanted 0 after the guest's power-off")
 
 
+def converse(boot, lines):
+    """Each time that the guest serves it is told the next line, up to its end: exit code and text."""
+    boot.what = "qemu"
+    proc = subprocess.Popen(boot.command("serve"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+    timer = threading.Timer(TIMEOUT, proc.kill)
+    timer.start()
+    text, lines = "", list(lines)
+    for line in proc.stdout:
+        text += line.decode(errors="replace").replace("\r", "")
+        print(line.decode(errors="replace").rstrip())
+        if b"guest: serving" in line and lines:
+            proc.stdin.write(lines.pop(0).encode() + b"\n")
+            proc.stdin.flush()
+    code = proc.wait(60)
+    timer.cancel()
+    return code, text
+
+
+def watchdog(boot):
+    """Linux's driver starts it, nobody feeds it: a reset, after which the driver knows why."""
+    boot.options = boot.options + ["-device", "i6300esb", "-watchdog-action", "reset"]
+    start = "rmmod i6300esb; insmod /modules/i6300esb.ko heartbeat=2 && exec 5>/dev/watchdog"
+    ask = "say boot status $(cat /sys/class/watchdog/watchdog0/bootstatus); poweroff -f"
+    code, text = converse(boot, [start, ask])
+    expect(text.count("guest: serving") == 2, "the machine did not start a second time")
+    expect(line_of(text, "boot") == "status 32", "the driver did not see that its card reset it")
+    expect(code == 0, f"exit code {code}, wanted 0 after a clean power-off")
+
+
+def pvpanic(boot):
+    """Linux's driver tells of a panic, before the kernel would reboot by panic=-1."""
+    boot.options = boot.options[1:] + ["-device", boot.options[0], "-action", "panic=exit-failure"]
+    code, text = converse(boot, ["echo c >/proc/sysrq-trigger"])
+    expect(text.count("guest: serving") == 1, "the machine started again")
+    expect("the guest's kernel panicked" in text, "nobody was told of the panic")
+    expect(code == 1, f"exit code {code}, wanted 1 after a panic with panic=exit-failure")
+
+
 def main():
     hanok, suite, cpus = sys.argv[1], sys.argv[2], sys.argv[3]
     what = sys.argv[4] if len(sys.argv) > 4 else "check"
@@ -175,8 +215,8 @@ def main():
             reboot(boot)
         elif what == "panic":
             panic(boot)
-        elif what == "button":
-            button(boot)
+        elif what in ("button", "watchdog", "pvpanic"):
+            {"button": button, "watchdog": watchdog, "pvpanic": pvpanic}[what](boot)
         else:
             check(boot)
     return 0

@@ -5,7 +5,8 @@
  *
  * Says: "ready" and a line end when it starts, B for the power button, N for an NMI.
  * Is told: p power off, r reset, t triple fault, c report a panic, k report a crash kernel, s
- * report a shutdown (pvpanic), i stop all interrupts and halt; all else it sends back. It counts
+ * report a shutdown (pvpanic), i stop all interrupts and halt, w start an ib700 that goes off at
+ * once, W an i6300esb in slot 5 that takes two seconds; all else it sends back. It counts
  * at guest address 0x1100000 (64 bits) as long as it runs.
  */
 	.set COM1, 0x3f8
@@ -69,6 +70,10 @@ loop:
 	je shutdown
 	cmp $'i', %al
 	je idle
+	cmp $'w', %al
+	je ib700
+	cmp $'W', %al
+	je i6300esb
 	call put
 	jmp loop
 
@@ -96,6 +101,26 @@ shutdown:
 1:	mov $0x505, %edx
 	outb %al, %dx
 	jmp loop
+ib700:
+	mov $0x443, %edx
+	mov $15, %al
+	outb %al, %dx
+	jmp loop
+i6300esb:
+	mov $0x80002860, %eax /* its configuration register: 1 MHz, no interrupt */
+	call pci
+	mov $7, %eax
+	outw %ax, %dx
+	mov $0x80002868, %eax /* its lock register: enabled */
+	call pci
+	mov $2, %al
+	outb %al, %dx
+	jmp loop
+pci:
+	mov $0xcf8, %edx
+	outl %eax, %dx
+	mov $0xcfc, %edx
+	ret
 idle:
 	hlt
 	jmp idle

@@ -56,7 +56,7 @@ static void test_panic(void **state)
 	struct fm *m = *state;
 	uint32_t word;
 
-	make(m, "pvpanic", NULL, NULL);
+	make(m, "pvpanic", "events", "3");
 	assert_int_equal(fm_in(m, 0x505, 1), 3);
 	fm_out(m, 0x505, 2, 1); /* a crash kernel takes over */
 	assert_int_equal(request(m), 0);
@@ -66,9 +66,15 @@ static void test_panic(void **state)
 	word = request(m);
 	assert_int_equal(word >> 24, 2);
 	assert_int_equal(word >> 8 & 0xff, VM_CAUSE_GUEST_PANIC);
-	make(m, "pvpanic", "events", "4");
+	dev_destroy(m->vm.devs);
+	make(m, "pvpanic", NULL, NULL);
+	assert_int_equal(fm_in(m, 0x505, 1), 7);
 	fm_out(m, 0x505, 4, 1);
-	assert_int_equal(request(m) >> 24, 2);
+	word = request(m);
+	assert_int_equal(word >> 24, 2);
+	assert_int_equal(word >> 8 & 0xff, VM_CAUSE_GUEST_SHUTDOWN);
+	fm_out(m, 0x505, 7, 1); /* of several the worst */
+	assert_int_equal(request(m) >> 8 & 0xff, VM_CAUSE_GUEST_PANIC);
 }
 
 static void close_end(void *end)

@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct fm *machine(void)
 {
-	static const char *const types[] = { "isa-debugcon", "isa-debug-exit", "pvpanic" };
+	static const char *const types[] = { "isa-debugcon", "isa-debug-exit", "pvpanic", "ib700" };
 	struct fm *m = fm_new(0, 0, false);
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
@@ -15,7 +15,8 @@ static struct fm *machine(void)
 		struct err e = { 0 };
 		struct dev *d;
 
-		conf_set(n, i == 2 ? "events" : "iobase", i == 2 ? "7" : i ? "0xf4" : "0xe9");
+		if (i < 2)
+			conf_set(n, "iobase", i ? "0xf4" : "0xe9");
 		if (dev_create(&m->vm, n, &d, &e))
 			__builtin_trap();
 	}
@@ -24,7 +25,7 @@ static struct fm *machine(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint16_t ports[] = { 0xe9, 0xf4, 0x505, 0xe7, 0xf2, 0x504 };
+	static const uint16_t ports[] = { 0xe9, 0xf4, 0x505, 0xe7, 0xf2, 0x504, 0x441, 0x442 };
 	struct fuzz_input in = { data, data + size };
 	struct fm *m = machine();
 
