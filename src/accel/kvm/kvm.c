@@ -333,6 +333,7 @@ const struct accel_ops accel_kvm = {
 	.set_extra = kvm_set_extra,
 	.get_clock = kvm_get_clock,
 	.set_clock = kvm_set_clock,
+	.hold_time = kvm_hold_time,
 	.model = kvm_cpuid_model,
 	.cpuid = kvm_cpuid_leaf,
 	.stats = kvm_stats,

@@ -299,3 +299,44 @@ int kvm_set_clock(struct vm *vm, uint64_t ns, struct err *e)
 				     ns)
 		     : 0;
 }
+
+/* ---- while the machine stands still ---- */
+
+/*
+ * The guest's TSC goes on where it stood, and with it the deadline that KVM has for it, which is
+ * set again: KVM's timer for it runs on the host's clock, and may even have ended meanwhile. A
+ * count of the local APIC's timer runs on; its guest finds it early, and looks at its clock.
+ */
+static void hold_tsc(struct kvm_vcpu *c, uint64_t tsc)
+{
+	uint64_t offset, deadline;
+
+	if (kvm_tsc_offset(c, KVM_GET_DEVICE_ATTR, &offset) < 0)
+		return;
+	offset -= tsc;
+	if (kvm_tsc_offset(c, KVM_SET_DEVICE_ATTR, &offset) < 0)
+		return;
+	atomic_store(&c->vcpu->tsc_offset, offset);
+	if (!c->kv->irqchip)
+		return;
+	get_deadline(c, &deadline);
+	if (deadline)
+		(void)one_msr(c, KVM_SET_MSRS, MSR_TSC_DEADLINE, &deadline);
+}
+
+void kvm_hold_time(struct vm *vm, uint64_t ns, uint64_t tsc)
+{
+	const struct kvm_vm *kv = vm->accel_state;
+	struct err e = { 0 };
+	uint64_t clock;
+
+	/* On hosts that do not let us move the TSC, one clock that stands still is worse than none.
+	 */
+	if (!kv->has_tsc_offset)
+		return;
+	for (unsigned i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i]->engine)
+			hold_tsc(kvm_vcpu(vm->vcpus[i]), tsc);
+	if (kvm_get_clock(vm, &clock) < 0 || kvm_set_clock(vm, clock - ns, &e) < 0)
+		log_warn("the guest's clock (kvm-clock) ran on while the guest stood still");
+}

@@ -152,6 +152,7 @@ int kvm_lapic_set(struct vcpu *, const struct x86_lapic_regs *, struct err *e) M
 void kvm_irqchip_reset(struct vm *);
 int kvm_get_clock(struct vm *, uint64_t *ns);
 int kvm_set_clock(struct vm *, uint64_t ns, struct err *e) MUST_CHECK;
+void kvm_hold_time(struct vm *, uint64_t ns, uint64_t tsc);
 
 /* kvm_cpuid.c */
 int kvm_cpuid_init(struct kvm_vm *, const char *model, struct err *e) MUST_CHECK;

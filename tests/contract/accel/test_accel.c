@@ -922,6 +922,42 @@ static void dirty_ring(void **state)
 	t = tvm_new_on(accel, 2, "qemu64");
 }
 
+/* ---- time ---- */
+
+/* What the guest reads, in the code that is there already. */
+static uint64_t guest_tsc(void)
+{
+	struct cpu_state s = now(0);
+
+	s.rip = TVM_CODE;
+	s.mp_state = MP_RUNNABLE;
+	tvm_set(t, 0, &s);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	return now(0).gpr[RAX];
+}
+
+static void time_stands_still(void **state)
+{
+	const uint64_t tsc = BIT64(44), ns = 1000 * NS_PER_SEC, some = 60 * NS_PER_SEC;
+	struct err e = { 0 };
+	uint64_t before, after, clock[2] = { 0 };
+
+	/* rdtsc; shl $32,%rdx; or %rdx,%rax; hlt */
+	EXEC(64, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xf4);
+	before = guest_tsc();
+	assert_true(guest_tsc() - before < BIT64(40));
+	if (accel->set_clock && accel->set_clock(&t->vm, 2 * ns, &e) < 0)
+		fail_msg("%s", e.msg);
+	if (accel->get_clock)
+		assert_int_equal(accel->get_clock(&t->vm, &clock[0]), 0);
+	accel->hold_time(&t->vm, ns, tsc);
+	if (accel->get_clock)
+		assert_int_equal(accel->get_clock(&t->vm, &clock[1]), 0);
+	after = guest_tsc();
+	assert_true(after - before + tsc < BIT64(40));
+	assert_true(!accel->get_clock || clock[1] - clock[0] + ns < some);
+}
+
 /* ---- the engine's own numbers ---- */
 
 static void statistics(void **state)
@@ -957,7 +993,7 @@ int main(int argc, char **argv)
 		T(interrupts_follow_state), T(exits), T(memory_under_code), T(init_in_smm),
 		T(doorbells), T(events_survive), T(delivery_goes_on), T(pdptes_survive),
 		T(dirty_pages), T(dirty_much), T(dirty_and_map), T(dirty_ring),
-		T(statistics), T(same_msrs), T(host_model),
+		T(statistics), T(time_stands_still), T(same_msrs), T(host_model),
 	};
 	struct err e = { 0 };
 
