@@ -231,6 +231,6 @@ int desc_run_state(const struct migr_text *saved, enum vm_state *out, struct err
 	if (!name)
 		return 0;
 	log_escape(safe, sizeof(safe), name, strlen(name));
-	return err_set(e, EINVAL, "the saved machine has run-state %s: none that one is saved in",
+	return err_set(e, EINVAL, "the saved machine has run-state '%s': none that one is saved in",
 		       safe);
 }
