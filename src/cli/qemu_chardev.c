@@ -52,13 +52,6 @@ int qemu_opt_chardev(struct qemu_line *line, const char *arg, const char *where,
 	return r;
 }
 
-static struct conf_node *new_chardev(struct qemu_line *line, const char *type, const char *where)
-{
-	autofree char *id = xasprintf("serial-chardev%u", line->nr_chardev++);
-
-	return conf_add(line->conf, CONF_CHARDEV, type, id, where);
-}
-
 /* "HOST:PORT" in address (changed) to the node's keys. */
 static int set_tcp(struct conf_node *node, char *address, struct err *e)
 {
@@ -77,8 +70,8 @@ static int set_tcp(struct conf_node *node, char *address, struct err *e)
 }
 
 /* "unix:PATH,opts", "unix:fd=N,opts" and "tcp:HOST:PORT,opts": the part behind the scheme. */
-static int add_socket(struct qemu_line *line, const char *spec, bool is_unix, const char *where,
-		      const char **id, struct err *e)
+static int add_socket(struct qemu_line *line, const char *spec, bool is_unix, const char *label,
+		      const char *where, const char **id, struct err *e)
 {
 	/* "fd=N" and other keys in front leave no room for an address without a key. */
 	bool has_fd = is_unix && !strncmp(spec, "fd=", 3);
@@ -95,7 +88,7 @@ static int add_socket(struct qemu_line *line, const char *spec, bool is_unix, co
 		return err_set(e, EINVAL,
 			       "'%s': an address comes first: unix:PATH or tcp:HOST:PORT", spec);
 	}
-	node = new_chardev(line, "socket", where);
+	node = conf_add(line->conf, CONF_CHARDEV, "socket", label, where);
 	if (is_unix && address)
 		conf_set(node, "path", address);
 	else if (!is_unix)
@@ -107,8 +100,8 @@ static int add_socket(struct qemu_line *line, const char *spec, bool is_unix, co
 	return r;
 }
 
-int qemu_add_chardev_spec(struct qemu_line *line, const char *spec, const char *where,
-			  const char **id, struct err *e)
+int qemu_add_chardev_spec(struct qemu_line *line, const char *spec, const char *label,
+			  const char *where, const char **id, struct err *e)
 {
 	struct conf_node *node;
 
@@ -116,12 +109,15 @@ int qemu_add_chardev_spec(struct qemu_line *line, const char *spec, const char *
 		*id = spec + 8; /* the chardev may come later on the line */
 		return 0;
 	}
+	if (conf_find(line->conf, CONF_CHARDEV, label))
+		return err_set(e, EEXIST,
+			       "the chardev for it is called '%s', as another is already", label);
 	if (!strncmp(spec, "unix:", 5))
-		return add_socket(line, spec + 5, true, where, id, e);
+		return add_socket(line, spec + 5, true, label, where, id, e);
 	if (!strncmp(spec, "tcp:", 4))
-		return add_socket(line, spec + 4, false, where, id, e);
+		return add_socket(line, spec + 4, false, label, where, id, e);
 	if (!strncmp(spec, "file:", 5)) {
-		node = new_chardev(line, "file", where);
+		node = conf_add(line->conf, CONF_CHARDEV, "file", label, where);
 		conf_set(node, "path", spec + 5);
 		*id = node->id;
 		return 0;
@@ -132,15 +128,15 @@ int qemu_add_chardev_spec(struct qemu_line *line, const char *spec, const char *
 		return err_set(e, EINVAL,
 			       "'%s' needs an address: file:PATH, unix:PATH or tcp:HOST:PORT",
 			       spec);
-	*id = new_chardev(line, spec, where)->id;
+	*id = conf_add(line->conf, CONF_CHARDEV, spec, label, where)->id;
 	return 0;
 }
 
 /* "mon:SPEC": the port and a monitor share the chardev; Ctrl-A c goes from one to the other. */
-static int add_muxed(struct qemu_line *line, const char *spec, const char *where, const char **id,
-		     struct err *e)
+static int add_muxed(struct qemu_line *line, const char *spec, const char *label, const char *where,
+		     const char **id, struct err *e)
 {
-	int r = qemu_add_chardev_spec(line, spec, where, id, e);
+	int r = qemu_add_chardev_spec(line, spec, label, where, id, e);
 	struct conf_node *node;
 
 	if (r < 0)
@@ -155,13 +151,14 @@ static int add_muxed(struct qemu_line *line, const char *spec, const char *where
 /* Adds a -serial; spec is not "none". */
 int qemu_add_serial(struct qemu_line *line, const char *spec, const char *where, struct err *e)
 {
+	autofree char *label = xasprintf("serial%u", line->nr_serial);
 	const char *id = NULL;
 	int r;
 
 	if (!strncmp(spec, "mon:", 4))
-		r = add_muxed(line, spec + 4, where, &id, e);
+		r = add_muxed(line, spec + 4, label, where, &id, e);
 	else
-		r = qemu_add_chardev_spec(line, spec, where, &id, e);
+		r = qemu_add_chardev_spec(line, spec, label, where, &id, e);
 	if (!r)
 		front_set(&line->conf->serial[line->nr_serial++], id);
 	return r;

@@ -59,6 +59,7 @@ int qemu_opt_mon(struct qemu_line *line, const char *arg, const char *where, str
 static int add_by_spec(struct qemu_line *line, const char *spec, const char *mode, bool pretty,
 		       const char *where, struct err *e)
 {
+	autofree char *label = xasprintf("compat_monitor%u", line->nr_monitor);
 	const char *id;
 	int r;
 
@@ -68,7 +69,8 @@ static int add_by_spec(struct qemu_line *line, const char *spec, const char *mod
 	if (!strncmp(spec, "mon:", 4))
 		return err_set(e, EINVAL, "'%s': mon: puts a monitor on a -serial; here say '%s'",
 			       spec, spec + 4);
-	r = qemu_add_chardev_spec(line, spec, where, &id, e);
+	r = qemu_add_chardev_spec(line, spec, label, where, &id, e);
+	line->nr_monitor++;
 	if (!r)
 		qemu_add_monitor(line, id, mode, pretty, where);
 	return r;

@@ -7,6 +7,7 @@
 
 #include "cli/qemu_opts.h"
 #include "isa/x86/cpuid.h"
+#include "mon/mon.h"
 #include <stdio.h>
 
 static int on_machine(struct qemu_line *line, const char *arg, const char *where, struct err *e);
@@ -393,8 +394,9 @@ static int on_nothing_with(struct qemu_line *line, const char *arg, const char *
 
 static int on_version(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
-	puts("QEMU emulator version 10.0.0 (hanok " HANOK_VERSION ")\n"
-	     "A virtual machine monitor that takes QEMU's command line; not QEMU.");
+	printf("QEMU emulator version %d.%d.%d (hanok " HANOK_VERSION ")\n"
+	       "A virtual machine monitor that takes QEMU's command line; not QEMU.\n",
+	       MON_QEMU_MAJOR, MON_QEMU_MINOR, MON_QEMU_MICRO);
 	line->help_shown = true;
 	return 0;
 }

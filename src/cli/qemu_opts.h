@@ -17,7 +17,7 @@ struct qemu_line {
 	bool numa_given;
 	char *numa_cpus;	 /* of -numa node,cpus= */
 	char *net_nic, *net_end; /* of -net: "nic,..." and "user,..." */
-	unsigned nr_serial, nr_nic, nr_drive, nr_chardev;
+	unsigned nr_serial, nr_nic, nr_drive, nr_monitor;
 	bool help_shown;     /* an option printed what was asked: exit 0 */
 	char *accel_refused; /* the last list in which nothing works here */
 };
@@ -31,10 +31,12 @@ struct qemu_opt {
 
 extern const struct qemu_opt qemu_opts[]; /* ends with a NULL name */
 
-/* Adds a chardev made from a -serial/-monitor style specification; returns its id (owned by conf).
+/*
+ * Adds a chardev made from a -serial/-monitor style specification under the name label, which is
+ * QEMU's for its purpose; returns its id (owned by conf).
  */
-int qemu_add_chardev_spec(struct qemu_line *, const char *spec, const char *where, const char **id,
-			  struct err *e) MUST_CHECK;
+int qemu_add_chardev_spec(struct qemu_line *, const char *spec, const char *label,
+			  const char *where, const char **id, struct err *e) MUST_CHECK;
 /* -chardev */
 int qemu_opt_chardev(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_add_serial(struct qemu_line *, const char *spec, const char *where,

@@ -11,6 +11,11 @@
 
 #include "base/base.h"
 
+/* The QEMU whose clients find here what they expect. */
+#define MON_QEMU_MAJOR 10
+#define MON_QEMU_MINOR 0
+#define MON_QEMU_MICRO 2
+
 struct conf_node;
 struct mon;
 struct vm;

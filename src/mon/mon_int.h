@@ -7,12 +7,9 @@
 #include "core/event.h"
 #include "mon/cmd.h"
 #include "mon/frame.h"
+#include "mon/mon.h"
 
-/* The QEMU whose clients find here what they expect. */
-#define MON_QEMU_MAJOR 10
-#define MON_QEMU_MINOR 0
-#define MON_QEMU_MICRO 2
-#define MON_PACKAGE    "hanok " HANOK_VERSION
+#define MON_PACKAGE "hanok " HANOK_VERSION
 
 #define MON_MAX_QUEUE  8u	    /* requests of a client that wait */
 #define MON_MAX_OUT    (256u << 10) /* replies beyond this wait until the client reads */
