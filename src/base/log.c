@@ -21,6 +21,16 @@ static const char *_Atomic log_guest;
 static _Atomic bool log_dates;
 static _Atomic int log_fd = STDERR_FILENO;
 
+const struct log_item log_items[] = {
+	{ "error", LOG_LEVEL_ERROR, "only what went wrong" },
+	{ "warn", LOG_LEVEL_WARN, "and what is likely to" },
+	{ "info", LOG_LEVEL_INFO, "and what is good to know (without -d)" },
+	{ "debug", LOG_LEVEL_DEBUG, "and everything else" },
+	{ "guest_errors", LOG_LEVEL_DEBUG, "what guests do that specifications forbid" },
+	{ "unimp", LOG_LEVEL_DEBUG, "what guests ask for that is not here" },
+	{ NULL, LOG_LEVEL_ERROR, NULL },
+};
+
 void log_set_level(enum log_level level)
 {
 	atomic_store_explicit(&log_level_now, (int)level, memory_order_relaxed);

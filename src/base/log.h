@@ -13,6 +13,13 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 void log_set_level(enum log_level level);
+/* What -d and the monitor's log choose from, up to one without a name: the level that shows it. */
+struct log_item {
+	const char *name;
+	enum log_level level;
+	const char *help;
+};
+extern const struct log_item log_items[];
 /* What stands in front of each line; default "hanok". name must outlive the process. */
 void log_set_name(const char *name);
 /* Dates in front of each line; a name in front of its text (kept; NULL: none). */

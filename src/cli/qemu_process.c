@@ -56,38 +56,24 @@ int qemu_opt_log_file(struct qemu_line *line, const char *arg, const char *where
 	return 0;
 }
 
-static const struct {
-	const char *name;
-	enum log_level level;
-	const char *help;
-} log_items[] = {
-	{ "error", LOG_LEVEL_ERROR, "only what went wrong" },
-	{ "warn", LOG_LEVEL_WARN, "and what is likely to" },
-	{ "info", LOG_LEVEL_INFO, "and what is good to know (without -d)" },
-	{ "debug", LOG_LEVEL_DEBUG, "and everything else" },
-	{ "guest_errors", LOG_LEVEL_DEBUG, "what guests do that specifications forbid" },
-	{ "unimp", LOG_LEVEL_DEBUG, "what guests ask for that is not here" },
-};
-
 static void log_help(void)
 {
 	puts("Log items (comma separated):");
-	for (size_t i = 0; i < ARRAY_SIZE(log_items); i++)
-		printf("%-15s %s\n", log_items[i].name, log_items[i].help);
+	for (const struct log_item *i = log_items; i->name; i++)
+		printf("%-15s %s\n", i->name, i->help);
 }
 
 static int log_item(struct vm_conf *conf, const char *name, struct err *e)
 {
-	const char *names[ARRAY_SIZE(log_items) + 1], *near;
+	const char *names[16] = { NULL }, *near;
 
-	for (size_t i = 0; i < ARRAY_SIZE(log_items); i++) {
+	for (size_t i = 0; i + 1 < ARRAY_SIZE(names) && log_items[i].name; i++) {
 		names[i] = log_items[i].name;
-		if (strcmp(name, names[i]))
+		if (strcmp(name, names[i]) != 0)
 			continue;
 		conf->log_level = MAX(conf->log_level, (int)log_items[i].level);
 		return 0;
 	}
-	names[ARRAY_SIZE(log_items)] = NULL;
 	near = nearest_word(name, names);
 	return err_set(e, EINVAL, "log item '%s' is not known%s%s%s; -d help lists them", name,
 		       near ? " (did you mean '" : "", near ?: "", near ? "'?)" : "");

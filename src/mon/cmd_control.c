@@ -155,18 +155,35 @@ void hmp_info_kvm(struct hmp *h)
 	hmp_print_stats(h);
 }
 
+static void list_log_items(struct hmp *h, const char *wrong)
+{
+	if (strcmp(wrong, "help") != 0)
+		hmp_printf(h, "Error: log: there is no item '%.64s'\n", wrong);
+	hmp_printf(h, "Log items (comma separated):\n%-15s %s\n", "none", "the same as error");
+	for (const struct log_item *i = log_items; i->name; i++)
+		hmp_printf(h, "%-15s %s\n", i->name, i->help);
+}
+
 void hmp_log(struct hmp *h, const struct hmp_log_args *a)
 {
-	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
-	const char *items = strcmp(a->items, "none") ? a->items : "error";
+	autofree char *copy = xstrdup(a->items);
+	enum log_level level = LOG_LEVEL_ERROR;
+	char *save = NULL;
 
-	for (unsigned i = 0; levels[i]; i++) {
-		if (!strcmp(items, levels[i])) {
-			log_set_level((enum log_level)i);
+	for (char *w = strtok_r(copy, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
+		const struct log_item *i = log_items;
+
+		if (!strcmp(w, "none"))
+			continue;
+		while (i->name && strcmp(i->name, w) != 0)
+			i++;
+		if (!i->name) {
+			list_log_items(h, w);
 			return;
 		}
+		level = MAX(level, i->level);
 	}
-	hmp_printf(h, "Error: log: '%s' is none of none, error, warn, info, debug\n", a->items);
+	log_set_level(level);
 }
 
 void hmp_cpu(struct hmp *h, const struct hmp_cpu_args *a)

@@ -240,6 +240,18 @@ static void complete_backend(struct mon *m, int kind, const char *prefix,
 			found(arg, n->id);
 }
 
+/* words: "a|b|c" */
+static void complete_word(const char *words, const char *prefix,
+			  void (*found)(void *, const char *), void *arg)
+{
+	autofree char *copy = xstrdup(words);
+	char *save = NULL;
+
+	for (char *w = strtok_r(copy, "|", &save); w; w = strtok_r(NULL, "|", &save))
+		if (!strncmp(w, prefix, strlen(prefix)))
+			found(arg, w);
+}
+
 void hmp_complete(struct mon *m, const char *line, void (*found)(void *, const char *), void *arg)
 {
 	const struct hmp_command *c;
@@ -255,6 +267,8 @@ void hmp_complete(struct mon *m, const char *line, void (*found)(void *, const c
 		return;
 	line += len;
 	for (a = c->args; a->name; a++) {
+		if (a->kind == HMP_FLAG)
+			continue;
 		while (is_blank(*line))
 			line++;
 		word = line;
@@ -272,4 +286,6 @@ void hmp_complete(struct mon *m, const char *line, void (*found)(void *, const c
 		complete_backend(m, CONF_DRIVE, word, found, arg);
 	else if (!strcmp(a->complete, "device"))
 		complete_backend(m, CONF_DEVICE, word, found, arg);
+	else if (strchr(a->complete, '|'))
+		complete_word(a->complete, word, found, arg);
 }

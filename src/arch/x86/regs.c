@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Registers of a vCPU by name, for people ("x $rip" in the monitor). Names are QEMU's and the
- * manuals'. Control thread; the vCPU is asked on its own. State: none.
+ * manuals'; those of general registers mean all 64 bits, as in QEMU, so that "x $sp" is the stack.
+ * Control thread; the vCPU is asked on its own. State: none.
  */
 #include "base/base.h"
 #include "arch/x86/show.h"
@@ -23,8 +24,8 @@ struct reg {
 			bytes                                                                      \
 	}
 #define GPR(letters, index)                                               \
-	REG("r" letters, gpr[index], 8), REG("e" letters, gpr[index], 4), \
-		REG(letters, gpr[index], 2)
+	REG("r" letters, gpr[index], 8), REG("e" letters, gpr[index], 8), \
+		REG(letters, gpr[index], 8)
 #define SEG(name, member) REG(name, member.sel, 2), REG(name ".base", member.base, 8)
 
 static const struct reg regs[] = {
@@ -46,7 +47,7 @@ static const struct reg regs[] = {
 	REG("r15", gpr[15], 8),
 	REG("rip", rip, 8),
 	REG("pc", rip, 8),
-	REG("eip", rip, 4),
+	REG("eip", rip, 8),
 	REG("rflags", rflags, 8),
 	REG("eflags", rflags, 4),
 	SEG("cs", seg[SEG_CS]),

@@ -59,6 +59,10 @@ class Commands(unittest.TestCase):
             self.assertIn("there is no CPU 7", vm.hmp("cpu 3+(2*2)"))
             self.assertIn("did you mean 'reset'?", vm.hmp("watchdog_action rset"))
             self.assertEqual(vm.hmp("watchdog_action pause"), "")
+            self.assertEqual(vm.hmp("log debug,guest_errors"), "")
+            self.assertEqual(vm.hmp("log info"), "")
+            self.assertIn("Log items", vm.hmp("log help"))
+            self.assertIn("there is no item 'in_asm'", vm.hmp("log in_asm"))
             self.assertIn("hanok", vm.hmp("info version"))
             self.assertIn("cpu-index", vm.error("human-monitor-command", command_line="", cpu_index=1).desc)
 
@@ -68,6 +72,9 @@ class Commands(unittest.TestCase):
             self.assertIn("there is no CPU 16777216", vm.hmp("cpu $rip"))
             self.assertIn("there is no CPU 16777217", vm.hmp("cpu $pc+1"))
             self.assertIn("there is no CPU 1\n", vm.hmp("cpu $cr0&1"))
+            for name in ("rsp", "esp", "sp"):
+                self.assertEqual(vm.hmp("print $" + name), vm.hmp("print $rsp"))
+            self.assertEqual(vm.hmp("print $eip"), vm.hmp("print $rip"))
             self.assertIn("unknown register '$rxx' (did you mean '$r", vm.hmp("cpu $rxx"))
             vm.running()
             self.assertIn("there is no CPU 167", vm.hmp("cpu $rip"))
@@ -125,6 +132,9 @@ class Sessions(unittest.TestCase):
             self.assertIn("system_powerdown", t.expect("system_wakeup"))
             t.type("\x03nonsense\x17he\tstop\r")
             t.expect("stop|s -- Stops the guest.")
+            t.type("\x15watchdog_action sh\t\rlog no\t\t\rinfo block \t\r")
+            t.expect("watchdog_action shutdown")
+            t.expect("log none")
             t.type("q\r")
             self.assertEqual(t.proc.wait(60), 0)
 
