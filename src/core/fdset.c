@@ -86,9 +86,12 @@ int fdset_remove(struct vm_conf *conf, int64_t id, int fd, struct err *e)
 	struct fdset **at = find(conf, id), *s = *at;
 
 	if (!s || s->id != id)
-		return err_set(e, ENOENT, "there is no file descriptor set %" PRId64, id);
+		return err_set(e, ENOENT, "File descriptor named 'fdset-id:%" PRId64 "' not found",
+			       id);
 	if (!drop(s, fd))
-		return err_set(e, ENOENT, "set %" PRId64 " has no file descriptor %d", id, fd);
+		return err_set(e, ENOENT,
+			       "File descriptor named 'fdset-id:%" PRId64 ", fd:%d' not found", id,
+			       fd);
 	if (!s->fds) {
 		*at = s->next;
 		free(s);

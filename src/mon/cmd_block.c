@@ -159,7 +159,8 @@ static json_t *stats_info(const struct blk_node *n)
 	static const struct blk_op_stats none;
 	struct blk_stats s;
 	struct blk_op_stats wr;
-	json_t *o = json_pack("{s:b, s:b}", "account_invalid", 1, "account_failed", 1);
+	json_t *o = json_pack("{s:b, s:b, s:[]}", "account_invalid", 1, "account_failed", 1,
+			      "timed_stats");
 
 	blk_get_stats(n, &s);
 	wr = sum(&s.op[BLK_WRITE], &s.op[BLK_ZERO]); /* as QEMU counts zeroing */
@@ -246,30 +247,50 @@ static const char *str_of(const json_t *o, const char *key)
 	return json_string_value(json_object_get(o, key)) ?: "";
 }
 
+static void say_image(struct hmp *h, const json_t *image)
+{
+	hmp_printf(h, "\nImages:\nimage: %s\nfile format: %s\nvirtual size: %lld bytes\n",
+		   str_of(image, "filename"), str_of(image, "format"),
+		   (long long)json_integer_value(json_object_get(image, "virtual-size")));
+}
+
+/* One line of what it is, then what is known of it; in: BlockDeviceInfo. */
+static void say_node(struct hmp *h, const char *name, const json_t *in, const char *qdev,
+		     bool verbose)
+{
+	const json_t *cache = json_object_get(in, "cache");
+
+	hmp_printf(h, "%s: %s (%s%s)\n", name, str_of(in, "file"), str_of(in, "drv"),
+		   json_is_true(json_object_get(in, "ro")) ? ", read-only" : "");
+	if (*qdev)
+		hmp_printf(h, "    Attached to:      %s\n", qdev);
+	hmp_printf(h, "    Cache mode:       %s%s%s\n",
+		   json_is_true(json_object_get(cache, "writeback")) ? "writeback" : "writethrough",
+		   json_is_true(json_object_get(cache, "direct")) ? ", direct" : "",
+		   json_is_true(json_object_get(cache, "no-flush")) ? ", ignore flushes" : "");
+	if (verbose)
+		say_image(h, json_object_get(in, "image"));
+}
+
 void hmp_info_block(struct hmp *h, const struct hmp_info_block_args *a)
 {
-	json_t *list = hmp_qmp(h, "query-block", NULL), *o;
+	json_t *list = hmp_qmp(h, a->n ? "query-named-block-nodes" : "query-block", NULL), *o;
+	bool any = false;
 	size_t i;
 
 	json_array_foreach(list, i, o)
 	{
-		json_t *in = json_object_get(o, "inserted"), *cache = json_object_get(in, "cache");
-		const char *name = *str_of(o, "device") ? str_of(o, "device")
-							: str_of(in, "node-name");
+		const json_t *in = a->n ? o : json_object_get(o, "inserted");
+		const char *node = str_of(in, "node-name");
+		const char *name = !a->n && *str_of(o, "device") ? str_of(o, "device") : node;
 
-		if (a->device && strcmp(a->device, name) != 0)
+		if (a->device && strcmp(a->device, name) != 0 && strcmp(a->device, node) != 0)
 			continue;
-		hmp_printf(h, "%s: %s (%s%s)\n", name, str_of(in, "file"), str_of(in, "drv"),
-			   json_is_true(json_object_get(in, "ro")) ? ", read-only" : "");
-		if (*str_of(o, "qdev"))
-			hmp_printf(h, "    Attached to:      %s\n", str_of(o, "qdev"));
-		hmp_printf(h, "    Cache mode:       %s%s%s\n",
-			   json_is_true(json_object_get(cache, "writeback")) ? "writeback"
-									     : "writethrough",
-			   json_is_true(json_object_get(cache, "direct")) ? ", direct" : "",
-			   json_is_true(json_object_get(cache, "no-flush")) ? ", ignore flushes"
-									    : "");
+		any = true;
+		say_node(h, name, in, a->n ? "" : str_of(o, "qdev"), a->v);
 	}
+	if (a->device && !any)
+		hmp_printf(h, "Error: Device '%s' not found\n", a->device);
 	json_decref(list);
 }
 

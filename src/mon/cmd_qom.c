@@ -8,9 +8,9 @@
 #include "mon/cmd.h"
 #include "mon/qom.h"
 
-static int no_type(const char *name, struct err *e)
+static int no_type(const char *what, const char *name, struct err *e)
 {
-	int r = err_set(e, ENOENT, "Device '%s' not found", name);
+	int r = err_set(e, ENOENT, "%s '%s' not found", what, name);
 
 	if (e)
 		e->cls = ERR_DEVICE_NOT_FOUND;
@@ -52,9 +52,12 @@ static json_t *type_props(struct mon_cmd *c, const char *name, bool device, stru
 	qom_types_init(&ts, c->vm);
 	t = qom_type_find(&ts, name);
 	if (!t)
-		no_type(name, e);
+		no_type(device ? "Device" : "Class", name, e);
 	else if (device && !qom_type_is(&ts, t, "device"))
-		err_set(e, EINVAL, "'%s' is no device: qom-list-properties knows it", name);
+		err_set(e, EINVAL,
+			"Parameter 'typename' expects a non-abstract device type: '%s' is none, "
+			"qom-list-properties knows it",
+			name);
 	else
 		list = qom_type_props(c->vm, t, device && t->kind == QOM_T_DEVICE);
 	qom_types_fini(&ts);

@@ -112,7 +112,7 @@ static void say_space(struct hmp *h, const struct map_view *v, enum map_space sp
 	}
 }
 
-void hmp_info_mtree(struct hmp *h)
+void hmp_info_mtree(struct hmp *h, const struct hmp_info_mtree_args *a)
 {
 	const struct map_view *v = map_view(h->vm->map);
 

@@ -338,9 +338,9 @@ static int unknown_word(const char *kind, const char *word, bool models, struct 
 	const char *near = nearest(word, models);
 
 	if (near)
-		return err_set(e, EINVAL, "CPU %s '%s' is not known; did you mean '%s'?", kind,
+		return err_set(e, EINVAL, "CPU %s '%s' not found; did you mean '%s'?", kind,
 			       word, near);
-	return err_set(e, EINVAL, "CPU %s '%s' is not known; '-cpu help' lists them", kind, word);
+	return err_set(e, EINVAL, "CPU %s '%s' not found; '-cpu help' lists them", kind, word);
 }
 
 static void host_identity(struct x86_cpu_model *m, bool all)

@@ -38,12 +38,17 @@ class Block(unittest.TestCase):
             text = vm.hmp("info block")
             self.assertIn("n-format: " + self.file.name + " (raw)", text)
             self.assertIn("virtio-disk0/virtio-backend", text)
+            self.assertEqual(vm.hmp("info block n-format"), text)
+            self.assertIn("n-storage: " + self.file.name + " (file)", vm.hmp("info block -n"))
+            self.assertIn("virtual size: 4194304 bytes", vm.hmp("info block -v n-format"))
+            self.assertEqual(vm.hmp("info block nosuch"), "Error: Device 'nosuch' not found\n")
 
     def test_stats(self):
         with Machine(*self.as_libvirt()) as vm:
             stats, = vm.cmd("query-blockstats")
             self.assertEqual(stats["qdev"], "/machine/peripheral/virtio-disk0/virtio-backend")
             self.assertEqual(stats["stats"]["rd_bytes"], 0)
+            self.assertEqual(stats["stats"]["timed_stats"], [])
             self.assertIn("rd_operations", stats["parent"]["stats"])
             names = [s["node-name"] for s in vm.cmd("query-blockstats", {"query-nodes": True})]
             self.assertEqual(sorted(names), ["n-format", "n-storage"])
@@ -69,6 +74,7 @@ class Char(unittest.TestCase):
         with Machine("-chardev", "pty,id=p0", "-device", "isa-serial,chardev=p0,index=1,id=s1",
                      "-chardev", "null,id=c0") as vm:
             chars = {c["label"]: c for c in vm.cmd("query-chardev")}
+            self.assertEqual(chars.keys(), {"p0", "c0", "serial0", "compat_monitor0"})
             self.assertRegex(chars["p0"]["filename"], r"^pty:/dev/pts/\d+$")
             self.assertTrue(os.path.exists(chars["p0"]["filename"][4:]))
             self.assertTrue(chars["p0"]["frontend-open"])

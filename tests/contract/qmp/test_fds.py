@@ -108,7 +108,7 @@ class Fds(unittest.TestCase):
             self.assertIn({"fd": second["fd"]}, sets[0])
             vm.cmd("remove-fd", fdset_id=0, fd=first["fd"])
             self.assertEqual(open_fds(vm), before + 2)
-            self.assertIn("no file descriptor", vm.error("remove-fd", fdset_id=0, fd=first["fd"]).desc)
+            self.assertIn("not found", vm.error("remove-fd", fdset_id=0, fd=first["fd"]).desc)
             self.assertIn("fdset-id", vm.error("add-fd", fdset_id=-1, fds=[self.fd]).desc)
             vm.cmd("remove-fd", fdset_id=0)
             vm.cmd("remove-fd", fdset_id=7, fd=third["fd"])

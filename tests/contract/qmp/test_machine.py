@@ -95,6 +95,7 @@ class Machines(unittest.TestCase):
             self.assertIn("accel", groups["machine"])
             one, = vm.cmd("query-command-line-options", option="mon")
             self.assertEqual({p["name"] for p in one["parameters"]}, groups["mon"])
+            self.assertEqual((groups["device"], groups["global"]), (set(), {"driver", "property", "value"}))
             self.assertIn("no-such", vm.error("query-command-line-options", option="no-such").desc)
 
     def test_nothing_to_tell(self):

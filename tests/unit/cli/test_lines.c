@@ -191,7 +191,9 @@ static void test_accel(void **state)
 /* What query-command-line-options says that an option takes, its parser knows. */
 static void test_groups(void **state)
 {
-	static const char *const others[][2] = { { "smp-opts", "smp" }, { "memory", "m" } };
+	static const char *const others[][2] = { { "smp-opts", "smp" },
+						 { "memory", "m" },
+						 { "boot-opts", "boot" } };
 
 	for (const struct opt_group *g = opt_groups; g->name; g++)
 		for (const struct opt_param *p = g->params; p->name; p++) {

@@ -243,7 +243,7 @@ static void test_errors(void **state)
 	parse_bad("default,-pcid,+invpcid", "add +pcid");
 	parse_bad("default,pmu=on", "no performance counters");
 	parse_bad("", "no name");
-	parse_bad("xyzzyxyzzy", "not known");
+	parse_bad("xyzzyxyzzy", "not found");
 	memset(big, 'a', sizeof(big) - 1);
 	big[sizeof(big) - 1] = 0;
 	parse_bad(big, "longer");
