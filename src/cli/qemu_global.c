@@ -13,6 +13,7 @@ static const char *const policies[] = { "delay", "discard", NULL };
 static const char *const rtc_policies[] = { "discard", "slew", NULL };
 static const char *const on[] = { "1", "on", "true", NULL };
 static const char *const off[] = { "0", "off", "false", NULL };
+static const char *const onoff[] = { "1", "on", "true", "0", "off", "false", NULL };
 
 /* Of the board: vals NULL = any value, as it has no bearing here. */
 static const struct {
@@ -22,7 +23,7 @@ static const struct {
 } board[] = {
 	{ "ICH9-LPC", "disable_s3", on, "there is no sleep state S3" },
 	{ "ICH9-LPC", "disable_s4", on, "there is no sleep state S4" },
-	{ "ICH9-LPC", "noreboot", NULL, NULL }, /* of the chipset's watchdog */
+	{ "ICH9-LPC", "noreboot", onoff, "say on or off" },
 	{ "ICH9-LPC", "acpi-pci-hotplug-with-bridge-support", off, "there is no ACPI hot-plug" },
 	{ "PIIX4_PM", "disable_s3", NULL, NULL }, /* of another board */
 	{ "PIIX4_PM", "disable_s4", NULL, NULL },
@@ -94,6 +95,8 @@ static int set_global(struct qemu_line *line, const char *driver, const char *pr
 	const struct dev_type *t = dev_type_find(driver);
 	int r = check_board(driver, prop, val, e);
 
+	if (r > 0 && !strcmp(prop, "noreboot"))
+		line->conf->tco_no_reboot = is_one_of(val, on);
 	if (r)
 		return MIN(r, 0);
 	if (!t || t->internal) {

@@ -73,6 +73,7 @@ struct vm_conf {
 	char *rtc_base; /* "utc", "localtime" or an ISO 8601 date */
 	bool no_reboot, no_shutdown;
 	unsigned panic_action, watchdog_action; /* enum vm_panic_action, vm_watchdog_action */
+	bool tco_no_reboot;			/* the chipset's own watchdog has no effect */
 	struct sandbox_conf sandbox;		/* front ends switch it on */
 	char *chroot, *user; /* -run-with, or NULL: folder to go into, user to become */
 	char *log_file;	     /* instead of standard error, or NULL */

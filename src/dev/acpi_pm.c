@@ -4,7 +4,10 @@
  * registers, and the APM ports. ACPI 6.4 chapter 4.8; ICH9 datasheet 13.8 and 13.9.
  *
  * Sleeping state S5 ends the machine; S3 and S4 are not offered by the tables and do nothing.
- * The TCO watchdog keeps its registers and never runs: it shows itself halted.
+ * The TCO watchdog counts ticks of 0.6 s: its first end notes a timeout (and sends an SMI where
+ * that is on), a second one without the first being cleared is the machine's watchdog action,
+ * unless the chipset says NO_REBOOT. It is halted at reset, as firmware leaves it; what it noted of
+ * a second timeout outlives the reset.
  *
  * Threads: the chip is not locked; the device locks dev->lock (registers on vCPU threads, the
  * carry of the timer and the button on the control loop).
@@ -38,14 +41,23 @@
 
 #define SMI_GBL	    BIT32(0)
 #define SMI_APMC    BIT32(5)
+#define SMI_TCO	    BIT32(13)
 #define APM_ENABLE  0x02u
 #define APM_DISABLE 0x03u
 
+#define TCO_RLD	      0x00u
 #define TCO1_STS      0x04u
 #define TCO2_STS      0x06u
 #define TCO1_CNT      0x08u
 #define TCO_TMR	      0x12u
-#define TCO1_CNT_HALT 0x08u /* in its high byte */
+#define TCO1_CNT_HALT 0x08u /* in its high byte, as is the next */
+#define TCO1_CNT_LOCK 0x10u
+#define TCO1_TIMEOUT  0x08u
+#define TCO2_SECOND   0x02u /* timeout */
+#define TCO2_BOOT     0x04u /* since the last boot */
+#define TCO_TICK_NS   (600 * NS_PER_MS)
+#define TCO_TMR_MASK  0x03ffu
+#define TCO_TMR_MIN   4u /* less is not to be written (13.9.10) */
 
 static uint64_t pm_ticks(const struct acpi_pm *p, uint64_t now)
 {
@@ -70,24 +82,85 @@ static void update_sci(struct acpi_pm *p)
 	}
 }
 
+static void send_smi(struct acpi_pm *p, uint32_t cause)
+{
+	if ((p->smi_en & (SMI_GBL | cause)) != (SMI_GBL | cause))
+		return;
+	p->smi_sts |= cause;
+	if (p->smi)
+		p->smi(p->opaque);
+}
+
+/* ---- TCO ---- */
+
+static uint16_t tco_preset(const struct acpi_pm *p)
+{
+	return (uint16_t)MAX(ld_le16(p->tco + TCO_TMR) & TCO_TMR_MASK, TCO_TMR_MIN);
+}
+
+static bool tco_halted(const struct acpi_pm *p)
+{
+	return p->tco[TCO1_CNT + 1] & TCO1_CNT_HALT;
+}
+
+static uint16_t tco_count(const struct acpi_pm *p, uint64_t now)
+{
+	if (p->tco_end_ns == UINT64_MAX)
+		return p->tco_left;
+	if (now >= p->tco_end_ns)
+		return 0;
+	return (uint16_t)MIN((p->tco_end_ns - now + TCO_TICK_NS - 1) / TCO_TICK_NS,
+			     (uint64_t)TCO_TMR_MASK);
+}
+
+static void tco_set_count(struct acpi_pm *p, uint16_t ticks, uint64_t now)
+{
+	p->tco_left = ticks;
+	p->tco_end_ns = tco_halted(p) ? UINT64_MAX : now + ticks * TCO_TICK_NS;
+}
+
+static void tco_update(struct acpi_pm *p, uint64_t now)
+{
+	bool second = p->tco[TCO1_STS] & TCO1_TIMEOUT;
+
+	if (now < p->tco_end_ns)
+		return;
+	p->tco[TCO1_STS] |= TCO1_TIMEOUT;
+	tco_set_count(p, tco_preset(p), now);
+	if (second)
+		p->tco[TCO2_STS] |= TCO2_SECOND | TCO2_BOOT;
+	if (second && !p->tco_no_reboot) {
+		/* A guest that survives this starts it again by a reload. */
+		p->tco_end_ns = UINT64_MAX;
+		if (p->tco_expired)
+			p->tco_expired(p->opaque);
+		return;
+	}
+	send_smi(p, SMI_TCO);
+}
+
 uint64_t acpi_pm_update(struct acpi_pm *p, uint64_t now)
 {
-	uint64_t ticks = pm_ticks(p, now);
+	uint64_t ticks = pm_ticks(p, now), carry;
 	uint32_t toggles = (uint32_t)(ticks >> 23);
 
+	tco_update(p, now);
 	if (toggles != p->timer_toggles) {
 		p->timer_toggles = toggles;
 		p->pm1_sts |= STS_TMR;
 		update_sci(p);
 	}
 	if (!(p->pm1_en & STS_TMR))
-		return UINT64_MAX;
-	return p->timer_ns + 1 +
-	       mul_div_u64(((ticks >> 23) + 1) << 23, NS_PER_SEC, ACPI_PM_TIMER_HZ);
+		return p->tco_end_ns;
+	carry = p->timer_ns + 1 +
+		mul_div_u64(((ticks >> 23) + 1) << 23, NS_PER_SEC, ACPI_PM_TIMER_HZ);
+	return MIN(carry, p->tco_end_ns);
 }
 
 void acpi_pm_reset(struct acpi_pm *p, uint64_t now)
 {
+	uint8_t noted = p->tco[TCO2_STS] & (TCO2_SECOND | TCO2_BOOT);
+
 	p->pm1_sts = 0;
 	p->pm1_en = 0;
 	p->pm1_cnt = 0;
@@ -98,6 +171,8 @@ void acpi_pm_reset(struct acpi_pm *p, uint64_t now)
 	memset(p->tco, 0, sizeof(p->tco));
 	st_le16(p->tco + TCO_TMR, 4);
 	p->tco[TCO1_CNT + 1] = TCO1_CNT_HALT;
+	p->tco[TCO2_STS] = noted;
+	tco_set_count(p, tco_preset(p), now);
 	p->apm_cnt = 0;
 	p->apm_sts = 0;
 	p->timer_ns = now;
@@ -133,14 +208,23 @@ static void write_cnt(struct acpi_pm *p, unsigned byte, uint8_t val)
 		go_to_sleep(p, p->pm1_cnt >> 10 & 7);
 }
 
-static uint8_t tco_read(struct acpi_pm *p, unsigned off)
+static uint8_t tco_read(const struct acpi_pm *p, unsigned off, uint64_t now)
 {
+	if (off <= TCO_RLD + 1)
+		return (uint8_t)(tco_count(p, now) >> (off - TCO_RLD) * 8);
 	return p->tco[off];
 }
 
-static void tco_write(struct acpi_pm *p, unsigned off, uint8_t val)
+static void tco_write(struct acpi_pm *p, unsigned off, uint8_t val, uint64_t now)
 {
+	uint16_t count = tco_count(p, now);
+	bool was_halted = tco_halted(p);
+
 	switch (off) {
+	case TCO_RLD:
+	case TCO_RLD + 1:
+		tco_set_count(p, tco_preset(p), now);
+		break;
 	case TCO1_STS:
 	case TCO1_STS + 1:
 	case TCO2_STS:
@@ -148,7 +232,12 @@ static void tco_write(struct acpi_pm *p, unsigned off, uint8_t val)
 		p->tco[off] &= (uint8_t)~val;
 		break;
 	case TCO1_CNT + 1:
-		p->tco[off] = val | TCO1_CNT_HALT;
+		p->tco[off] = val | (p->tco[off] & TCO1_CNT_LOCK);
+		if (was_halted != tco_halted(p))
+			tco_set_count(p, count, now);
+		break;
+	case TCO_TMR + 1:
+		p->tco[off] = val & (TCO_TMR_MASK >> 8);
 		break;
 	default:
 		p->tco[off] = val;
@@ -179,7 +268,7 @@ uint8_t acpi_pm_read(struct acpi_pm *p, unsigned off, uint64_t now)
 	case SMI_STS ... SMI_STS + 3:
 		return (uint8_t)(p->smi_sts >> (off - SMI_STS) * 8);
 	case TCO ... TCO + 0x1f:
-		return tco_read(p, off - TCO);
+		return tco_read(p, off - TCO, now);
 	default:
 		return 0;
 	}
@@ -214,7 +303,7 @@ void acpi_pm_write(struct acpi_pm *p, unsigned off, uint8_t val, uint64_t now)
 		p->smi_sts &= ~((uint32_t)val << (off - SMI_STS) * 8);
 		break;
 	case TCO ... TCO + 0x1f:
-		tco_write(p, off - TCO, val);
+		tco_write(p, off - TCO, val, now);
 		break;
 	default:
 		break;
@@ -235,11 +324,7 @@ void acpi_pm_apm_write(struct acpi_pm *p, unsigned off, uint8_t val)
 	else if (val == APM_DISABLE)
 		p->pm1_cnt &= (uint16_t)~CNT_SCI_EN;
 	update_sci(p);
-	if ((p->smi_en & (SMI_GBL | SMI_APMC)) == (SMI_GBL | SMI_APMC)) {
-		p->smi_sts |= SMI_APMC;
-		if (p->smi)
-			p->smi(p->opaque);
-	}
+	send_smi(p, SMI_APMC);
 }
 
 void acpi_pm_button(struct acpi_pm *p)
@@ -261,6 +346,8 @@ static int pm_check(void *obj, struct err *e)
 
 	if ((p->pm1_en & ~PM1_EN_MASK) || (p->pm1_cnt & ~CNT_MASK))
 		return err_set(e, EINVAL, "acpi-pm: reserved register bits are set");
+	if (p->tco_left > TCO_TMR_MASK || (tco_halted(p) && p->tco_end_ns != UINT64_MAX))
+		return err_set(e, EINVAL, "acpi-pm: impossible count of the watchdog");
 	return 0;
 }
 
@@ -268,15 +355,40 @@ static int pm_check(void *obj, struct err *e)
 const struct state_desc acpi_pm_state = {
 	.name = "acpi-pm",
 	.struct_name = "acpi_pm",
-	.version = 1,
+	.version = 2,
 	.post_load = pm_check,
-	.fields =
-		(const struct state_field[]){
-			ST_HOST(S, sci), ST_HOST(S, power_off), ST_HOST(S, smi), ST_HOST(S, opaque),
-			ST_U16(S, pm1_sts), ST_U16(S, pm1_en), ST_U16(S, pm1_cnt),
-			ST_U32(S, smi_en), ST_U32(S, smi_sts), ST_U8A(S, gpe_sts),
-			ST_U8A(S, gpe_en), ST_U8A(S, tco), ST_U8(S, apm_cnt), ST_U8(S, apm_sts),
-			ST_NS(S, timer_ns), ST_U32(S, timer_toggles), ST_BOOL(S, level), ST_END },
+	.fields = (const struct state_field[]){ ST_HOST(S, sci),
+						ST_HOST(S, power_off),
+						ST_HOST(S, smi),
+						ST_HOST(S, tco_expired),
+						ST_HOST(S, opaque),
+						ST_DERIVED(S, tco_no_reboot),
+						ST_U16(S, pm1_sts),
+						ST_U16(S, pm1_en),
+						ST_U16(S, pm1_cnt),
+						ST_U32(S, smi_en),
+						ST_U32(S, smi_sts),
+						ST_U8A(S, gpe_sts),
+						ST_U8A(S, gpe_en),
+						ST_U8A(S, tco),
+						ST_U8(S, apm_cnt),
+						ST_U8(S, apm_sts),
+						ST_NS(S, timer_ns),
+						ST_U32(S, timer_toggles),
+						ST_BOOL(S, level),
+						{ .name = "tco_end_ns",
+						  .kind = STATE_NS,
+						  .offset = offsetof(S, tco_end_ns),
+						  .elem = sizeof(uint64_t),
+						  .count = 1,
+						  .since = 2 },
+						{ .name = "tco_left",
+						  .kind = STATE_U16,
+						  .offset = offsetof(S, tco_left),
+						  .elem = sizeof(uint16_t),
+						  .count = 1,
+						  .since = 2 },
+						ST_END },
 };
 #undef S
 
@@ -318,10 +430,11 @@ static void pm_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 	struct acpi_pm_dev *s = opaque;
 	uint64_t now = clock_now_ns();
 	bool timer_wanted = s->chip.pm1_en & STS_TMR;
+	uint64_t tco_end = s->chip.tco_end_ns;
 
 	for (unsigned i = 0; i < size; i++)
 		acpi_pm_write(&s->chip, (unsigned)off + i, (uint8_t)(val >> i * 8), now);
-	if (timer_wanted != (s->chip.pm1_en & STS_TMR))
+	if (timer_wanted != (s->chip.pm1_en & STS_TMR) || tco_end != s->chip.tco_end_ns)
 		rearm(s, now);
 }
 
@@ -347,6 +460,20 @@ static void power_off(void *opaque)
 	struct acpi_pm_dev *s = opaque;
 
 	vm_request_shutdown(s->d.vm, VM_CAUSE_GUEST_SHUTDOWN);
+}
+
+static void tco_expired(void *opaque)
+{
+	struct acpi_pm_dev *s = opaque;
+
+	vm_watchdog_expired(s->d.vm);
+}
+
+void acpi_pm_dev_no_reboot(struct acpi_pm_dev *s, bool no_reboot)
+{
+	pthread_mutex_lock(&s->d.lock);
+	s->chip.tco_no_reboot = no_reboot;
+	pthread_mutex_unlock(&s->d.lock);
 }
 
 int acpi_pm_dev_place(struct acpi_pm_dev *s, uint16_t base, struct err *e)
@@ -381,6 +508,7 @@ static int dev_init(struct dev *d, struct err *e)
 	s->timer.fn = timer_fired;
 	s->chip.sci = arch_isa_irq(d->vm, 9);
 	s->chip.power_off = power_off;
+	s->chip.tco_expired = tco_expired;
 	s->chip.opaque = s;
 	acpi_pm_reset(&s->chip, clock_now_ns());
 	s->region = (struct map_region){ .name = "acpi-pm",

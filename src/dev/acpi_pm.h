@@ -20,11 +20,15 @@ struct acpi_pm {
 	struct irq sci;
 	void (*power_off)(void *opaque);
 	void (*smi)(void *opaque);
+	void (*tco_expired)(void *opaque); /* the watchdog went off; or NULL */
 	void *opaque;
 	uint16_t pm1_sts, pm1_en, pm1_cnt;
 	uint32_t smi_en, smi_sts;
 	uint8_t gpe_sts[8], gpe_en[8];
-	uint8_t tco[0x20];
+	uint8_t tco[0x20];   /* registers as written; a reload of the count is in the next two */
+	uint64_t tco_end_ns; /* when the count is over; UINT64_MAX = it stands still, */
+	uint16_t tco_left;   /* with so many ticks to go */
+	bool tco_no_reboot;  /* going off has no effect */
 	uint8_t apm_cnt, apm_sts; /* ports 0xb2, 0xb3 */
 	uint64_t timer_ns;	  /* when the timer stood at zero */
 	uint32_t timer_toggles;	  /* of bit 23 up to now, as last noted for TMR_STS */
@@ -55,6 +59,8 @@ struct acpi_pm_dev {
 extern const struct dev_type acpi_pm_dev_type;
 /* Where the block decodes (PMBASE), 0 = nowhere. */
 int acpi_pm_dev_place(struct acpi_pm_dev *, uint16_t base, struct err *e);
+/* Whether the watchdog's end has no effect (NO_REBOOT of the chipset). */
+void acpi_pm_dev_no_reboot(struct acpi_pm_dev *, bool no_reboot);
 /* SCI_EN, as firmware without an SMI handler sets it. */
 void acpi_pm_dev_acpi_mode(struct acpi_pm_dev *);
 /* Any thread. */

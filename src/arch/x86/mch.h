@@ -10,6 +10,8 @@
 #define ECAM_SIZE MIB(256)
 #define PM_BASE	  0x600u
 #define RCBA_BASE 0xfed1c000u
+#define RCBA_SIZE 0x4000u
+#define RCBA_GCS  0x3410u
 
 struct mch {
 	struct pci_dev p;
@@ -24,8 +26,11 @@ void mch_firmware_defaults(struct mch *);
 struct lpc {
 	struct pci_dev p;
 	struct x86_board *board;
+	struct map_region rcba; /* root complex registers, of which GCS is there */
 	uint8_t reset_control;
+	uint32_t gcs;	      /* general control and status */
 	uint8_t no_s3, no_s4; /* properties: sleep states are not offered */
+	bool no_reboot;	      /* property: the strap that takes the watchdog's effect away */
 };
 extern const struct dev_type lpc_type;
 /* PMBASE, ACPI enable, PIRQ routing, as a firmware would. */

@@ -44,7 +44,10 @@ static void prepare_mch(struct dev *d, void *arg)
 
 static void prepare_lpc(struct dev *d, void *arg)
 {
-	container_of(d, struct lpc, p.d)->board = arg;
+	struct lpc *s = container_of(d, struct lpc, p.d);
+
+	s->board = arg;
+	s->no_reboot = d->vm->conf->tco_no_reboot;
 }
 
 /* The order matters for saved machines: controllers before what raises lines. */

@@ -6,7 +6,8 @@
  * Says: "ready" and a line end when it starts, B for the power button, N for an NMI.
  * Is told: p power off, r reset, t triple fault, c report a panic, k report a crash kernel, s
  * report a shutdown (pvpanic), i stop all interrupts and halt, w start an ib700 that goes off at
- * once, W an i6300esb in slot 5 that takes two seconds; all else it sends back. It counts
+ * once, W an i6300esb in slot 5 that takes two seconds, T the chipset's that takes five, with
+ * NO_REBOOT cleared; all else it sends back. It counts
  * at guest address 0x1100000 (64 bits) as long as it runs.
  */
 	.set COM1, 0x3f8
@@ -74,6 +75,8 @@ loop:
 	je ib700
 	cmp $'W', %al
 	je i6300esb
+	cmp $'T', %al
+	je tco
 	call put
 	jmp loop
 
@@ -115,6 +118,13 @@ i6300esb:
 	call pci
 	mov $2, %al
 	outb %al, %dx
+	jmp loop
+tco:
+	mov $0xfed1f410, %eax /* GCS */
+	movl $0, (%rax)
+	mov $PM + 0x68, %edx /* TCO1_CNT: not halted; the shortest count is what reset sets */
+	xor %eax, %eax
+	outw %ax, %dx
 	jmp loop
 pci:
 	mov $0xcf8, %edx

@@ -81,6 +81,21 @@ class Watchdog(unittest.TestCase):
             vm.serial.tell("a")
             vm.serial.expect("a")
 
+    def test_chipset(self):
+        for line, goes_off in (([], True), (["-global", "ICH9-LPC.noreboot=off"], True),
+                               (["-global", "ICH9-LPC.noreboot=on"], False)):
+            with Machine("-watchdog-action", "pause", *line) as vm:
+                vm.running()
+                vm.log.clear()
+                vm.serial.tell("T")
+                if goes_off:
+                    self.assertEqual(vm.event("WATCHDOG")["data"], {"action": "pause"})
+                    vm.event("STOP")
+                else:
+                    self.assertTrue(vm.serial.quiet(6))
+                    self.assertEqual(vm.cmd("query-status")["status"], "running")
+                    self.assertEqual(self.log(vm), [])
+
     def test_standing_still(self):
         """Time that the guest does not have does not count."""
         with Machine(*i6300esb) as vm:

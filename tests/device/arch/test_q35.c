@@ -269,6 +269,29 @@ static unsigned request_kind(struct fm *m)
 	return atomic_load(&m->vm.requests) >> 24;
 }
 
+/* GCS in the root complex registers switches the watchdog's effect. */
+static void test_rcba(void **state)
+{
+	struct fm *m = *state;
+	struct x86_board *b = x86_board(&m->vm);
+
+	assert_int_equal(fm_ld(m, RCBA_BASE + RCBA_GCS, 4), 0x20);
+	assert_true(b->pm->chip.tco_no_reboot);
+	fm_st(m, RCBA_BASE + RCBA_GCS, 0xffffffdf, 4);
+	assert_int_equal(fm_ld(m, RCBA_BASE + RCBA_GCS, 4), 0);
+	assert_false(b->pm->chip.tco_no_reboot);
+	fm_st(m, RCBA_BASE + RCBA_GCS + 1, 0xff, 1);
+	assert_int_equal(fm_ld(m, RCBA_BASE + RCBA_GCS, 1), 0);
+	assert_int_equal(fm_ld(m, RCBA_BASE + 0x3404, 4), 0); /* no HPET */
+	cfg(m, 31, 0xf0, 4);
+	fm_out(m, 0xcfc, 0, 4); /* not decoded */
+	assert_int_equal(fm_ld(m, RCBA_BASE + RCBA_GCS, 4), 0xffffffff);
+	fm_out(m, 0xcfc, 0xd0000001, 4);
+	assert_int_equal(fm_ld(m, 0xd0000000 + RCBA_GCS, 4), 0);
+	dev_reset_all(&m->vm);
+	assert_true(b->pm->chip.tco_no_reboot);
+}
+
 static void test_power_off(void **state)
 {
 	struct fm *m = *state;
@@ -381,6 +404,7 @@ int main(void)
 		T(test_pci_lines),
 		T(test_msi),
 		T(test_pm_block),
+		T(test_rcba),
 		T(test_power_off),
 		T(test_reset_port),
 		T(test_button),

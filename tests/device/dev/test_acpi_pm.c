@@ -8,7 +8,7 @@
 struct rig {
 	struct acpi_pm s;
 	struct fm_line sci;
-	unsigned offs, smis;
+	unsigned offs, smis, expired;
 	uint64_t now;
 };
 
@@ -22,6 +22,11 @@ static void smi(void *opaque)
 	((struct rig *)opaque)->smis++;
 }
 
+static void expire(void *opaque)
+{
+	((struct rig *)opaque)->expired++;
+}
+
 static int setup(void **state)
 {
 	struct rig *r = xnew(struct rig);
@@ -30,6 +35,7 @@ static int setup(void **state)
 	r->s.sci = fm_irq(&r->sci);
 	r->s.power_off = off;
 	r->s.smi = smi;
+	r->s.tco_expired = expire;
 	r->s.opaque = r;
 	acpi_pm_reset(&r->s, r->now);
 	*state = r;
@@ -162,8 +168,11 @@ static void test_tco_and_holes(void **state)
 
 	assert_int_equal(rd(r, 0x72, 2), 4);
 	assert_int_equal(rd(r, 0x68, 2), 0x0800);
-	w(r, 0x68, 2, 0);
-	assert_int_equal(rd(r, 0x68, 2), 0x0800); /* stays halted */
+	w(r, 0x68, 2, 0x1800);
+	w(r, 0x68, 2, 0x0800);
+	assert_int_equal(rd(r, 0x68, 2), 0x1800); /* the lock stays */
+	w(r, 0x72, 2, 0xffff);
+	assert_int_equal(rd(r, 0x72, 2), 0x03ff);
 	w(r, 0x64, 2, 0xffff);
 	assert_int_equal(rd(r, 0x64, 2), 0);
 	w(r, 0x70, 1, 0x33);
@@ -172,12 +181,76 @@ static void test_tco_and_holes(void **state)
 	assert_int_equal(rd(r, 0x50, 4), 0);
 }
 
+static void pass(struct rig *r, uint64_t ns)
+{
+	r->now += ns;
+	acpi_pm_update(&r->s, r->now);
+}
+
+#define TICK (600 * NS_PER_MS)
+
+static void test_watchdog(void **state)
+{
+	struct rig *r = *state;
+
+	w(r, 0x72, 2, 10);
+	w(r, 0x60, 2, 1); /* reload: halted, so nothing runs */
+	assert_int_equal(rd(r, 0x60, 2), 10);
+	assert_int_equal(acpi_pm_update(&r->s, r->now), UINT64_MAX);
+	w(r, 0x68, 2, 0);
+	assert_int_equal(acpi_pm_update(&r->s, r->now), r->now + 10 * TICK);
+	pass(r, 3 * TICK);
+	assert_int_equal(rd(r, 0x60, 2), 7);
+	w(r, 0x68, 2, 0x0800); /* a halt keeps the count */
+	pass(r, 50 * TICK);
+	assert_int_equal(rd(r, 0x60, 2), 7);
+	w(r, 0x68, 2, 0);
+	pass(r, 7 * TICK - 1);
+	assert_int_equal(rd(r, 0x64, 2), 0);
+	pass(r, 1);
+	assert_int_equal(rd(r, 0x64, 2), 8);
+	w(r, 0x64, 2, 8); /* fed in the first timeout */
+	w(r, 0x60, 2, 0);
+	pass(r, 10 * TICK);
+	assert_int_equal(r->expired, 0);
+	assert_int_equal(rd(r, 0x64, 2), 8);
+	pass(r, 10 * TICK);
+	assert_int_equal(r->expired, 1);
+	assert_int_equal(rd(r, 0x66, 2), 6);
+	assert_int_equal(acpi_pm_update(&r->s, r->now), UINT64_MAX);
+	acpi_pm_reset(&r->s, r->now);
+	assert_int_equal(rd(r, 0x66, 2), 6); /* until it is cleared */
+	assert_int_equal(rd(r, 0x64, 2), 0);
+	w(r, 0x66, 2, 6);
+	assert_int_equal(rd(r, 0x66, 2), 0);
+}
+
+static void test_watchdog_without_effect(void **state)
+{
+	struct rig *r = *state;
+
+	r->s.tco_no_reboot = true;
+	w(r, 0x30, 4, 0x2001); /* TCO_EN, GBL_SMI_EN */
+	w(r, 0x72, 2, 0);      /* too little: four ticks */
+	w(r, 0x68, 2, 0);
+	w(r, 0x60, 2, 1);
+	pass(r, 4 * TICK);
+	assert_int_equal(r->smis, 1);
+	assert_int_equal(rd(r, 0x34, 4), 0x2000);
+	pass(r, 4 * TICK);
+	pass(r, 4 * TICK);
+	assert_int_equal(r->smis, 3);
+	assert_int_equal(r->expired, 0);
+	assert_int_equal(rd(r, 0x66, 2), 6);
+}
+
 static void test_state(void **state)
 {
 	struct rig *r = *state;
 	struct acpi_pm other = { 0 };
 
 	acpi_pm_button(&r->s);
+	w(r, 0x68, 2, 0);
 	assert_true(fm_round_trip(&acpi_pm_state, &r->s, &other));
 	assert_int_equal(other.pm1_sts, 0x100);
 	r->s.pm1_cnt = 0xffff;
@@ -223,8 +296,11 @@ static void test_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_button_and_sci), T(test_timer),	       T(test_sleep), T(test_gpe),
-		T(test_apm_and_smi),	T(test_tco_and_holes), T(test_state), T(test_device),
+		T(test_button_and_sci), T(test_timer),
+		T(test_sleep),		T(test_gpe),
+		T(test_apm_and_smi),	T(test_tco_and_holes),
+		T(test_state),		T(test_device),
+		T(test_watchdog),	T(test_watchdog_without_effect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

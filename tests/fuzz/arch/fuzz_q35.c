@@ -11,14 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void access(struct fm *m, struct fuzz_input *in)
 {
 	static const uint16_t near[8] = { 0x00, 0x20, 0x40, 0x60, 0x70, 0x600, 0xcf8, 0xa0 };
-	static const uint32_t pages[4] = { ECAM_BASE, ECAM_BASE + 0xf8000, IOAPIC_BASE,
-					   LAPIC_DEFAULT_BASE };
+	static const uint32_t pages[8] = { ECAM_BASE,		ECAM_BASE + 0xf8000, IOAPIC_BASE,
+					   LAPIC_DEFAULT_BASE,	RCBA_BASE + 0x3000,  ECAM_BASE,
+					   ECAM_BASE + 0xf8000, IOAPIC_BASE };
 	uint8_t op = fuzz_u8(in);
 	unsigned size = 1u << (op & 3);
 	uint64_t addr, val = fuzz_u32(in);
 
 	if (op & 4) {
-		addr = pages[op >> 3 & 3] + (fuzz_u16(in) & 0xfff);
+		addr = pages[op >> 3 & 7] + (fuzz_u16(in) & 0xfff);
 		if (op & 0x80)
 			fm_st(m, addr, val, size);
 		else
@@ -50,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	other->board = true;
 	if (arch_board_init(&other->vm, &e))
 		__builtin_trap();
+	dev_reset_all(&other->vm); /* as before each load */
 	for (a = m->vm.devs, b = other->vm.devs; a && b; a = a->next, b = b->next)
 		fuzz_check_state(a->type->state, a, b);
 	fm_free(other);
