@@ -210,9 +210,12 @@ static void write_cnt(struct acpi_pm *p, unsigned byte, uint8_t val)
 
 static uint8_t tco_read(const struct acpi_pm *p, unsigned off, uint64_t now)
 {
-	if (off <= TCO_RLD + 1)
+	switch (off) {
+	case TCO_RLD ... TCO_RLD + 1:
 		return (uint8_t)(tco_count(p, now) >> (off - TCO_RLD) * 8);
-	return p->tco[off];
+	default:
+		return p->tco[off];
+	}
 }
 
 static void tco_write(struct acpi_pm *p, unsigned off, uint8_t val, uint64_t now)
