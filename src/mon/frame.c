@@ -33,7 +33,8 @@ static void start_over(struct frame *f)
 {
 	f->scanned = 0;
 	f->depth = 0;
-	f->in_string = f->escaped = false;
+	f->quote = 0;
+	f->escaped = f->single = false;
 }
 
 static void consume(struct frame *f, size_t n)
@@ -99,20 +100,24 @@ enum step { GO_ON, COMPLETE, NOT_CLOSED_SO, CONTROL, TOO_DEEP };
 /* One byte inside of a value that began with a bracket. */
 static enum step step(struct frame *f, char c)
 {
-	if (f->in_string) {
+	if (f->quote) {
 		if ((unsigned char)c < 0x20)
 			return CONTROL;
 		if (f->escaped)
 			f->escaped = false;
 		else if (c == '\\')
 			f->escaped = true;
-		else if (c == '"')
-			f->in_string = false;
+		else if (c == f->quote)
+			f->quote = 0;
 		return GO_ON;
 	}
 	switch (c) {
+	case '\'':
+		f->single = true;
+		f->quote = c;
+		return GO_ON;
 	case '"':
-		f->in_string = true;
+		f->quote = c;
 		return GO_ON;
 	case '{':
 	case '[':
@@ -132,11 +137,37 @@ static enum step step(struct frame *f, char c)
 	}
 }
 
+/* text with its single-quoted strings in double quotes; the caller frees. n becomes its length. */
+static char *double_quotes(const char *text, size_t *n)
+{
+	char *out = xcalloc(*n, 2), quote = 0;
+	size_t len = 0;
+
+	for (size_t i = 0; i < *n; i++) {
+		char c = text[i];
+
+		if (quote && c == '\\' && i + 1 < *n) {
+			c = text[++i];
+			if (c != '\'')
+				out[len++] = '\\';
+		} else if (quote ? c == quote : c == '\'' || c == '"') {
+			quote = quote ? 0 : c;
+			c = '"';
+		} else if (c == '"') { /* one like any other in single quotes */
+			out[len++] = '\\';
+		}
+		out[len++] = c;
+	}
+	*n = len;
+	return out;
+}
+
 static int load(struct frame *f, size_t n, json_t **out, struct err *e)
 {
+	autofree char *doubled = f->single ? double_quotes(f->buf, &n) : NULL;
 	json_error_t why;
 
-	*out = json_loadb(f->buf, n, JSON_REJECT_DUPLICATES, &why);
+	*out = json_loadb(doubled ?: f->buf, n, JSON_REJECT_DUPLICATES, &why);
 	return *out ? 1 : err_set(e, EINVAL, "JSON parse error, %s", why.text);
 }
 

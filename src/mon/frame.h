@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON values out of a stream of bytes: several in one read, one over several reads. Size and depth
+ * JSON values out of a stream of bytes: several in one read, one over several reads. Strings may be
+ * in single quotes, as QEMU takes them from people and shell scripts. Size and depth
  * are bounded; after a bad text the stream goes on behind it, or behind the end of its line.
  */
 #ifndef MON_FRAME_H
@@ -19,8 +20,10 @@ struct frame {
 	size_t scanned; /* what of buf was looked at */
 	unsigned depth;
 	uint64_t objects; /* a bit a level: { or [ */
-	bool in_string, escaped;
-	bool skipping; /* the rest of a bad line */
+	char quote;	  /* that began the string that we are in, or 0 */
+	bool escaped;	  /* the next byte of it is as it is */
+	bool single;	  /* strings of the value are in single quotes */
+	bool skipping;	  /* the rest of a bad line */
 };
 
 void frame_init(struct frame *);

@@ -76,12 +76,13 @@ class Protocol(unittest.TestCase):
             self.assertEqual(exchange(vm, '{\n "execute"\n:\t"query-name"\r\n}', 1), [{"return": {}}])
             vm.send("\r\n \t\n")
             self.assertEqual(exchange(vm, one, 1), [{"return": {}}])
+            self.assertEqual(exchange(vm, "{'execute':'query-name'}", 1), [{"return": {}}])
             self.assertEqual(exchange(vm, '{"execute":"query-name","id":"}{\\"]["}', 1), [{"return": {}}])
             self.assertEqual(vm.log[-1]["id"], '}{"][')
 
     def test_recovery(self):
         bad = ["nonsense", "{", '{"execute": "query-name"]', '{"execute": "a\tb"}', "}", '"text"', "12", "\x00\x01",
-               "{'execute': 'query-name'}", '{"execute":"query-name",}', '{"a":1,"a":2}',
+               "{'execute\": 'query-name'}", '{"execute":"query-name",}', '{"a":1,"a":2}',
                '{"execute":"query-name","id":123456789012345678901234567890}',
                "[" * 5000, '{"a":' * 5000, '{"id":"\ud800"}'.encode("utf-8", "surrogatepass"),
                b"\xff\xfe{\x80}"]

@@ -45,6 +45,9 @@ static void any_cut(void **state)
 		{ "{\"a\":}{}", "eo" }, /* whole but wrong: what follows on the line is good */
 		{ "12 \n\"x\"\n{}", "eeo" },
 		{ "{\"a\":1,\"a\":1}[]", "ea" },
+		{ "{'a':'}'}['\"']{}", "oao" },
+		{ "{'a\":1}\n{}", "eo" }, /* closed by another: the line ends inside */
+		{ "{'a'\"b\"}{}", "eo" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
@@ -57,6 +60,24 @@ static void any_cut(void **state)
 			assert_string_equal(out, t[i].want);
 		}
 	}
+}
+
+static void single_quotes(void **state)
+{
+	static const char text[] = "{'a\\'b': \"it\\'s '\", \"c\": '\"\\\\\\u0041\\n\"'}";
+	struct frame f;
+	struct err e = { 0 };
+	uint64_t start, end;
+	json_t *json;
+
+	frame_init(&f);
+	frame_put(&f, text, strlen(text));
+	assert_int_equal(frame_next(&f, &json, &start, &end, &e), 1);
+	assert_true(end == strlen(text));
+	assert_string_equal(json_string_value(json_object_get(json, "a'b")), "it's '");
+	assert_string_equal(json_string_value(json_object_get(json, "c")), "\"\\A\n\"");
+	json_decref(json);
+	frame_fini(&f);
 }
 
 static void offsets(void **state)
@@ -116,6 +137,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_cut),
 		cmocka_unit_test(offsets),
+		cmocka_unit_test(single_quotes),
 		cmocka_unit_test(limits),
 	};
 
