@@ -61,6 +61,11 @@ MONITORS = [
 ]
 
 
+# Both watchdogs of the small guest go off, and each time it says that the NMI came.
+WATCHDOGS = ("(sleep 5; printf w; sleep 3; printf W; sleep 6; printf p) | timeout 60 /hanok qemu -accel kvm "
+             "-display none -nodefaults -m 64 -kernel /qmp-guest.elf -serial stdio -device ib700 "
+             "-device i6300esb,addr=5 -watchdog-action inject-nmi && echo")
+
 # A Debian guest that works, saved again and again, each time to go on on the next of these engines.
 SAVES = [("save", ["kvm", "soft", "kvm", "kvm"]), ("save-own-chips", ["kvm,kernel-irqchip=off", "soft", "kvm"])]
 SAVE_SCRIPT = r'''
@@ -138,6 +143,7 @@ def all_parts():
     for name, accel, words, wanted in MONITORS:
         words = "".join(f"echo '{w}'; " for w in words)
         parts.append(("engine", name, MONITOR.format(accel=accel, words=words), wanted))
+    parts.append(("engine", "watchdogs", WATCHDOGS, ["ready", "NN"]))
     return parts
 
 
