@@ -80,6 +80,11 @@ int arch_space_find(const struct arch_space *, uint64_t addr, uint64_t *gpa,
 
 /* The user presses the power button: the guest is told as the board tells it. */
 void arch_board_power_button(struct vm *vm);
+/*
+ * Whether an NMI from outside (a user's, a watchdog's) reaches v: its interrupt controller may keep
+ * it away. v is asked on its own thread. Control thread.
+ */
+bool arch_takes_nmi(struct vcpu *v);
 
 /* A board, by a name whose hardware stays the same for ever. */
 struct arch_machine {

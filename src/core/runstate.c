@@ -387,7 +387,8 @@ static void watchdog(struct vm *vm)
 void vm_inject_nmi(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
-		vcpu_kick(vm->vcpus[i], VCPU_EV_NMI);
+		if (arch_takes_nmi(vm->vcpus[i]))
+			vcpu_kick(vm->vcpus[i], VCPU_EV_NMI);
 }
 
 static void carry_out_asks(struct vm *vm)

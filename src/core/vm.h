@@ -190,7 +190,7 @@ void vm_request_stop(struct vm *, enum vm_state why);
 void vm_request_powerdown(struct vm *);
 /* A watchdog of the guest was not fed: vm->actions.watchdog says what happens. Any thread. */
 void vm_watchdog_expired(struct vm *);
-/* An NMI for every vCPU. Any thread. */
+/* An NMI for every vCPU that takes those from outside (arch_takes_nmi()). Control thread. */
 void vm_inject_nmi(struct vm *);
 /* Runs fn(vcpu, arg) on v's thread, outside the engine, and waits. Control thread. */
 void vm_run_on(struct vcpu *v, void (*fn)(struct vcpu *, void *), void *arg);

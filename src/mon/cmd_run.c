@@ -62,6 +62,8 @@ int qmp_system_wakeup(struct mon_cmd *c, struct err *e)
 
 int qmp_inject_nmi(struct mon_cmd *c, struct err *e)
 {
+	if (c->vm->bare)
+		return err_set(e, ENOTSUP, "this machine has no CPU that an NMI could reach");
 	vm_inject_nmi(c->vm);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "arch/x86/board.h"
 #include "arch/x86/mch.h"
+#include "arch/x86/show.h"
 #include "core/accel.h"
 #include "core/arch.h"
 #include "isa/x86/cpu_state.h"
@@ -116,6 +117,21 @@ void arch_board_power_button(struct vm *vm)
 	struct x86_board *b = x86_board(vm);
 
 	b->type->power_button(b);
+}
+
+/*
+ * As the chipset's NMI line: to LINT1 of each local APIC. One that nobody switched on is as
+ * firmware leaves it, with LINT1 open.
+ */
+bool arch_takes_nmi(struct vcpu *v)
+{
+	struct x86_lapic_regs r = { 0 };
+	uint32_t lvt;
+
+	if (x86_ask_lapic(v, &r) < 0 || !(r.reg[LAPIC_SVR] & LAPIC_SVR_ENABLE))
+		return true;
+	lvt = r.reg[LAPIC_LVT_LINT1];
+	return !(lvt & LVT_MASKED) && (lvt & LVT_MODE) >> LVT_MODE_SHIFT == APIC_DM_NMI;
 }
 
 #define MTRR_ENABLE	BIT64(11) /* IA32_MTRR_DEF_TYPE.E */

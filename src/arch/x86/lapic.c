@@ -15,7 +15,6 @@
 #include "isa/x86/x86.h"
 
 #define LAPIC_VERSION_VALUE 0x00050014u
-#define SVR_ENABLE	    0x100u
 #define SVR_WRITABLE	    0x1ffu
 #define ESR_ILLEGAL_REG	    0x80u
 
@@ -82,7 +81,7 @@ bool lapic_hw_enabled(const struct lapic *l)
 
 static bool sw_enabled(const struct lapic *l)
 {
-	return lapic_hw_enabled(l) && (APIC_LOAD(l->svr) & SVR_ENABLE);
+	return lapic_hw_enabled(l) && (APIC_LOAD(l->svr) & LAPIC_SVR_ENABLE);
 }
 
 static int top_bit(const uint32_t bits[8])
@@ -293,7 +292,7 @@ static uint32_t reg_read(struct lapic *l, unsigned reg)
 static void write_svr(struct lapic *l, uint32_t val)
 {
 	APIC_STORE(l->svr, val & SVR_WRITABLE);
-	if (!(val & SVR_ENABLE))
+	if (!(val & LAPIC_SVR_ENABLE))
 		for (unsigned i = 0; i < ARRAY_SIZE(l->lvt); i++)
 			APIC_STORE(l->lvt[i], l->lvt[i] | LVT_MASKED);
 	recheck(l);
@@ -305,7 +304,7 @@ static void write_lvt(struct lapic *l, unsigned reg, uint32_t val)
 	uint32_t old = l->lvt[i];
 
 	val &= lvt_writable[i];
-	if (!(l->svr & SVR_ENABLE))
+	if (!(l->svr & LAPIC_SVR_ENABLE))
 		val |= LVT_MASKED;
 	APIC_STORE(l->lvt[i], val);
 	if (reg == LAPIC_LVT_TIMER)

@@ -65,6 +65,7 @@ enum apic_delivery {
 	APIC_DM_EXTINT,
 };
 
+#define LAPIC_SVR_ENABLE   0x00000100u
 #define LVT_VECTOR	   0x000000ffu
 #define LVT_MODE_SHIFT	   8
 #define LVT_MODE	   0x00000700u

@@ -42,6 +42,9 @@ void show_registers(FILE *out, const struct cpu_state *);
 void show_lapic_regs(FILE *out, unsigned cpu, const struct x86_lapic_regs *);
 void show_ioapic_regs(FILE *out, const struct x86_ioapic_regs *);
 void show_pic_regs(FILE *out, unsigned n, const struct x86_pic_regs *);
+/* v's local APIC, the engine's or the board's; -errno when the engine does not tell. Control
+ * thread. */
+int x86_ask_lapic(struct vcpu *v, struct x86_lapic_regs *r) MUST_CHECK;
 int show_lapic(struct vcpu *, FILE *out, struct err *e) MUST_CHECK;
 int show_chips(struct vm *, FILE *out, struct err *e) MUST_CHECK;
 void show_lines(struct vm *, FILE *out);

@@ -92,7 +92,7 @@ void show_lapic_regs(FILE *out, unsigned cpu, const struct x86_lapic_regs *r)
 }
 
 struct question {
-	struct x86_lapic_regs regs;
+	struct x86_lapic_regs *regs;
 	int ret;
 };
 
@@ -102,20 +102,28 @@ static void ask(struct vcpu *v, void *arg)
 	struct question *q = arg;
 
 	if (irqchip && irqchip->get_lapic)
-		q->ret = irqchip->get_lapic(v, &q->regs);
+		q->ret = irqchip->get_lapic(v, q->regs);
 	else
-		lapic_get_regs(&x86_vcpu(v)->lapic, &q->regs);
+		lapic_get_regs(&x86_vcpu(v)->lapic, q->regs);
+}
+
+int x86_ask_lapic(struct vcpu *v, struct x86_lapic_regs *r)
+{
+	struct question q = { .regs = r };
+
+	vm_run_on(v, ask, &q);
+	return q.ret;
 }
 
 int show_lapic(struct vcpu *v, FILE *out, struct err *e)
 {
-	struct question q = { .ret = 0 };
+	struct x86_lapic_regs r = { 0 };
+	int ret = x86_ask_lapic(v, &r);
 
-	vm_run_on(v, ask, &q);
-	if (q.ret < 0)
-		return err_set_errno(e, -q.ret, "the engine does not tell the local APIC of CPU %u",
+	if (ret < 0)
+		return err_set_errno(e, -ret, "the engine does not tell the local APIC of CPU %u",
 				     v->index);
-	show_lapic_regs(out, v->index, &q.regs);
+	show_lapic_regs(out, v->index, &r);
 	return 0;
 }
 

@@ -269,6 +269,24 @@ static unsigned request_kind(struct fm *m)
 	return atomic_load(&m->vm.requests) >> 24;
 }
 
+/* An NMI from outside goes to LINT1, as far as the guest lets it through. */
+static void test_nmi_input(void **state)
+{
+	struct fm *m = *state;
+
+	assert_true(arch_takes_nmi(m->v[0])); /* nobody has switched the APIC on */
+	lapic_mmio_write(lapic(m, 0), LAPIC_SVR, 0x1ff);
+	assert_false(arch_takes_nmi(m->v[0])); /* masked, as a reset leaves it */
+	lapic_mmio_write(lapic(m, 0), LAPIC_LVT_LINT1, APIC_DM_NMI << 8);
+	assert_true(arch_takes_nmi(m->v[0]));
+	lapic_mmio_write(lapic(m, 0), LAPIC_LVT_LINT1, APIC_DM_FIXED << 8 | 0x31);
+	assert_false(arch_takes_nmi(m->v[0]));
+	assert_true(arch_takes_nmi(m->v[1]));
+	vm_inject_nmi(&m->vm);
+	assert_false(vcpu_events(m->v[0]) & VCPU_EV_NMI);
+	assert_true(vcpu_events(m->v[1]) & VCPU_EV_NMI);
+}
+
 /* GCS in the root complex registers switches the watchdog's effect. */
 static void test_rcba(void **state)
 {
@@ -405,6 +423,7 @@ int main(void)
 		T(test_msi),
 		T(test_pm_block),
 		T(test_rcba),
+		T(test_nmi_input),
 		T(test_power_off),
 		T(test_reset_port),
 		T(test_button),

@@ -115,6 +115,11 @@ int arch_board_finish(struct vm *vm, struct err *e)
 	return fake_step("finish", e);
 }
 
+bool arch_takes_nmi(struct vcpu *v)
+{
+	return true;
+}
+
 void arch_board_power_button(struct vm *vm)
 {
 	fake_step("button", NULL);
