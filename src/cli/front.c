@@ -179,7 +179,7 @@ int front_parse_accel(struct vm_conf *conf, const char *list, struct err *e)
 			continue;
 		if (!in_list(name, known))
 			return err_set(e, EINVAL, "accelerator '%s' is not known; %s '%s'", name,
-				       near ? "did you mean" : "there are kvm and",
+				       near ? "did you mean" : "there are 'kvm' and",
 				       near ? near : "tcg");
 		all = xasprintf("%s%s%s", conf->accel ? conf->accel : "", conf->accel ? ":" : "",
 				strcmp(name, "tcg") ? name : "soft");

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Runs a shell script in a machine with a real /dev/kvm: Debian's kernel under QEMU's TCG, which
-# emulates AMD's virtualisation. Needs no /dev/kvm here.
+# emulates AMD's virtualisation, and tap devices. Needs no /dev/kvm here.
 #
 #	tools/kvm/l1.sh KERNELDIR JOB [FILE...]
 #
@@ -32,7 +32,7 @@ for file in "$@"; do
 	done
 done
 : >"$root/modules.order"
-PATH=$PATH:/sbin:/usr/sbin modprobe -d "$kernel/root" -S "$version" --show-depends kvm-amd |
+PATH=$PATH:/sbin:/usr/sbin modprobe -d "$kernel/root" -S "$version" --show-depends -a kvm-amd tun |
 	sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r path; do
 	name=$(basename "$path" .xz)
 	case $path in
