@@ -85,7 +85,8 @@ struct kvm_vcpu {
 	enum x86_mp_state mp_state; /* with the board's interrupt controllers, halting is ours */
 	pthread_t thread;	    /* that runs it; set before in_guest */
 	_Atomic uint32_t in_guest;  /* somebody who kicks has to interrupt KVM_RUN */
-	bool completing; /* an access that left the guest is finished by the next entry */
+	bool completing;  /* an access that left the guest is finished by the next entry */
+	bool tried_again; /* after an event that KVM could not deliver, since the last other exit */
 	/* the timer that ends KVM_RUN when the board's is due; made on the vCPU's thread */
 	int timer_id;
 	bool has_timer;

@@ -363,16 +363,45 @@ static void do_msr(struct kvm_vcpu *c, bool write)
 	run->msr.data = val;
 }
 
+/* The words of KVM_EXIT_INTERNAL_ERROR (Documentation/virt/kvm/api.rst, 5.) behind the suberror, as
+ * hex. */
+static void error_words(const struct kvm_run *run, char *text, size_t size)
+{
+	uint32_t n = MIN(run->internal.ndata, (uint32_t)ARRAY_SIZE(run->internal.data));
+	size_t at = 0;
+
+	text[0] = 0;
+	for (uint32_t i = 0; i < n && at < size; i++)
+		at += (size_t)snprintf(text + at, size - at, " %#llx", run->internal.data[i]);
+}
+
 static enum vcpu_exit internal_error(struct kvm_vcpu *c)
 {
 	struct kvm_regs regs = { 0 };
 	const char *what = "an error inside KVM";
+	char words[400];
 
 	kvm_ioctl(c->fd, KVM_GET_REGS, &regs);
 	if (c->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
 		what = "KVM cannot emulate the instruction";
-	return fail(c, "%s (suberror %u) at guest address %#llx", what, c->run->internal.suberror,
-		    regs.rip);
+	else if (c->run->internal.suberror == KVM_INTERNAL_ERROR_DELIVERY_EV)
+		what = "KVM could not deliver an event";
+	error_words(c->run, words, sizeof(words));
+	return fail(c, "%s (suberror %u,%s) at guest address %#llx", what,
+		    c->run->internal.suberror, words, regs.rip);
+}
+
+/*
+ * Linux gives up where an instruction has to be emulated while an event is on its way in, and takes
+ * EXITINTINFO's type for a sign of one without a look at its valid bit. A processor leaves no type
+ * there; QEMU's emulation of one does, so that an access to a device may end like this behind a
+ * page fault in the guest. Such an event is gone when the guest is entered again; a real one is
+ * not, and fails again.
+ */
+static bool try_again(struct kvm_vcpu *c, bool again)
+{
+	c->tried_again = !again && c->run->internal.suberror == KVM_INTERNAL_ERROR_DELIVERY_EV;
+	return c->tried_again;
 }
 
 /* What core counts of an exit, and what it was about. */
@@ -425,8 +454,10 @@ static void note_exit(struct kvm_vcpu *c)
 static bool take_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 {
 	struct kvm_run *run = c->run;
+	bool again = c->tried_again;
 
 	c->completing = false;
+	c->tried_again = false;
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
 		c->completing = true;
@@ -463,6 +494,8 @@ static bool take_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 		*why = VCPU_EXIT_DEBUG;
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
+		if (try_again(c, again))
+			return true;
 		*why = internal_error(c);
 		return false;
 	case KVM_EXIT_FAIL_ENTRY:
