@@ -161,6 +161,36 @@ static long long num(const json_t *o, const char *key)
 	return json_integer_value(json_object_get(o, key));
 }
 
+static void say_region(struct hmp *h, const json_t *r)
+{
+	unsigned long long at = (unsigned long long)num(r, "address");
+	unsigned long long last = at + (unsigned long long)num(r, "size") - 1;
+
+	hmp_printf(h, "      BAR%lld: ", num(r, "bar"));
+	if (!strcmp(json_string_value(json_object_get(r, "type")), "io"))
+		hmp_printf(h, "I/O at 0x%04llx [0x%04llx].\n", at, last);
+	else
+		hmp_printf(h, "%d bit%s memory at 0x%08llx [0x%08llx].\n",
+			   json_is_true(json_object_get(r, "mem_type_64")) ? 64 : 32,
+			   json_is_true(json_object_get(r, "prefetch")) ? " prefetchable" : "", at,
+			   last);
+}
+
+static void say_range(struct hmp *h, const char *what, int digits, const json_t *r)
+{
+	hmp_printf(h, "      %s range [0x%0*llx, 0x%0*llx]\n", what, digits, num(r, "base"), digits,
+		   num(r, "limit"));
+}
+
+static void say_bridge(struct hmp *h, const json_t *bus)
+{
+	hmp_printf(h, "      BUS %lld.\n      secondary bus %lld.\n      subordinate bus %lld.\n",
+		   num(bus, "number"), num(bus, "secondary"), num(bus, "subordinate"));
+	say_range(h, "IO", 4, json_object_get(bus, "io_range"));
+	say_range(h, "memory", 8, json_object_get(bus, "memory_range"));
+	say_range(h, "prefetchable memory", 8, json_object_get(bus, "prefetchable_range"));
+}
+
 static void say_devices(struct hmp *h, const json_t *list)
 {
 	size_t i, j;
@@ -174,16 +204,20 @@ static void say_devices(struct hmp *h, const json_t *list)
 
 		hmp_printf(h, "  Bus %2lld, device %3lld, function %lld:\n", num(o, "bus"),
 			   num(o, "slot"), num(o, "function"));
-		hmp_printf(h, "    %s: PCI device %04llx:%04llx\n", desc ?: "Device",
-			   num(id, "vendor"), num(id, "device"));
+		if (desc)
+			hmp_printf(h, "    %s", desc);
+		else
+			hmp_printf(h, "    Class %04lld", num(cl, "class"));
+		hmp_printf(h, ": PCI device %04llx:%04llx\n", num(id, "vendor"), num(id, "device"));
+		if (num(id, "subsystem-vendor"))
+			hmp_printf(h, "      PCI subsystem %04llx:%04llx\n",
+				   num(id, "subsystem-vendor"), num(id, "subsystem"));
 		if (num(o, "irq_pin"))
 			hmp_printf(h, "      IRQ %lld, pin %c\n", num(o, "irq"),
 				   (char)('A' + num(o, "irq_pin") - 1));
-		json_array_foreach(json_object_get(o, "regions"), j, r)
-			hmp_printf(h, "      BAR%lld: %s at 0x%llx, %llu bytes\n", num(r, "bar"),
-				   json_string_value(json_object_get(r, "type")),
-				   (unsigned long long)num(r, "address"),
-				   (unsigned long long)num(r, "size"));
+		if (bridge)
+			say_bridge(h, json_object_get(bridge, "bus"));
+		json_array_foreach(json_object_get(o, "regions"), j, r) say_region(h, r);
 		hmp_printf(h, "      id \"%s\"\n",
 			   json_string_value(json_object_get(o, "qdev_id")));
 		if (bridge)

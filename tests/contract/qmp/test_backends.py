@@ -113,6 +113,9 @@ class Pci(unittest.TestCase):
             text = vm.hmp("info pci")
             self.assertIn("PCI device 1af4:1044", text)
             self.assertIn('id "rng0"', text)
+            self.assertIn("      PCI subsystem 1af4:1100\n", text)
+            self.assertIn("      secondary bus 1.\n", text)
+            self.assertRegex(text, r"BAR4: 64 bit prefetchable memory at 0x[0-9a-f]{8} \[0x[0-9a-f]{8}\]\.")
 
 
 class Coming(unittest.TestCase):
