@@ -202,6 +202,24 @@ void hmp_info_qtree(struct hmp *h, const struct hmp_info_qtree_args *a)
 
 /* ---- network ---- */
 
+/* The device at path that uses a network end. */
+static void say_nic(struct hmp *h, const char *path)
+{
+	const struct dev *d = h->vm->devs;
+
+	while (d && strcmp(d->path, path) != 0)
+		d = d->next;
+	hmp_printf(h, "%s: index=0,type=nic,model=%s", path, d ? d->type->name : "?");
+	for (const struct prop *p = d ? d->type->props : NULL; p && p->kind != PROP_END; p++) {
+		json_t *val = strcmp(p->name, "mac") ? NULL : qom_prop_value(p, d);
+
+		if (val)
+			hmp_printf(h, ",macaddr=%s", json_string_value(val));
+		json_decref(val);
+	}
+	hmp_printf(h, "\n");
+}
+
 void hmp_info_network(struct hmp *h)
 {
 	for (const struct backend *b = h->vm->backends; b; b = b->next) {
@@ -211,8 +229,9 @@ void hmp_info_network(struct hmp *h)
 			continue;
 		n = conf_find(h->vm->conf, CONF_NETDEV, b->id);
 		if (b->user)
-			hmp_printf(h, "%s:\n \\ ", b->user);
-		hmp_printf(h, "%s: type=%s", b->id, n && n->type ? n->type : "?");
+			say_nic(h, b->user);
+		hmp_printf(h, "%s%s: index=0,type=%s", b->user ? " \\ " : "", b->id,
+			   n && n->type ? n->type : "?");
 		for (const struct conf_kv *kv = n ? n->kv : NULL; kv; kv = kv->next)
 			hmp_printf(h, ",%s=%s", kv->key, kv->val);
 		hmp_printf(h, "%s\n", b->user ? "" : " (nobody uses it)");

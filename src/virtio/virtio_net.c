@@ -308,6 +308,9 @@ static int choose_mac(struct virtio_net *n, struct err *e)
 	while (mac_taken(n->v.dev->vm, mac))
 		mac[5]++; /* fewer devices than addresses */
 	memcpy(n->own_mac, mac, sizeof(mac));
+	/* Whoever asks for the property is told what it is. */
+	n->mac_text = xasprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+				mac[4], mac[5]);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What HMP tells of the machine's insides: registers, interrupt controllers, page tables, memory."""
 import re
+import shutil
 import unittest
 
 from common import Machine, main
@@ -166,6 +167,14 @@ class Lists(unittest.TestCase):
         with Machine() as vm:
             self.assertEqual(vm.hmp("info network"), "")
             self.assertIn("no keyboard", vm.hmp("sendkey ctrl-alt-delete"))
+
+    @unittest.skipUnless(shutil.which("passt"), "needs passt")
+    def test_network(self):
+        with Machine("-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,id=net0") as vm:
+            self.assertEqual(vm.hmp("info network"), "net0: index=0,type=nic,model=virtio-net-pci,"
+                             "macaddr=52:54:00:12:34:56\n \\ n0: index=0,type=user\n")
+            mac = vm.cmd("qom-get", path="/machine/peripheral/net0", property="mac")
+            self.assertEqual(mac, "52:54:00:12:34:56")
 
 
 if __name__ == "__main__":
