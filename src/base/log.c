@@ -72,13 +72,31 @@ static void format_date(char *out, size_t size)
 	snprintf(out + n, size - n, ".%06ldZ ", now.tv_nsec / 1000);
 }
 
+/* head bytes of line are there; the text and the line's end follow, and all of it is written. */
+__attribute__((format(printf, 3, 0))) static void finish_line(char *line, int head, const char *fmt,
+							      va_list ap)
+{
+	int body;
+	size_t len;
+
+	if (head < 0 || (size_t)head >= LOG_LINE_MAX - 1)
+		return;
+	body = vsnprintf(line + head, LOG_LINE_MAX - (size_t)head, fmt, ap);
+	if (body < 0)
+		return;
+	len = MIN((size_t)head + (size_t)body, (size_t)LOG_LINE_MAX - 2);
+	line[len] = '\n';
+	/* nobody to tell when this itself fails */
+	if (write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, len + 1) < 0)
+		return;
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
 	static const char *const word[] = { "error", "warning", "info", "debug" };
 	const char *guest = atomic_load_explicit(&log_guest, memory_order_acquire);
 	char line[LOG_LINE_MAX], date[40];
-	int head, body, saved = errno;
-	size_t len;
+	int head, saved = errno;
 	va_list ap;
 
 	if ((int)level > atomic_load_explicit(&log_level_now, memory_order_relaxed))
@@ -87,18 +105,26 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	head = snprintf(line, sizeof(line), "%s%s%s%s: %s: ", date, guest ? guest : "",
 			guest ? " " : "", atomic_load_explicit(&log_name, memory_order_acquire),
 			word[level]);
-	if (head < 0 || (size_t)head >= sizeof(line) - 1)
-		return;
 	va_start(ap, fmt);
-	body = vsnprintf(line + head, sizeof(line) - (size_t)head, fmt, ap);
+	finish_line(line, head, fmt, ap);
 	va_end(ap);
-	if (body < 0)
-		return;
-	len = MIN((size_t)head + (size_t)body, sizeof(line) - 2);
-	line[len] = '\n';
-	/* nobody to tell when this itself fails */
-	if (write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, len + 1) < 0)
-		errno = saved;
+	errno = saved;
+}
+
+void log_event(const char *name, const char *fmt, va_list ap)
+{
+	char line[LOG_LINE_MAX];
+	int head, saved = errno;
+	struct timespec now;
+
+	if (atomic_load_explicit(&log_dates, memory_order_relaxed)) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		head = snprintf(line, sizeof(line), "%d@%lld.%06ld:%s ", (int)gettid(),
+				(long long)now.tv_sec, now.tv_nsec / 1000, name);
+	} else {
+		head = snprintf(line, sizeof(line), "%s ", name);
+	}
+	finish_line(line, head, fmt, ap);
 	errno = saved;
 }
 

@@ -43,7 +43,6 @@ static const struct {
 	{ "smbios", NULL },
 	{ "acpitable", NULL },
 	{ "fw_cfg", NULL },
-	{ "trace", NULL },
 	{ "icount", NULL },
 	{ "tpmdev", NULL },
 };

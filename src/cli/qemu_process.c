@@ -4,8 +4,8 @@
  * its sandbox, what is done when something happens to the guest. Control thread, start-up only.
  */
 #include "base/base.h"
-
 #include "base/log.h"
+#include "base/trace.h"
 #include "cli/qemu_opts.h"
 #include <ctype.h>
 #include <stdio.h>
@@ -56,11 +56,76 @@ int qemu_opt_log_file(struct qemu_line *line, const char *arg, const char *where
 	return 0;
 }
 
+static void trace_word(struct vm_conf *conf, const char *word)
+{
+	char *all = xasprintf("%s%s\n", conf->trace ?: "", word);
+
+	free(conf->trace);
+	conf->trace = all;
+}
+
+/* Each line of the file is a word; empty ones, and what begins with #, are not. */
+static int trace_events_file(struct vm_conf *conf, const char *path, struct err *e)
+{
+	FILE *f = fopen(path, "re");
+	char *line = NULL;
+	size_t size = 0;
+	int r = 0;
+
+	if (!f)
+		return err_set_errno(e, errno, "-trace events=%s: cannot open the file", path);
+	while (getline(&line, &size, f) >= 0) {
+		char *word = line + strspn(line, " \t");
+
+		word[strcspn(word, " \t\r\n")] = '\0';
+		if (*word && *word != '#')
+			trace_word(conf, word);
+	}
+	if (ferror(f))
+		r = err_set_errno(e, errno, "-trace events=%s: cannot read the file", path);
+	free(line);
+	fclose(f);
+	return r;
+}
+
+int qemu_opt_trace(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	static const struct keyval_rule rules[] = {
+		{ "enable", NULL }, { "events", NULL }, { "file", NULL }, { NULL, NULL }
+	};
+	struct keyvals kvs;
+	const char *val;
+	int r;
+
+	if (qemu_wants_help(arg)) {
+		for (unsigned i = 0; i < TRACE_NR; i++)
+			puts(trace_name((enum trace_id)i));
+		line->help_shown = true;
+		return 0;
+	}
+	r = keyvals_parse(&kvs, arg, "enable", e);
+	if (r < 0)
+		return r;
+	r = keyvals_check(&kvs, rules, e);
+	val = r ? NULL : keyvals_get(&kvs, "enable");
+	if (val)
+		trace_word(line->conf, val);
+	val = r ? NULL : keyvals_get(&kvs, "events");
+	if (val)
+		r = trace_events_file(line->conf, val, e);
+	val = r ? NULL : keyvals_get(&kvs, "file");
+	if (val)
+		front_set(&line->conf->log_file, val);
+	keyvals_fini(&kvs);
+	return r;
+}
+
 static void log_help(void)
 {
 	puts("Log items (comma separated):");
 	for (const struct log_item *i = log_items; i->name; i++)
 		printf("%-15s %s\n", i->name, i->help);
+	printf("%-15s %s\n", "trace:PATTERN", "the same as -trace PATTERN");
 }
 
 static int log_item(struct vm_conf *conf, const char *name, struct err *e)
@@ -90,7 +155,12 @@ int qemu_opt_log(struct qemu_line *line, const char *arg, const char *where, str
 		return 0;
 	}
 	for (char *name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
-		int r = log_item(line->conf, name, e);
+		int r = 0;
+
+		if (!strncmp(name, "trace:", 6))
+			trace_word(line->conf, name + 6);
+		else
+			r = log_item(line->conf, name, e);
 
 		if (r < 0)
 			return r;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "base/trim.h"
 #include "char/char.h"
 #include "cli/daemon.h"
@@ -138,7 +139,17 @@ static int lock_memory(enum mem_lock how, struct err *e)
 			     "-overcommit mem-lock: memory cannot be locked (see ulimit -l)");
 }
 
-/* -D, -d and -msg. The log's file is never closed: every thread may write to it until the end. */
+static void set_up_trace(const char *words)
+{
+	autofree char *copy = xstrdup(words ?: "");
+	char *save = NULL;
+
+	for (char *w = strtok_r(copy, "\n", &save); w; w = strtok_r(NULL, "\n", &save))
+		trace_ask(w);
+}
+
+/* -D, -d, -trace and -msg. The log's file is never closed: every thread may write to it until the
+ * end. */
 static int set_up_log(const struct vm_conf *conf, struct err *e)
 {
 	if (conf->log_file) {
@@ -152,6 +163,7 @@ static int set_up_log(const struct vm_conf *conf, struct err *e)
 	if (conf->log_level)
 		log_set_level((enum log_level)conf->log_level);
 	log_set_timestamps(conf->log_timestamp);
+	set_up_trace(conf->trace);
 	log_set_guest(conf->log_guest_name ? conf->name : NULL);
 	return 0;
 }

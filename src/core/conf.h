@@ -76,6 +76,7 @@ struct vm_conf {
 	bool tco_no_reboot;			/* the chipset's own watchdog has no effect */
 	struct sandbox_conf sandbox;		/* front ends switch it on */
 	char *chroot, *user; /* -run-with, or NULL: folder to go into, user to become */
+	char *trace;	     /* words for trace_ask(), each with its "\n"; or NULL */
 	char *log_file;	     /* instead of standard error, or NULL */
 	int log_level;	     /* enum log_level at least; 0 = as it is */
 	bool log_timestamp, log_guest_name;

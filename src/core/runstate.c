@@ -13,6 +13,7 @@
  */
 #include "base/base.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "core/arch.h"
 #include "core/dev.h"
 #include "core/event.h"
@@ -143,12 +144,14 @@ void vm_stop(struct vm *vm, enum vm_state why)
 		return;
 	vm_pause(vm);
 	vm->state = why;
+	trace_vm_state_notify(0, state_names[why]);
 	vm_tell_name(vm, VM_EV_STOP, NULL);
 }
 
 static void go(struct vm *vm)
 {
 	vm->state = VM_RUNNING;
+	trace_vm_state_notify(1, state_names[VM_RUNNING]);
 	vm_tell_name(vm, VM_EV_RESUME, NULL); /* before the guest can do anything */
 	vm_resume(vm);
 }

@@ -10,6 +10,7 @@
  * Threads: under the device's lock, but virtio_break(). State: virtio_state.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "core/state.h"
 #include "core/vm.h"
 #include "virtio/vq_int.h"
@@ -178,6 +179,7 @@ void virtio_set_status(struct virtio *v, uint8_t val)
 {
 	uint8_t now = v->status, add;
 
+	trace_virtio_set_status(v->dev->path, val);
 	if (!val) {
 		virtio_reset(v);
 		return;
@@ -200,6 +202,7 @@ void virtio_set_status(struct virtio *v, uint8_t val)
 
 void virtio_kick(struct virtio *v, unsigned n)
 {
+	trace_virtio_queue_notify(v->dev->path, n);
 	if (n >= v->nr_vqs || !v->started || !vq_enabled(&v->vqs[n]) || virtio_is_broken(v))
 		return;
 	v->type->kick(v, n);

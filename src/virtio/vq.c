@@ -12,6 +12,7 @@
  * to the ring concurrently. State: indices and wrap counters; nothing is in flight when saved.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "core/state.h"
 #include "core/vm.h"
 #include "virtio/vq_int.h"
@@ -274,8 +275,10 @@ void vq_notify(struct vq *vq)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	wanted = vq->packed ? vq_packed_wants_irq(vq) : vq_split_wants_irq(vq);
 	vq->unsignalled = 0;
-	if (wanted)
-		vq->v->notify(vq->v, vq->index);
+	if (!wanted)
+		return;
+	trace_virtio_notify(vq->v->dev->path, vq->index);
+	vq->v->notify(vq->v, vq->index);
 }
 
 /* ---- set-up ---- */

@@ -13,6 +13,7 @@
 #include "accel/kvm/kvm_int.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "isa/x86/reset.h"
 #include "isa/x86/x86.h"
 #include <pthread.h>
@@ -458,6 +459,7 @@ static bool take_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 
 	c->completing = false;
 	c->tried_again = false;
+	trace_kvm_run_exit(c->vcpu->index, run->exit_reason);
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
 		c->completing = true;

@@ -541,6 +541,13 @@ static void test_process_words(void **state)
 	vm_conf_free(conf);
 	qemu_bad("-nographic -daemonize", "no terminal");
 	qemu_bad("-d gest_errors", "guest_errors");
+	qemu_bad("-trace events=/no/such/file", "/no/such/file");
+	qemu_bad("-trace enable=virtio*,evnts=x", "events");
+	conf = qemu_ok("-trace virtio* -d trace:kvm_run_exit,info -trace enable=-vm*,file=/t");
+	assert_string_equal(conf->trace, "virtio*\nkvm_run_exit\n-vm*\n");
+	assert_string_equal(conf->log_file, "/t");
+	assert_int_equal(conf->log_level, 2);
+	vm_conf_free(conf);
 	qemu_bad("-msg timestmp=on", "timestamp");
 	qemu_bad("-action panic=shutdwn", "exit-failure");
 	qemu_bad("-watchdog-action explode", "inject-nmi");

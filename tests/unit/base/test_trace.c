@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Trace points: which are on, and what their lines say. */
+#include "base/base.h"
+#include "base/log.h"
+#include "base/trace.h"
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static int out[2];
+
+static int set_up(void **state)
+{
+	if (pipe2(out, O_NONBLOCK | O_CLOEXEC) < 0)
+		return -1;
+	log_set_fd(out[1]);
+	return 0;
+}
+
+/* What was logged since the last call; nothing is "". */
+static const char *said(char *text, size_t size)
+{
+	ssize_t n = read(out[0], text, size - 1);
+
+	text[MAX(n, 0)] = '\0';
+	return text;
+}
+
+static bool is_on(enum trace_id id)
+{
+	return atomic_load(&trace_on[id]);
+}
+
+static void patterns(void **state)
+{
+	char text[512];
+
+	trace_ask("virtio_*");
+	assert_true(is_on(TRACE_ID_virtio_notify) && is_on(TRACE_ID_virtio_set_status));
+	assert_false(is_on(TRACE_ID_kvm_run_exit) || is_on(TRACE_ID_vm_state_notify));
+	trace_ask("-virtio_?otify");
+	assert_false(is_on(TRACE_ID_virtio_notify));
+	assert_true(is_on(TRACE_ID_virtio_queue_notify));
+	assert_int_equal(trace_set("*", true), TRACE_NR);
+	assert_int_equal(trace_set("*", false), TRACE_NR);
+	trace_ask("no_such*");
+	assert_string_equal(said(text, sizeof(text)), "");
+	trace_ask("virtio_notif");
+	assert_non_null(strstr(said(text, sizeof(text)),
+			       "warning: trace event 'virtio_notif' does not exist"));
+}
+
+static void lines(void **state)
+{
+	char text[512], name[64];
+	int tid, end = 0;
+	long sec, usec;
+
+	trace_virtio_queue_notify("/virtio0", 3);
+	assert_string_equal(said(text, sizeof(text)), "");
+	trace_set("*", true);
+	errno = ENOENT;
+	trace_virtio_queue_notify("/virtio0", 3);
+	assert_int_equal(errno, ENOENT);
+	trace_virtio_set_status("/virtio0", 15);
+	trace_virtio_notify("/virtio0", 1);
+	trace_kvm_run_exit(2, 6);
+	trace_vm_state_notify(0, "paused");
+	assert_string_equal(said(text, sizeof(text)), "virtio_queue_notify vdev /virtio0 n 3\n"
+						      "virtio_set_status vdev /virtio0 val 15\n"
+						      "virtio_notify vdev /virtio0 vq 1\n"
+						      "kvm_run_exit cpu_index 2, reason 6\n"
+						      "vm_state_notify running 0 state paused\n");
+	log_set_timestamps(true);
+	trace_kvm_run_exit(2, 6);
+	assert_int_equal(sscanf(said(text, sizeof(text)),
+				"%d@%ld.%6ld:%63s cpu_index 2, reason 6%n", &tid, &sec, &usec, name,
+				&end),
+			 4);
+	assert_int_equal(tid, gettid());
+	assert_string_equal(name, "kvm_run_exit");
+	assert_string_equal(text + end, "\n");
+	trace_set("*", false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(patterns), cmocka_unit_test(lines) };
+
+	return cmocka_run_group_tests(tests, set_up, NULL);
+}
