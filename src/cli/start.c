@@ -15,6 +15,7 @@
 #include "core/backend.h"
 #include "core/fdset.h"
 #include "core/vm.h"
+#include "migr/dump.h"
 #include "migr/migr.h"
 #include "mon/mon.h"
 #include <fcntl.h>
@@ -238,6 +239,7 @@ int front_start_take(struct vm_conf *conf)
 	if (f.vm) {
 		loop_del(f.vm->loop, &f.signals);
 		migr_end(f.vm);
+		dump_end(f.vm);
 		mon_free(f.mon);
 		log_set_guest(NULL); /* the name goes with the VM */
 		vm_free(f.vm);

@@ -78,6 +78,12 @@ int arch_space_of(struct vcpu *v, struct arch_space *, struct err *e) MUST_CHECK
 int arch_space_find(const struct arch_space *, uint64_t addr, uint64_t *gpa,
 		    uint64_t *run) MUST_CHECK;
 
+/*
+ * The registers of every vCPU as notes of an ELF core file; the caller frees them, also after an
+ * error. With the guest standing still. Control thread.
+ */
+int arch_core_notes(struct vm *, uint8_t **notes, size_t *len, struct err *e) MUST_CHECK;
+
 /* The user presses the power button: the guest is told as the board tells it. */
 void arch_board_power_button(struct vm *vm);
 /*

@@ -333,8 +333,9 @@ static void carry_out_reset(struct vm *vm, enum vm_cause cause)
 		shut_down(vm, cause, 0);
 		return;
 	}
-	if (vm->state == VM_INMIGRATE || vm->state == VM_FINISH_MIGRATE) {
-		log_warn("no reset while the machine is being saved or restored");
+	if (vm->state == VM_INMIGRATE || vm->state == VM_FINISH_MIGRATE ||
+	    vm->state == VM_SAVE_VM) {
+		log_warn("no reset while the machine is being saved, restored or dumped");
 		return;
 	}
 	log_debug("machine reset: %s", causes[cause].text);

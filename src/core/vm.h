@@ -18,6 +18,7 @@
 
 struct accel_irqchip;
 struct accel_ops;
+struct dump;
 struct migr;
 struct pci_bus;
 struct virtio_mmio_bus;
@@ -108,6 +109,7 @@ struct vm {
 	bool confined; /* the control thread has its filter: it starts no programs any more */
 	/* Guest TSC = host TSC + tsc_offset (vCPUs start equal); its rate. */
 	uint64_t tsc_khz;
+	struct dump *dump;   /* migr/dump.h: the job of writing its memory to a file */
 	struct migr *migr;   /* migr/migr.h: the job of saving or loading it */
 	void *board;	     /* the architecture's */
 	enum vm_state state; /* changed by vm_set_state() */

@@ -333,6 +333,8 @@ int migr_save(struct migr *m, const char *uri, struct migr_fds *fds, struct err 
 		return err_set(e, EINVAL, "this machine has nothing to save");
 	if (m->vm->state == VM_INMIGRATE)
 		return err_set(e, EINVAL, "Guest is waiting for an incoming migration");
+	if (m->vm->state == VM_SAVE_VM)
+		return err_set(e, EBUSY, "There is a dump in process, please wait.");
 	return open_job(m, uri, false, fds, e);
 }
 

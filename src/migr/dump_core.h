@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core file of a guest (dump.h): what is in it, found on the control thread, and writing it. */
+#ifndef MIGR_DUMP_CORE_H
+#define MIGR_DUMP_CORE_H
+
+#include "migr/stream.h"
+
+struct vm;
+struct ram_block;
+
+/* RAM or ROM as the guest sees it. */
+struct dump_piece {
+	uint64_t gpa, len;
+	const struct ram_block *rb;
+	uint64_t off; /* of gpa in rb */
+};
+
+struct dump_core {
+	struct dump_piece *pieces; /* sorted, n of them */
+	size_t n;
+	uint8_t *notes; /* of ELF, with the vCPUs' registers */
+	size_t notes_len;
+};
+
+/*
+ * With every vCPU standing still. Only [first, first + len) of guest memory where len is not 0;
+ * -EINVAL when nothing is there. fini also after an error.
+ */
+int dump_core_init(struct dump_core *, struct vm *, uint64_t first, uint64_t len,
+		   struct err *e) MUST_CHECK;
+void dump_core_fini(struct dump_core *);
+uint64_t dump_core_bytes(const struct dump_core *); /* of guest memory */
+/* Any one thread; the guest does not run. *done counts up to dump_core_bytes(). */
+int dump_core_write(const struct dump_core *, struct migr_stream *, _Atomic uint64_t *done,
+		    struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands that write guest memory to files: schema/dump.json. The jobs are migr's (migr/dump.h).
+ * Control thread. State: none.
+ */
+#include "base/base.h"
+#include "base/log.h"
+#include "core/vm.h"
+#include "migr/dump.h"
+#include "mon/cmd.h"
+
+/* A command whose job is under way. */
+struct dump_cmd {
+	struct mon *mon;
+	struct vm *vm;
+	struct mon_later *later; /* NULL: nobody waits */
+	bool person;
+};
+
+static json_t *dump_result(const struct vm *vm)
+{
+	static const char *const names[] = { [DUMP_NONE] = "none",
+					     [DUMP_ACTIVE] = "active",
+					     [DUMP_COMPLETED] = "completed",
+					     [DUMP_FAILED] = "failed" };
+	struct dump_info i = dump_get_info(vm);
+
+	return json_pack("{s:s,s:I,s:I}", "status", names[i.status], "completed",
+			 (json_int_t)i.completed, "total", (json_int_t)i.total);
+}
+
+static void written(void *arg, const struct err *e)
+{
+	struct dump_cmd *d = arg;
+	json_t *data = json_pack("{s:o}", "result", dump_result(d->vm));
+
+	if (e->code)
+		json_object_set_new(data, "error", mon_text(e->msg));
+	mon_event(d->mon, "DUMP_COMPLETED", data);
+}
+
+static void ended(void *arg, const struct err *e)
+{
+	struct dump_cmd *d = arg;
+
+	/* A person's prompt is back long since. */
+	if (e->code && (d->person || !d->later))
+		log_error("guest memory was not written: %s", e->msg);
+	if (d->later)
+		mon_finish(d->later, NULL, e);
+	free(d);
+}
+
+/* Names of getfd, as migr takes them. */
+struct named {
+	struct migr_fds fds;
+	struct mon *mon;
+};
+
+static int take_named(struct migr_fds *fds, const char *name)
+{
+	struct err none = { 0 };
+
+	return mon_take_named_fd(container_of(fds, struct named, fds)->mon, name, &none);
+}
+
+static int start(struct mon_cmd *c, struct dump_request *r, bool wait, struct err *e)
+{
+	struct named n = { .fds.take = take_named, .mon = c->mon };
+	struct dump_cmd *d = xnew(struct dump_cmd);
+	int ret;
+
+	*d = (struct dump_cmd){ .mon = c->mon, .vm = c->vm, .person = !c->session };
+	r->written = written;
+	r->done = ended;
+	r->arg = d;
+	ret = dump_start(c->vm, r, &n.fds, e);
+	if (ret < 0)
+		free(d);
+	else if (wait)
+		d->later = mon_defer(c);
+	return ret;
+}
+
+/* ---- QMP ---- */
+
+int qmp_dump_guest_memory(struct mon_cmd *c, const struct qmp_dump_guest_memory_args *a,
+			  struct err *e)
+{
+	struct dump_request r = { .what = DUMP_CORE, .uri = a->protocol };
+
+	if (a->paging)
+		return err_set(
+			e, ENOTSUP,
+			"paging is not offered: crash and drgn read physical memory and walk "
+			"the guest's page tables themselves");
+	if (a->has_begin != a->has_length)
+		return err_set(e, EINVAL, "Parameter '%s' is missing",
+			       a->has_begin ? "length" : "begin");
+	if (a->has_begin && (a->begin < 0 || a->length <= 0 || a->begin > INT64_MAX - a->length))
+		return err_set(e, EINVAL, "begin and length are no piece of memory");
+	if (strncmp(a->protocol, "file:", 5) != 0 && strncmp(a->protocol, "fd:", 3) != 0)
+		return err_set(e, EINVAL, "parameter 'protocol' must start with 'file:' or 'fd:'");
+	if (a->has_begin) {
+		r.addr = (uint64_t)a->begin;
+		r.len = (uint64_t)a->length;
+	}
+	return start(c, &r, !a->has_detach || !a->detach, e);
+}
+
+json_t *qmp_query_dump(struct mon_cmd *c, struct err *e)
+{
+	return dump_result(c->vm);
+}
+
+json_t *qmp_query_dump_guest_memory_capability(struct mon_cmd *c, struct err *e)
+{
+	return json_pack("{s:[s]}", "formats", "elf");
+}
+
+static int save_range(struct mon_cmd *c, struct dump_request *r, int64_t size, const char *file,
+		      struct err *e)
+{
+	autofree char *uri = xasprintf("file:%s", file);
+
+	if (size < 0 || (size && r->addr > UINT64_MAX - ((uint64_t)size - 1)))
+		return err_set(e, EINVAL, "val and size are no piece of memory");
+	r->len = (uint64_t)size;
+	r->uri = uri;
+	return start(c, r, true, e);
+}
+
+int qmp_memsave(struct mon_cmd *c, const struct qmp_memsave_args *a, struct err *e)
+{
+	struct dump_request r = { .what = DUMP_VIRTUAL, .addr = (uint64_t)a->val };
+	int64_t cpu = a->has_cpu_index ? a->cpu_index : 0;
+
+	if (cpu < 0 || cpu >= (int64_t)c->vm->nr_vcpus)
+		return err_set(e, EINVAL, "Parameter 'cpu-index' expects a CPU number");
+	if (arch_space_of(c->vm->vcpus[cpu], &r.space, e) < 0)
+		return -EIO;
+	return save_range(c, &r, a->size, a->filename, e);
+}
+
+int qmp_pmemsave(struct mon_cmd *c, const struct qmp_pmemsave_args *a, struct err *e)
+{
+	struct dump_request r = { .what = DUMP_PHYSICAL, .addr = (uint64_t)a->val };
+
+	return save_range(c, &r, a->size, a->filename, e);
+}
+
+/* ---- HMP ---- */
+
+void hmp_dump_guest_memory(struct hmp *h, const struct hmp_dump_guest_memory_args *a)
+{
+	autofree char *uri = xasprintf("file:%s", a->filename);
+
+	json_decref(hmp_qmp(h, "dump-guest-memory",
+			    json_pack("{s:b,s:s,s:b}", "paging", a->p, "protocol", uri, "detach",
+				      a->d)));
+}
+
+void hmp_info_dump(struct hmp *h)
+{
+	struct dump_info i = dump_get_info(h->vm);
+
+	if (i.status == DUMP_NONE) {
+		hmp_printf(h, "Status: none\n");
+		return;
+	}
+	hmp_printf(h, "Status: %s\n",
+		   i.status == DUMP_ACTIVE	? "active"
+		   : i.status == DUMP_COMPLETED ? "completed"
+						: "failed");
+	hmp_printf(h, "Finished: %.2f %%\n",
+		   i.total ? 100 * (double)i.completed / (double)i.total : 0.0);
+}
+
+void hmp_memsave(struct hmp *h, const struct hmp_memsave_args *a)
+{
+	json_decref(hmp_qmp(h, "memsave",
+			    json_pack("{s:I,s:I,s:s,s:i}", "val", (json_int_t)a->addr, "size",
+				      (json_int_t)a->size, "filename", a->filename, "cpu-index",
+				      (int)h->cpu)));
+}
+
+void hmp_pmemsave(struct hmp *h, const struct hmp_pmemsave_args *a)
+{
+	json_decref(hmp_qmp(h, "pmemsave",
+			    json_pack("{s:I,s:I,s:s}", "val", (json_int_t)a->addr, "size",
+				      (json_int_t)a->size, "filename", a->filename)));
+}

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Guest memory in files: dump-guest-memory, memsave and pmemsave, read back as others read them."""
+import os
+import struct
+import tempfile
+import time
+import unittest
+
+from common import GUEST, Machine, main
+from qmp import QmpError, TIMEOUT
+
+PT_LOAD, PT_NOTE = 1, 4
+
+
+class Core:
+    """An ELF core file: its segments by guest-physical address, its notes."""
+
+    def __init__(self, path):
+        with open(path, "rb") as f:
+            self.data = f.read()
+        ident, kind, machine = struct.unpack_from("<16sHH", self.data)
+        phoff, = struct.unpack_from("<Q", self.data, 32)
+        phentsize, phnum = struct.unpack_from("<HH", self.data, 54)
+        assert ident[:7] == b"\x7fELF\x02\x01\x01" and kind == 4 and machine == 62 and phentsize == 56
+        self.loads, self.notes = [], []
+        for i in range(phnum):
+            p = struct.unpack_from("<IIQQQQQQ", self.data, phoff + i * phentsize)
+            assert p[2] + p[5] <= len(self.data) and p[5] == p[6]
+            if p[0] == PT_LOAD:
+                self.loads.append((p[4], p[5], p[2]))
+            elif p[0] == PT_NOTE:
+                self.read_notes(p[2], p[5])
+
+    def read_notes(self, at, size):
+        end = at + size
+        while at < end:
+            namesz, descsz, kind = struct.unpack_from("<III", self.data, at)
+            name = self.data[at + 12:at + 12 + namesz].rstrip(b"\0").decode()
+            at += 12 + (namesz + 3 & ~3)
+            self.notes.append((name, kind, self.data[at:at + descsz]))
+            at += descsz + 3 & ~3
+        assert at == end
+
+    def read(self, gpa, size):
+        for start, length, off in self.loads:
+            if start <= gpa and gpa + size <= start + length:
+                return self.data[off + gpa - start:off + gpa - start + size]
+        raise KeyError(hex(gpa))
+
+
+class Dump(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.dir.name, name)
+
+    def test_core(self):
+        with Machine("-smp", "2") as vm:
+            vm.running()
+            path = self.path("core")
+            vm.cmd("dump-guest-memory", paging=False, protocol=f"file:{path}")
+            names = [e["event"] for e in vm.events if e["event"] in ("STOP", "DUMP_COMPLETED", "RESUME")]
+            self.assertEqual(names, ["STOP", "DUMP_COMPLETED", "RESUME"])
+            info = vm.cmd("query-dump")
+            self.assertEqual(info["status"], "completed")
+            self.assertEqual(info["completed"], info["total"])
+            self.assertEqual(vm.cmd("query-status")["status"], "running")
+            vm.cmd("stop")
+            vm.cmd("dump-guest-memory", paging=False, protocol=f"file:{path}", format="elf")
+            self.assertEqual(vm.cmd("query-status")["status"], "paused")
+            core = Core(path)
+            self.assertEqual(sum(n for _, n, _ in core.loads), vm.cmd("query-dump")["total"])
+            # The guest's program lies where it was loaded.
+            with open(GUEST, "rb") as f:
+                guest = f.read()
+            program = [struct.unpack_from("<IIQQQQQQ", guest, 64 + i * 56)
+                       for i in range(struct.unpack_from("<H", guest, 56)[0])]
+            _, _, off, _, paddr, size, _, _ = next(p for p in program if p[0] == PT_LOAD and p[1] & 1)
+            self.assertEqual(core.read(paddr, size)[:64], guest[off:off + size][:64])
+            # All of it is what pmemsave writes.
+            for gpa, length, _ in core.loads:
+                vm.cmd("pmemsave", val=gpa, size=length, filename=self.path("piece"))
+                with open(self.path("piece"), "rb") as f:
+                    self.assertTrue(f.read() == core.read(gpa, length), hex(gpa))
+            self.check_notes(core, vm)
+
+    def check_notes(self, core, vm):
+        self.assertEqual([(n, k, len(d)) for n, k, d in core.notes],
+                         [("CORE", 1, 336)] * 2 + [("QEMU", 0, 440)] * 2)
+        said = vm.cmd("human-monitor-command", {"command-line": "info registers"})
+        qemu = core.notes[2][2]
+        self.assertEqual(struct.unpack_from("<II", qemu), (1, 440))
+        rip, = struct.unpack_from("<Q", qemu, 8 + 16 * 8)
+        cr3, = struct.unpack_from("<Q", qemu, 440 - 8 - 16)
+        self.assertIn(f"RIP={rip:016x}", said)
+        self.assertIn(f"CR3={cr3:016x}", said)
+        self.assertEqual(struct.unpack_from("<Q", core.notes[0][2], 112 + 16 * 8)[0], rip)
+
+    def test_part_and_detach(self):
+        with Machine() as vm:
+            vm.running()
+            path = self.path("part")
+            vm.cmd("dump-guest-memory", paging=False, protocol=f"file:{path}", detach=True, begin=0x1000123,
+                   length=5000)
+            end = vm.event("DUMP_COMPLETED", TIMEOUT)["data"]
+            self.assertEqual(end, {"result": {"status": "completed", "completed": 5000, "total": 5000}})
+            core = Core(path)
+            self.assertEqual([(a, n) for a, n, _ in core.loads], [(0x1000123, 5000)])
+
+    def test_slow_reader(self):
+        """The machine stands still, answers, and is let go when the reader goes away."""
+        with Machine() as vm:
+            vm.running()
+            r, w = os.pipe()
+            vm.cmd("getfd", {"fdname": "pipe"}, fds=[w])
+            os.close(w)
+            vm.cmd("dump-guest-memory", paging=False, protocol="fd:pipe", detach=True)
+            self.assertEqual(vm.cmd("query-dump")["status"], "active")
+            self.assertEqual(vm.cmd("query-status")["status"], "save-vm")
+            for name, args in (("cont", {}), ("migrate", {"uri": "file:" + self.path("x")}),
+                               ("dump-guest-memory", {"paging": False, "protocol": "file:" + self.path("x")}),
+                               ("pmemsave", {"val": 0, "size": 1, "filename": self.path("x")})):
+                with self.assertRaises(QmpError):
+                    vm.cmd(name, args)
+            os.close(r)
+            end = vm.event("DUMP_COMPLETED", TIMEOUT)["data"]
+            self.assertEqual(end["result"]["status"], "failed")
+            self.assertIn("error", end)
+            until = time.monotonic() + TIMEOUT
+            while vm.cmd("query-status")["status"] != "running":
+                self.assertLess(time.monotonic(), until)
+
+    def test_memsave(self):
+        with Machine() as vm:
+            vm.running()
+            vm.cmd("memsave", val=0x1000000, size=4096, filename=self.path("virtual"))
+            vm.cmd("pmemsave", val=0x1000000, size=4096, filename=self.path("physical"))
+            with open(self.path("virtual"), "rb") as a, open(self.path("physical"), "rb") as b:
+                data = a.read()
+                self.assertEqual(len(data), 4096)
+                self.assertEqual(data[:64], b.read()[:64])
+            vm.cmd("human-monitor-command", {"command-line": f'pmemsave 0x1000000 16 "{self.path("hmp")}"'})
+            until = time.monotonic() + TIMEOUT
+            while not os.path.exists(self.path("hmp")) or os.path.getsize(self.path("hmp")) != 16:
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.01)
+
+    def test_refused(self):
+        with Machine() as vm:
+            vm.running()
+            for name, args, text in (
+                    ("dump-guest-memory", {"paging": True, "protocol": "file:/x"}, "paging"),
+                    ("dump-guest-memory", {"paging": False, "protocol": "tcp:1:2"}, "must start with"),
+                    ("dump-guest-memory", {"paging": False, "protocol": "file:/nonexistent/x"}, "No such file"),
+                    ("dump-guest-memory", {"paging": False, "protocol": "fd:none"}, "none"),
+                    ("dump-guest-memory", {"paging": False, "protocol": "file:/x", "begin": 1}, "length"),
+                    ("dump-guest-memory", {"paging": False, "protocol": "file:" + self.path("y"),
+                                           "begin": 1 << 50, "length": 1}, "no memory"),
+                    ("dump-guest-memory", {"paging": False, "protocol": "file:/dev/full"}, "No space"),
+                    ("pmemsave", {"val": 1 << 50, "size": 1, "filename": self.path("y")}, "no memory at physical"),
+                    ("pmemsave", {"val": -1, "size": 2, "filename": self.path("y")}, "no piece"),
+                    ("memsave", {"val": 0, "size": -1, "filename": self.path("y")}, "no piece"),
+                    ("memsave", {"val": -4096, "size": 1, "filename": self.path("y")}, "no memory at virtual"),
+                    ("memsave", {"val": 1 << 62, "size": 1, "filename": self.path("y")}, "no memory at virtual"),
+                    ("memsave", {"val": 0, "size": 1, "filename": self.path("y"), "cpu-index": 7}, "cpu-index")):
+                with self.assertRaises(QmpError) as caught:
+                    vm.cmd(name, args)
+                self.assertIn(text, str(caught.exception), name)
+                self.assertEqual(vm.cmd("query-status")["status"], "running", args)
+
+
+if __name__ == "__main__":
+    main()
