@@ -20,6 +20,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Memory with a file below, while a machine is saved (what is empty?) and loaded (emptied first). */
+/* #syscalls control migr: lseek(SEEK_DATA) fallocate(&FALLOC_FL_PUNCH_HOLE) */
+/* #syscalls vcpu io: fallocate(&FALLOC_FL_PUNCH_HOLE) */
+
 #define WATCH_SHIFT 6 /* one bit per 64 bytes */
 
 static int membarrier(int cmd)

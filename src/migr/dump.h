@@ -26,8 +26,8 @@ struct dump_request {
 	struct arch_space space; /* DUMP_VIRTUAL */
 	/*
 	 * Each is called once on the control thread, when a job that dump_start() began has ended:
-	 * written (DUMP_CORE only) before the guest goes on, done behind that. e->code is 0 when all
-	 * is written.
+	 * written (DUMP_CORE only) before the guest goes on, done behind that. e->code is 0 when
+	 * all is written.
 	 */
 	void (*written)(void *arg, const struct err *e);
 	void (*done)(void *arg, const struct err *e);

@@ -109,6 +109,14 @@ class Migrate(unittest.TestCase):
             while vm.cmd("query-status")["status"] != "running":
                 pass
 
+    def test_memory_of_a_memfd(self):
+        memfd = ("-object", "memory-backend-memfd,id=ram,size=64M", "-machine", "memory-backend=ram")
+        with self.machine(*memfd) as vm:
+            self.save(vm)
+        with self.machine(*memfd, "-incoming", f"file:{self.file}") as vm:
+            while vm.cmd("query-status")["status"] != "running":
+                pass
+
     def test_errors_say_what_and_leave_the_guest_running(self):
         with self.machine() as vm:
             self.assertIn("spawn=allow", vm.error("migrate", uri="exec:true").desc)
