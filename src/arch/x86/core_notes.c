@@ -135,30 +135,27 @@ static uint8_t *put_note(uint8_t *at, const char *name, uint32_t type, const voi
 	return at + align_up(len, (size_t)4);
 }
 
+#define NOTE_LEN(type) (sizeof(Elf64_Nhdr) + 8 + sizeof(type)) /* names of 5 to 8 bytes */
+
+/* As QEMU has them: first what everybody reads, of all vCPUs. */
 int arch_core_notes(struct vm *vm, uint8_t **notes, size_t *len, struct err *e)
 {
-	size_t one =
-		2 * (sizeof(Elf64_Nhdr) + 8) + sizeof(struct prstatus) + sizeof(struct qemu_cpu);
-	uint8_t *at = *notes = xnew_n(uint8_t, one * vm->nr_vcpus);
+	uint8_t *common, *own;
 
-	*len = one * vm->nr_vcpus;
+	*len = (NOTE_LEN(struct prstatus) + NOTE_LEN(struct qemu_cpu)) * vm->nr_vcpus;
+	common = *notes = xnew_n(uint8_t, *len);
+	own = common + NOTE_LEN(struct prstatus) * vm->nr_vcpus;
 	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
 		autofree struct cpu_state *s = x86_ask_state(vm->vcpus[i], e);
 		struct prstatus p;
-
-		if (!s)
-			return -EIO;
-		p = prstatus_of(s, i + 1);
-		at = put_note(at, "CORE", NT_PRSTATUS, &p, sizeof(p));
-	}
-	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
-		autofree struct cpu_state *s = x86_ask_state(vm->vcpus[i], e);
 		struct qemu_cpu q;
 
 		if (!s)
 			return -EIO;
+		p = prstatus_of(s, i + 1);
 		q = qemu_cpu_of(s);
-		at = put_note(at, "QEMU", NT_QEMU, &q, sizeof(q));
+		common = put_note(common, "CORE", NT_PRSTATUS, &p, sizeof(p));
+		own = put_note(own, "QEMU", NT_QEMU, &q, sizeof(q));
 	}
 	return 0;
 }
