@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "core/vm.h"
+#include "migr/migr.h"
 #include "mon/mon.h"
 #include "mon/qmp_gen.h"
 #include <jansson.h>
@@ -66,6 +67,12 @@ json_t *mon_text(const char *text);
 int mon_take_sent_fd(struct mon_cmd *, struct err *e);
 /* The one that getfd put under name, the caller's from now on (QEMU's "fd:name"). */
 int mon_take_named_fd(struct mon *, const char *name, struct err *e);
+/* The names of getfd as migr's jobs take them; for the call that begins one. */
+struct mon_migr_fds {
+	struct migr_fds fds;
+	struct mon *mon;
+};
+struct mon_migr_fds mon_migr_fds(struct mon *);
 
 /* ---- for HMP handlers ---- */
 

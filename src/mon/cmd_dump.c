@@ -51,22 +51,9 @@ static void ended(void *arg, const struct err *e)
 	free(d);
 }
 
-/* Names of getfd, as migr takes them. */
-struct named {
-	struct migr_fds fds;
-	struct mon *mon;
-};
-
-static int take_named(struct migr_fds *fds, const char *name)
-{
-	struct err none = { 0 };
-
-	return mon_take_named_fd(container_of(fds, struct named, fds)->mon, name, &none);
-}
-
 static int start(struct mon_cmd *c, struct dump_request *r, bool wait, struct err *e)
 {
-	struct named n = { .fds.take = take_named, .mon = c->mon };
+	struct mon_migr_fds n = mon_migr_fds(c->mon);
 	struct dump_cmd *d = xnew(struct dump_cmd);
 	int ret;
 

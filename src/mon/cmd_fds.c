@@ -43,6 +43,18 @@ int mon_take_named_fd(struct mon *m, const char *name, struct err *e)
 	return fd;
 }
 
+static int take_for_migr(struct migr_fds *fds, const char *name)
+{
+	struct err none = { 0 };
+
+	return mon_take_named_fd(container_of(fds, struct mon_migr_fds, fds)->mon, name, &none);
+}
+
+struct mon_migr_fds mon_migr_fds(struct mon *m)
+{
+	return (struct mon_migr_fds){ .fds.take = take_for_migr, .mon = m };
+}
+
 static int check_text(const char *parameter, const char *text, struct err *e)
 {
 	if (text && strlen(text) > MAX_TEXT)

@@ -11,22 +11,9 @@
 
 /* ---- QMP ---- */
 
-/* Names of getfd, as migr takes them. */
-struct named {
-	struct migr_fds fds;
-	struct mon *mon;
-};
-
-static int take_named(struct migr_fds *fds, const char *name)
-{
-	struct err none = { 0 };
-
-	return mon_take_named_fd(container_of(fds, struct named, fds)->mon, name, &none);
-}
-
 int qmp_migrate(struct mon_cmd *c, const struct qmp_migrate_args *a, struct err *e)
 {
-	struct named n = { .fds.take = take_named, .mon = c->mon };
+	struct mon_migr_fds n = mon_migr_fds(c->mon);
 
 	if (a->has_resume && a->resume)
 		return err_set(e, ENOTSUP, "there is no migration to resume");
@@ -36,7 +23,7 @@ int qmp_migrate(struct mon_cmd *c, const struct qmp_migrate_args *a, struct err 
 int qmp_migrate_incoming(struct mon_cmd *c, const struct qmp_migrate_incoming_args *a,
 			 struct err *e)
 {
-	struct named n = { .fds.take = take_named, .mon = c->mon };
+	struct mon_migr_fds n = mon_migr_fds(c->mon);
 
 	return migr_load(migr_of(c->vm), a->uri, &n.fds, !a->has_exit_on_error || a->exit_on_error,
 			 e);
