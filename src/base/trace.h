@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Trace points: lines about what the machine does, which are off until somebody asks for them by
- * name. trace.def lists them. One that is off costs a relaxed load and a branch; still, none stands
- * where the soft engine passes for each instruction. Any thread.
+ * name. trace.def lists them. One that is off costs a relaxed load, a branch and what its arguments
+ * cost, so these are plain members; still, none stands where the soft engine passes for each
+ * instruction. Any thread.
  *
  * A line goes where the log's go (log.h), in one write(2): "NAME text", or with dates
  * "TID@SEC.USEC:NAME text", as QEMU's log backend has it.

@@ -9,8 +9,8 @@
 #include "block/block_int.h"
 
 #include "base/log.h"
+#include "base/thread.h"
 #include <limits.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,17 +97,13 @@ static void *worker_main(void *arg)
 static int start_thread(struct blk_worker *w)
 {
 	pthread_attr_t attr;
-	sigset_t all, old;
 	int ret;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, MAX(STACK_SIZE, (uint64_t)PTHREAD_STACK_MIN));
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&w->thread, &attr, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	ret = thread_start(&w->thread, &attr, worker_main, w);
 	pthread_attr_destroy(&attr);
-	return -ret;
+	return ret;
 }
 
 /* Lock held. 0, or -errno when no thread could be had. */

@@ -8,9 +8,9 @@
  */
 #include "base/base.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "core/object.h"
 #include "core/vm.h"
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -90,18 +90,14 @@ static void *thread_main(void *arg)
 
 static int start_thread(struct obj_iothread *t, struct err *e)
 {
-	sigset_t all, old;
 	char name[16];
 	int ret;
 
 	t->idle.fn = idle_fn;
 	loop_set_idle(t->loop, &t->idle);
-	sigfillset(&all); /* signals are for the control and vCPU threads */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&t->thread, NULL, thread_main, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return err_set_errno(e, ret, "-object iothread,id=%s: cannot start the thread",
+	ret = thread_start(&t->thread, NULL, thread_main, t);
+	if (ret < 0)
+		return err_set_errno(e, -ret, "-object iothread,id=%s: cannot start the thread",
 				     t->o.id);
 	t->running = true;
 	snprintf(name, sizeof(name), "IO %s", t->o.id);

@@ -6,12 +6,12 @@
  */
 #include "base/base.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "core/vm.h"
 #include "mem/map.h"
 #include "migr/chan.h"
 #include "migr/dump.h"
 #include "migr/dump_core.h"
-#include <signal.h>
 
 #define STEP (64u << 10)
 
@@ -81,15 +81,10 @@ static void *worker(void *arg)
 
 static int start_worker(struct dump *d, struct err *e)
 {
-	sigset_t all, old;
-	int ret;
+	int ret = thread_start(&d->thread, NULL, worker, d);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&d->thread, NULL, worker, d);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return err_set_errno(e, ret, "cannot start a thread for the dump");
+	if (ret < 0)
+		return err_set_errno(e, -ret, "cannot start a thread for the dump");
 	pthread_setname_np(d->thread, "dump");
 	d->has_thread = true;
 	return 0;

@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "block/block.h"
 #include "core/backend.h"
 #include "core/event.h"
@@ -17,7 +18,6 @@
 #include "migr/chan.h"
 #include "migr/desc.h"
 #include "migr/format.h"
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -167,15 +167,10 @@ static void *worker(void *arg)
 
 static int start_worker(struct migr *m, struct err *e)
 {
-	sigset_t all, old;
-	int ret;
+	int ret = thread_start(&m->thread, NULL, worker, m);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&m->thread, NULL, worker, m);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return err_set_errno(e, ret, "cannot start a thread for the migration");
+	if (ret < 0)
+		return err_set_errno(e, -ret, "cannot start a thread for the migration");
 	pthread_setname_np(m->thread, "migration");
 	m->has_thread = true;
 	return 0;
