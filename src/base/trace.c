@@ -6,7 +6,6 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "base/trace.h"
-#include <fnmatch.h>
 #include <stdarg.h>
 
 _Atomic bool trace_on[TRACE_NR];
@@ -32,9 +31,36 @@ const char *trace_name(enum trace_id id)
 	return names[id];
 }
 
+bool trace_is_pattern(const char *text)
+{
+	return strpbrk(text, "*?") != NULL;
+}
+
+/* A star first stands for nothing, and for one letter more each time the rest does not fit. */
 bool trace_match(enum trace_id id, const char *pattern)
 {
-	return fnmatch(pattern, names[id], 0) == 0;
+	const char *name = names[id], *star = NULL, *behind = NULL;
+
+	while (*name) {
+		if (*pattern == '*') {
+			star = pattern++;
+			behind = name;
+		} else if (*pattern == '?' || *pattern == *name) {
+			pattern++;
+			name++;
+		} else if (star) {
+			pattern = star + 1;
+			name = ++behind;
+		} else {
+			return false;
+		}
+	}
+	return pattern[strspn(pattern, "*")] == '\0';
+}
+
+bool trace_is_on(enum trace_id id)
+{
+	return atomic_load_explicit(&trace_on[id], memory_order_relaxed);
 }
 
 unsigned trace_set(const char *pattern, bool on)
@@ -55,6 +81,6 @@ void trace_ask(const char *word)
 	bool on = word[0] != '-';
 	const char *pattern = on ? word : word + 1;
 
-	if (!trace_set(pattern, on) && !strpbrk(pattern, "*?["))
+	if (!trace_set(pattern, on) && !trace_is_pattern(pattern))
 		log_warn("trace event '%s' does not exist; -trace help lists them", pattern);
 }

@@ -39,8 +39,16 @@ void trace_line(enum trace_id id, const char *fmt, ...) __attribute__((format(pr
 /* The event's name; id < TRACE_NR. */
 const char *trace_name(enum trace_id id);
 
-/* Whether the event's name matches pattern, in which * stands for anything and ? for a letter. */
+/* Whether its lines are written just now. */
+bool trace_is_on(enum trace_id id);
+
+/*
+ * Whether the event's name matches pattern, in which * stands for anything and ? for a letter; all
+ * else, brackets too, stands for itself, as in QEMU.
+ */
 bool trace_match(enum trace_id id, const char *pattern);
+/* Whether text has any of those two; else it is the name of one event. */
+bool trace_is_pattern(const char *text);
 
 /* Switches the events that match; returns how many do. */
 unsigned trace_set(const char *pattern, bool on);

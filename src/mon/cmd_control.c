@@ -162,6 +162,17 @@ static void list_log_items(struct hmp *h, const char *wrong)
 	hmp_printf(h, "Log items (comma separated):\n%-15s %s\n", "none", "the same as error");
 	for (const struct log_item *i = log_items; i->name; i++)
 		hmp_printf(h, "%-15s %s\n", i->name, i->help);
+	hmp_printf(h, "%-15s %s\n", "trace:PATTERN", "the same as trace-event PATTERN on");
+}
+
+/* As -d trace:PATTERN, where a dash in front switches off. */
+static void log_trace(struct hmp *h, const char *pattern)
+{
+	bool on = *pattern != '-';
+	const struct hmp_trace_event_args args = { .name = on ? pattern : pattern + 1,
+						   .state = on };
+
+	hmp_trace_event(h, &args);
 }
 
 void hmp_log(struct hmp *h, const struct hmp_log_args *a)
@@ -175,6 +186,10 @@ void hmp_log(struct hmp *h, const struct hmp_log_args *a)
 
 		if (!strcmp(w, "none"))
 			continue;
+		if (!strncmp(w, "trace:", 6)) {
+			log_trace(h, w + 6);
+			continue;
+		}
 		while (i->name && strcmp(i->name, w) != 0)
 			i++;
 		if (!i->name) {

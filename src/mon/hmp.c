@@ -5,6 +5,7 @@
  * hostile. Control thread. State: none.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "core/conf.h"
 #include "mon/hmp_arg.h"
 #include "mon/mon_int.h"
@@ -240,6 +241,13 @@ static void complete_backend(struct mon *m, int kind, const char *prefix,
 			found(arg, n->id);
 }
 
+static void complete_trace_event(const char *prefix, void (*found)(void *, const char *), void *arg)
+{
+	for (unsigned i = 0; i < TRACE_NR; i++)
+		if (!strncmp(trace_name((enum trace_id)i), prefix, strlen(prefix)))
+			found(arg, trace_name((enum trace_id)i));
+}
+
 /* words: "a|b|c" */
 static void complete_word(const char *words, const char *prefix,
 			  void (*found)(void *, const char *), void *arg)
@@ -286,6 +294,8 @@ void hmp_complete(struct mon *m, const char *line, void (*found)(void *, const c
 		complete_backend(m, CONF_DRIVE, word, found, arg);
 	else if (!strcmp(a->complete, "device"))
 		complete_backend(m, CONF_DEVICE, word, found, arg);
+	else if (!strcmp(a->complete, "trace-event"))
+		complete_trace_event(word, found, arg);
 	else if (strchr(a->complete, '|'))
 		complete_word(a->complete, word, found, arg);
 }

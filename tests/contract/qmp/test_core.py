@@ -2,7 +2,6 @@
 """The life of a machine by QMP: states, and the order of events and replies, as QEMU has them."""
 import os
 import signal
-import tempfile
 import unittest
 
 from common import Machine, main, strip
@@ -21,26 +20,6 @@ def since(vm, mark):
         else:
             out.append("return" if "return" in obj else "error")
     return out
-
-
-class Trace(unittest.TestCase):
-    def test_lines(self):
-        """Of a running machine, in its sandbox; an events file has comments and takes back."""
-        with tempfile.TemporaryDirectory() as folder:
-            events, out = os.path.join(folder, "events"), os.path.join(folder, "out")
-            with open(events, "w", encoding="utf-8") as f:
-                f.write("# what is wanted\n\nvm_state*\nvirtio_*\n-virtio_*\nno_such_event\n")
-            with Machine("-trace", f"events={events},file={out}", run=True) as vm:
-                vm.cmd("stop")
-                vm.cmd("cont")
-                vm.serial.tell("x")
-                self.assertEqual(vm.cmd("query-status")["running"], True)
-            with open(out, encoding="utf-8") as f:
-                said = f.read().splitlines()
-        self.assertIn("trace event 'no_such_event' does not exist", said[0])
-        self.assertEqual(said[1:4], ["vm_state_notify running 1 state running",
-                                     "vm_state_notify running 0 state paused",
-                                     "vm_state_notify running 1 state running"])
 
 
 class Life(unittest.TestCase):

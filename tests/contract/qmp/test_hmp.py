@@ -132,9 +132,10 @@ class Sessions(unittest.TestCase):
             self.assertIn("system_powerdown", t.expect("system_wakeup"))
             t.type("\x03nonsense\x17he\tstop\r")
             t.expect("stop|s -- Stops the guest.")
-            t.type("\x15watchdog_action sh\t\rlog no\t\t\rinfo block \t\r")
+            t.type("\x15watchdog_action sh\t\rlog no\t\t\rinfo block \t\rtrace-event vm_\tof\t\r")
             t.expect("watchdog_action shutdown")
             t.expect("log none")
+            t.expect("trace-event vm_state_notify off")
             t.type("q\r")
             self.assertEqual(t.proc.wait(60), 0)
 

@@ -46,11 +46,59 @@ static void patterns(void **state)
 	assert_true(is_on(TRACE_ID_virtio_queue_notify));
 	assert_int_equal(trace_set("*", true), TRACE_NR);
 	assert_int_equal(trace_set("*", false), TRACE_NR);
+	trace_ask("[v]*");
+	trace_ask("[v]irtio_notif?");
+	assert_false(is_on(TRACE_ID_virtio_notify));
 	trace_ask("no_such*");
 	assert_string_equal(said(text, sizeof(text)), "");
+	trace_ask("[v]irtio_notify");
+	assert_non_null(strstr(said(text, sizeof(text)), "'[v]irtio_notify' does not exist"));
 	trace_ask("virtio_notif");
 	assert_non_null(strstr(said(text, sizeof(text)),
 			       "warning: trace event 'virtio_notif' does not exist"));
+}
+
+static void globs(void **state)
+{
+	static const struct {
+		const char *pattern;
+		bool matches; /* virtio_queue_notify */
+	} cases[] = {
+		{ "virtio_queue_notify", true },
+		{ "virtio_queue_notif", false },
+		{ "virtio_queue_notifyy", false },
+		{ "", false },
+		{ "*", true },
+		{ "**", true },
+		{ "*y", true },
+		{ "*_notify*", true },
+		{ "v*q*n*y", true },
+		{ "*notify_notify", false },
+		{ "*ue*ue*", true },
+		{ "*ue*ue*ue*", false },
+		{ "?irtio_queue_notif?", true },
+		{ "?virtio_queue_notify", false },
+		{ "virtio_queue_notify?", false },
+		{ "virtio_[q]ueue_notify", false },
+		{ "virtio_queue_notify\\", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (trace_match(TRACE_ID_virtio_queue_notify, cases[i].pattern) != cases[i].matches)
+			fail_msg("pattern %s", cases[i].pattern);
+}
+
+/* A name is one event's, and an identifier that no pattern can be mistaken for. */
+static void names(void **state)
+{
+	for (unsigned i = 0; i < TRACE_NR; i++) {
+		const char *name = trace_name((enum trace_id)i);
+
+		assert_false(trace_is_pattern(name));
+		assert_int_equal(trace_set(name, false), 1);
+		for (unsigned k = 0; k < i; k++)
+			assert_string_not_equal(name, trace_name((enum trace_id)k));
+	}
 }
 
 static void lines(void **state)
@@ -88,7 +136,8 @@ static void lines(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(patterns), cmocka_unit_test(lines) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(patterns), cmocka_unit_test(globs),
+					    cmocka_unit_test(names), cmocka_unit_test(lines) };
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trace points of a running machine: switched by option, file, QMP and HMP; what their lines say."""
+import os
+import tempfile
+import unittest
+
+from common import Machine, main
+
+
+class Options(unittest.TestCase):
+    def test_lines(self):
+        """Of a running machine, in its sandbox; an events file has comments and takes back."""
+        with tempfile.TemporaryDirectory() as folder:
+            events, out = os.path.join(folder, "events"), os.path.join(folder, "out")
+            with open(events, "w", encoding="utf-8") as f:
+                f.write("# what is wanted\n\nvm_state*\nvirtio_*\n-virtio_*\nno_such_event\n")
+            with Machine("-trace", f"events={events},file={out}", run=True) as vm:
+                vm.cmd("stop")
+                vm.cmd("cont")
+                vm.serial.tell("x")
+                self.assertEqual(vm.cmd("query-status")["running"], True)
+            with open(out, encoding="utf-8") as f:
+                said = f.read().splitlines()
+        self.assertIn("trace event 'no_such_event' does not exist", said[0])
+        self.assertEqual(said[1:4], ["vm_state_notify running 1 state running",
+                                     "vm_state_notify running 0 state paused",
+                                     "vm_state_notify running 1 state running"])
+
+
+class Switches(unittest.TestCase):
+    def get(self, vm, name):
+        return vm.cmd("trace-event-get-state", {"name": name})
+
+    def set(self, vm, name, **more):
+        return vm.cmd("trace-event-set-state", {"name": name, **more})
+
+    def on(self, vm, pattern="*"):
+        return sorted(e["name"] for e in self.get(vm, pattern)
+                      if e["state"] == "enabled")
+
+    def test_qmp(self):
+        with Machine() as vm:
+            names = [e["name"] for e in self.get(vm, "*")]
+            self.assertEqual(len(names), len(set(names)))
+            self.assertIn("vm_state_notify", names)
+            self.assertEqual(self.on(vm), [])
+            self.assertEqual(self.set(vm, "vm_state_notify", enable=True), {})
+            self.assertEqual(self.get(vm, "vm_state_notify"),
+                             [{"name": "vm_state_notify", "state": "enabled"}])
+            self.set(vm, "virtio_?otify", enable=True, **{"ignore-unavailable": False})
+            self.assertEqual(self.on(vm), ["virtio_notify", "vm_state_notify"])
+            self.set(vm, "v*_notify", enable=False, **{"ignore-unavailable": True})
+            self.assertEqual(self.on(vm), [])
+
+    def test_patterns(self):
+        """Only * and ? stand for something; a pattern that matches nothing is no error, a name is."""
+        with Machine() as vm:
+            for pattern in ("no_such*", "?", "[v]*", "vm_state_notif[xy]*", "\\vm*"):
+                self.assertEqual(self.get(vm, pattern), [], pattern)
+                self.set(vm, pattern, enable=True)
+            self.assertEqual(self.on(vm), [])
+            for command in ("get", "set"):
+                more = {"enable": True} if command == "set" else {}
+                e = vm.error(f"trace-event-{command}-state", {"name": "vm_state_notfy", **more})
+                self.assertEqual((e.cls, e.desc), ("GenericError", 'unknown event "vm_state_notfy" '
+                                                   '(did you mean "vm_state_notify"?)'))
+            for name in ("", "[v]m_state_notify", "vm_state_notify\n", "\ud83d\ude00", "v" * 5000):
+                self.assertIn("unknown event", vm.error("trace-event-get-state", {"name": name}).desc)
+            self.assertIn("enable", vm.error("trace-event-set-state", {"name": "*"}).desc)
+            self.assertIn("vcpu", vm.error("trace-event-get-state", {"name": "*", "vcpu": 0}).desc)
+
+    def test_hmp(self):
+        with Machine() as vm:
+            self.assertEqual(vm.hmp("info trace-events vm_state_notif?"), "vm_state_notify : state 0\n")
+            self.assertEqual(vm.hmp("trace-event vm_* on"), "")
+            self.assertEqual(vm.hmp("info trace-events vm_state_notify"), "vm_state_notify : state 1\n")
+            self.assertIn("virtio_notify : state 0\n", vm.hmp("info trace-events"))
+            self.assertEqual(vm.hmp("trace-event * off"), "")
+            self.assertEqual(self.on(vm), [])
+            self.assertEqual(vm.hmp("log trace:vm_state_notify"), "")
+            self.assertEqual(self.on(vm), ["vm_state_notify"])
+            self.assertEqual(vm.hmp("log trace:-vm*"), "")
+            self.assertEqual(self.on(vm), [])
+            for line in ("trace-event no_such on", "info trace-events no_such", "log trace:no_such"):
+                self.assertIn('Error: unknown event "no_such"', vm.hmp(line))
+            self.assertIn("'on' or 'off'", vm.hmp("trace-event * maybe"))
+            self.assertIn("argument 'state' is missing", vm.hmp("trace-event *"))
+
+    def test_while_it_runs(self):
+        """Lines come from when an event is switched on, and no longer than that."""
+        with Machine() as vm:
+            vm.running()
+            vm.cmd("stop")
+            vm.hmp("trace-event vm_state_notify on")
+            vm.cmd("cont")
+            vm.hmp("trace-event vm_state_notify off")
+            vm.cmd("stop")
+            said = [line for line in vm.stderr().splitlines() if line.startswith("vm_state_notify")]
+            self.assertEqual(said, ["vm_state_notify running 1 state running"])
+
+
+if __name__ == "__main__":
+    main()
