@@ -7,6 +7,9 @@
 #ifndef BASE_UAPI_H
 #define BASE_UAPI_H
 
+#include <stdint.h>
+#include <sys/ioctl.h>
+
 /* TUNSETOFFLOAD: segmentation of UDP. include/uapi/linux/if_tun.h, Linux 6.2. */
 #define HK_TUN_F_USO4 0x20u
 #define HK_TUN_F_USO6 0x40u
@@ -21,6 +24,28 @@
 struct hk_landlock_ruleset_attr {
 	uint64_t handled_access_fs;
 	uint64_t handled_access_net;
+};
+
+/*
+ * guest_memfd: include/uapi/linux/kvm.h. Linux 6.8; 6.18 has the flags, which let memory be
+ * mapped and begin as the host's too.
+ */
+#define HK_KVM_CAP_GUEST_MEMFD_FLAGS   244
+#define HK_KVM_GUEST_MEMFD_MMAP	       (1ULL << 0)
+#define HK_KVM_GUEST_MEMFD_INIT_SHARED (1ULL << 1)
+#define HK_KVM_MEM_GUEST_MEMFD	       (1U << 2)
+#define HK_KVM_SET_USER_MEMORY_REGION2 _IOW(0xae, 0x49, struct hk_kvm_memory_region2)
+#define HK_KVM_CREATE_GUEST_MEMFD      _IOWR(0xae, 0xd4, struct hk_kvm_create_guest_memfd)
+
+struct hk_kvm_memory_region2 {
+	uint32_t slot, flags;
+	uint64_t guest_phys_addr, memory_size, userspace_addr, guest_memfd_offset;
+	uint32_t guest_memfd, pad1;
+	uint64_t pad2[14];
+};
+
+struct hk_kvm_create_guest_memfd {
+	uint64_t size, flags, reserved[6];
 };
 
 #endif

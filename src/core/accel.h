@@ -109,6 +109,12 @@ struct accel_ops {
 	/* The engine's own numbers (core/stats.h). Optional. */
 	int (*stats)(struct vm *, struct vcpu *, struct stats *, struct err *e);
 	/*
+	 * A file of size bytes of guest memory that belongs to this VM (ram_options.engine_fd): its
+	 * pages are found without a look at this process's page tables. The caller's to close.
+	 * Optional. Control thread.
+	 */
+	int (*memory_fd)(struct vm *, uint64_t size, struct err *e);
+	/*
 	 * Dirty pages (core/dirty.h), for an engine whose guests' writes do not come by
 	 * ram_written(): start logging them; report those of one block so far with
 	 * ram_mark_dirty(), each once; stop. All three or none. Control thread.

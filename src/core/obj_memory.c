@@ -4,6 +4,7 @@
  * the host takes it from. Control thread. State: none; the RAM is the machine's.
  */
 #include "base/base.h"
+#include "core/accel.h"
 #include "core/object_int.h"
 #include "core/vm.h"
 #include "mem/ram.h"
@@ -14,7 +15,7 @@ struct memory {
 	uint64_t size, offset, hugetlbsize, align;
 	uint32_t threads;
 	char *path, *policy;
-	bool share, prealloc, merge, dump, reserve, hugetlb, seal;
+	bool share, prealloc, merge, dump, reserve, hugetlb, seal, guest_memfd;
 	struct ram_block *ram; /* until the machine takes it */
 	bool taken;
 };
@@ -54,6 +55,7 @@ static const struct prop memfd_props[] = {
 	PROP_UINT("hugetlbsize", struct memory, hugetlbsize, PROP_SIZE, 0, 0, 0,
 		  "their size; 0 = the host's default"),
 	FLAG("seal", seal, true, "nobody can change its size"),
+	FLAG("guest-memfd", guest_memfd, false, "memory that KVM makes (Linux 6.18)"),
 	PROPS_END,
 };
 
@@ -128,9 +130,26 @@ static int check(const struct memory *m, struct err *e)
 	if (m->hugetlb && m->hugetlbsize && !is_pow2(m->hugetlbsize))
 		return err_set(e, EINVAL, "hugetlbsize=%" PRIu64 " is no power of two",
 			       m->hugetlbsize);
+	if (m->guest_memfd && (m->hugetlb || !m->share))
+		return err_set(e, EINVAL,
+			       "guest-memfd=on is shared memory of plain pages: hugetlb=on and "
+			       "share=off do not go with it");
 	if (m->align && (!is_pow2(m->align) || m->align > MIB(2)))
 		return err_set(e, EINVAL, "align=%" PRIu64 ": a power of two up to 2M", m->align);
 	return 0;
+}
+
+/* Asks the engine, which so has to be there before. */
+static int make_guest_memfd(struct vm *vm, uint64_t size, struct ram_options *o, struct err *e)
+{
+	if (!vm->accel->memory_fd)
+		return err_set(e, ENOTSUP,
+			       "guest-memfd=on: such memory is KVM's, and the engine here is '%s': "
+			       "use -accel kvm, or leave it out",
+			       vm->accel->name);
+	o->engine_fd = vm->accel->memory_fd(vm, size, e);
+	o->from_engine = o->engine_fd >= 0;
+	return o->from_engine ? 0 : o->engine_fd;
 }
 
 static int memory_init(struct obj *obj, struct conf_node *node, struct err *e)
@@ -152,6 +171,8 @@ static int memory_init(struct obj *obj, struct conf_node *node, struct err *e)
 
 	if (!ret)
 		ret = read_policy(m, node, &o, e);
+	if (!ret && m->guest_memfd)
+		ret = make_guest_memfd(obj->vm, m->size, &o, e);
 	if (ret < 0)
 		return ret;
 	m->ram = ram_new_with(obj->id, m->size, &o, e);

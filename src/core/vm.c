@@ -217,9 +217,9 @@ static int build_bare(struct vm *vm, struct err *e)
 		if (n->kind == CONF_DEVICE)
 			return err_set(e, EINVAL, "%s: machine 'none' has no bus for it", n->where);
 	if (ret == 0)
-		ret = make_objects(vm, e);
-	if (ret == 0)
 		ret = make_engine(vm, e);
+	if (ret == 0)
+		ret = make_objects(vm, e);
 	return ret < 0 ? ret : make_ends(vm, e);
 }
 
@@ -228,11 +228,11 @@ static int build(struct vm *vm, struct err *e)
 	int ret = make_base(vm, e);
 
 	if (ret == 0)
+		ret = make_engine(vm, e);
+	if (ret == 0) /* some memory is the engine's */
 		ret = make_objects(vm, e);
 	if (ret == 0)
 		ret = make_ram(vm, e);
-	if (ret == 0)
-		ret = make_engine(vm, e);
 	if (ret == 0)
 		ret = make_vcpus(vm, e);
 	if (ret == 0)

@@ -22,6 +22,7 @@
 
 /* Memory with a file below, while a machine is saved (what is empty?) and loaded (emptied first). */
 /* #syscalls control migr: lseek(SEEK_DATA) fallocate(&FALLOC_FL_PUNCH_HOLE) */
+/* #syscalls control migr: mincore */
 /* #syscalls vcpu io: fallocate(&FALLOC_FL_PUNCH_HOLE) */
 
 #define WATCH_SHIFT 6 /* one bit per 64 bytes */
@@ -75,16 +76,17 @@ struct ram_block *ram_new_with(const char *name, uint64_t size, const struct ram
 {
 	struct ram_block *rb;
 
-	if (!size || size % RAM_PAGE_SIZE) {
-		err_set(e, EINVAL, "memory '%s': size %" PRIu64 " is not a multiple of 4096", name,
-			size);
-		return NULL;
-	}
 	rb = xnew(struct ram_block);
 	rb->name = name;
 	rb->size = size;
-	rb->fd = -1;
+	rb->engines = o->from_engine;
+	rb->fd = o->from_engine ? o->engine_fd : -1;
 	pthread_mutex_init(&rb->shoot_lock, NULL);
+	if (!size || size % RAM_PAGE_SIZE) {
+		err_set(e, EINVAL, "memory '%s': size %" PRIu64 " is not a multiple of 4096", name,
+			size);
+		return ram_free(rb);
+	}
 	if (ram_map_host(rb, o, e) < 0 || make_watch(rb, e) < 0)
 		return ram_free(rb);
 	return rb;
@@ -233,12 +235,31 @@ void ram_give_back(struct ram_block *rb, uint64_t off, uint64_t len)
 	ram_written_slow(rb, first, end - first);
 }
 
+/* The engine's files know no SEEK_DATA. They are never swapped out: what there is, is in core. */
+static uint64_t next_in_core(const struct ram_block *rb, uint64_t off)
+{
+	uint8_t in[256];
+	uint64_t n;
+
+	for (uint64_t at = align_down(off, RAM_PAGE_SIZE); at < rb->size; at += n * RAM_PAGE_SIZE) {
+		n = MIN(sizeof(in), (rb->size - at) / RAM_PAGE_SIZE);
+		if (mincore(rb->host + at, n * RAM_PAGE_SIZE, in) < 0)
+			return off;
+		for (uint64_t i = 0; i < n; i++)
+			if (in[i] & 1)
+				return MAX(off, at + i * RAM_PAGE_SIZE);
+	}
+	return rb->size;
+}
+
 uint64_t ram_next_data(const struct ram_block *rb, uint64_t off)
 {
 	off_t at;
 
 	if (rb->fd < 0)
 		return off;
+	if (rb->engines)
+		return next_in_core(rb, off);
 	at = lseek(rb->fd, (off_t)(rb->fd_off + off), SEEK_DATA);
 	if (at < 0)
 		return errno == ENXIO ? rb->size : off;

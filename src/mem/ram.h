@@ -33,6 +33,7 @@ struct ram_block {
 	uint64_t fd_off;
 	bool anonymous; /* private memory with nothing below, but for file_map[] */
 	bool taken;	/* memory was set aside for all of it: no views of files */
+	bool engines;	/* fd is memory of the CPU engine's own kind (ram_options.engine_fd) */
 	_Atomic uint64_t *watch;
 	_Atomic uint32_t *gen;
 	_Atomic(_Atomic uint64_t *) dirty; /* a bit a page; NULL until the first ram_dirty_start() */
@@ -66,6 +67,9 @@ struct ram_options {
 	uint64_t offset;  /* in the file; bytes, page aligned */
 	/* What the guest writes goes into the file; without path: a memfd and not private memory. */
 	bool share;
+	/* Memory that the CPU engine made, all of it; the block's from here on. */
+	bool from_engine;
+	int engine_fd;
 	uint64_t huge; /* a memfd of huge pages of so many bytes; 0 = of plain ones, 1 = default */
 	bool seal;     /* a memfd that nobody can resize */
 	bool merge;    /* equal pages may be shared (KSM) */

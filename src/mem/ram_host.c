@@ -68,6 +68,13 @@ static int open_path(struct ram_block *rb, const struct ram_options *o, struct e
 		       : 0;
 }
 
+static int open_fd(struct ram_block *rb, const struct ram_options *o, struct err *e)
+{
+	if (o->from_engine || is_private(o))
+		return 0;
+	return o->path ? open_path(rb, o, e) : open_memfd(rb, o, e);
+}
+
 /* A file that is long enough stays as it is: it may have contents. */
 static int size_fd(struct ram_block *rb, const struct ram_options *o, struct err *e)
 {
@@ -200,7 +207,7 @@ int ram_map_host(struct ram_block *rb, const struct ram_options *o, struct err *
 	if (rb->size > INT64_MAX - 2 * GIB(1) || o->offset > INT64_MAX - 2 * GIB(1) - rb->size)
 		return err_set(e, ENOMEM, "memory '%s': %" PRIu64 " bytes are more than a host has",
 			       rb->name, rb->size);
-	ret = o->path ? open_path(rb, o, e) : is_private(o) ? 0 : open_memfd(rb, o, e);
+	ret = open_fd(rb, o, e);
 	if (ret < 0)
 		return ret;
 	page = rb->fd < 0 ? RAM_PAGE_SIZE : page_of(rb->fd);

@@ -71,8 +71,27 @@ struct tvm *tvm_new(unsigned cpus, const char *model)
 	return tvm_new_on(&accel_soft, cpus, model);
 }
 
+static void make_ram(struct tvm *t, bool engines)
+{
+	struct ram_options o = { .from_engine = engines };
+	struct err e = { 0 };
+
+	if (engines)
+		o.engine_fd = t->vm.accel->memory_fd(&t->vm, TVM_RAM, &e);
+	if (engines && o.engine_fd < 0)
+		die("memory of the engine", &e);
+	t->ram = ram_new_with("ram", TVM_RAM, &o, &e);
+	if (!t->ram)
+		die("memory", &e);
+	t->ram_region = (struct map_region){ .name = "ram", .space = MAP_MEM, .kind = MAP_RAM,
+					     .size = TVM_RAM, .rb = t->ram };
+	if (map_add(t->vm.map, &t->ram_region, &e))
+		die("map", &e);
+	t->vm.ram = t->ram;
+}
+
 static struct tvm *make(const struct accel_ops *accel, unsigned cpus, const char *model,
-			struct vm_conf *conf)
+			struct vm_conf *conf, bool engines)
 {
 	struct tvm *t = xnew(struct tvm);
 	struct err e = { 0 };
@@ -80,21 +99,14 @@ static struct tvm *make(const struct accel_ops *accel, unsigned cpus, const char
 	t->n = cpus;
 	t->vm.conf = conf;
 	t->vm.map = map_new(&e);
-	t->ram = ram_new("ram", TVM_RAM, &e);
-	if (!t->vm.map || !t->ram)
-		die("memory", &e);
-	t->ram_region = (struct map_region){ .name = "ram", .space = MAP_MEM, .kind = MAP_RAM,
-					     .size = TVM_RAM, .rb = t->ram };
-	if (map_add(t->vm.map, &t->ram_region, &e))
-		die("map", &e);
-	t->vm.ram = t->ram;
 	t->vm.nr_vcpus = cpus;
 	t->vm.vcpus = t->v;
 	t->vm.accel = accel;
 	t->ops = (struct vcpu_ops){ .halt = on_halt, .get_intr = on_get_intr,
 				    .has_intr = on_has_intr };
-	if (accel->vm_init(&t->vm, model ? model : "max", &e))
+	if (!t->vm.map || accel->vm_init(&t->vm, model ? model : "max", &e))
 		die("vm_init", &e);
+	make_ram(t, engines);
 	for (unsigned i = 0; i < cpus; i++)
 		make_cpu(t, i);
 	return t;
@@ -102,12 +114,17 @@ static struct tvm *make(const struct accel_ops *accel, unsigned cpus, const char
 
 struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char *model)
 {
-	return make(accel, cpus, model, NULL);
+	return make(accel, cpus, model, NULL, false);
+}
+
+struct tvm *tvm_new_engines(const struct accel_ops *accel, unsigned cpus, const char *model)
+{
+	return make(accel, cpus, model, NULL, true);
 }
 
 struct tvm *tvm_new_conf(const struct accel_ops *accel, struct vm_conf *conf)
 {
-	return make(accel, conf->cpus, conf->cpu, conf);
+	return make(accel, conf->cpus, conf->cpu, conf, false);
 }
 
 struct tvm *tvm_free(struct tvm *t)

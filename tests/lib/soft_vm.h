@@ -48,6 +48,8 @@ struct tvm {
 struct tvm *tvm_new(unsigned cpus, const char *model);
 /* The same on another engine than soft, which must work here; tvm_cpu() is not for it. */
 struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char *model);
+/* The same with memory of the engine's own (accel_ops.memory_fd). */
+struct tvm *tvm_new_engines(const struct accel_ops *accel, unsigned cpus, const char *model);
 /* The same with what a configuration says of the engine; conf stays the caller's. */
 struct tvm *tvm_new_conf(const struct accel_ops *accel, struct vm_conf *conf);
 struct tvm *tvm_free(struct tvm *); /* returns NULL */

@@ -30,6 +30,7 @@ GUEST = ("timeout 240 /hanok qemu -accel kvm,kernel-irqchip=%s -cpu default,-xsa
 # name, whose interrupt controllers are KVM's, vCPUs, what the guest's init does, more options, what its
 # console has to show
 DISK = "-drive file=/disk.img,if=virtio,format=raw"
+GUEST_MEMFD = "-object memory-backend-memfd,id=m,size=%dM,guest-memfd=on -machine memory-backend=m"
 FINE = ["guest: disk .*read back and equal", "guest: kernel-errors 0", "guest: done"]
 GUESTS = [
     ("boot-1", "on", 1, "check", DISK, FINE),
@@ -40,6 +41,7 @@ GUESTS = [
     ("split-1", "split", 1, "check", DISK, FINE),
     ("split-4", "split", 4, "check", DISK, FINE + ["guest: cpus 4"]),
     ("own-chips-2", "off", 2, "check", DISK, FINE + ["guest: cpus 2"]),
+    ("guest-memfd-2", "on", 2, "check", f"{DISK} {GUEST_MEMFD % 256}", FINE + ["guest: cpus 2"]),
     ("microvm-1", "on", 1, "check", f"-M microvm {DISK}", FINE),
     ("microvm-4", "on", 4, "check", f"-M microvm,pcie=on {DISK} -device virtio-rng-pci", FINE + ["guest: cpus 4"]),
     ("microvm-own-2", "off", 2, "check", f"-M microvm {DISK}", FINE + ["guest: cpus 2"]),
@@ -68,9 +70,11 @@ WATCHDOGS = ("(sleep 5; printf w; sleep 3; printf W; sleep 6; printf p) | timeou
 
 
 # A Debian guest that works (tools/guest/init), saved again and again, each time to go on on the next of these
-# engines: name, vCPUs, engines. It fetches over a tap device from a web server of L1.
-SAVES = [("save-4", 4, ["kvm", "soft", "kvm", "kvm"]), ("save-split", 1, ["kvm,kernel-irqchip=split", "soft", "kvm"]),
-         ("save-own-chips", 2, ["kvm,kernel-irqchip=off", "soft", "kvm"])]
+# engines: name, vCPUs, more options, engines. It fetches over a tap device from a web server of L1.
+SAVES = [("save-4", 4, "", ["kvm", "soft", "kvm", "kvm"]),
+         ("save-split", 1, "", ["kvm,kernel-irqchip=split", "soft", "kvm"]),
+         ("save-own-chips", 2, "", ["kvm,kernel-irqchip=off", "soft", "kvm"]),
+         ("save-guest-memfd", 1, GUEST_MEMFD % 192, ["kvm", "kvm"])]
 SAVE_SCRIPT = r'''
 # The features of the CPU that an engine gives, out of a machine saved before it ran.
 features() {
@@ -116,8 +120,8 @@ got_on() {
 }
 
 moves() {
-	cpus=$1
-	shift
+	cpus=$1 options=$2
+	shift 2
 	network
 	rm -f /saved /in /q
 	mkfifo /in
@@ -125,7 +129,7 @@ moves() {
 	n=0
 	for accel in "$@"; do
 		if [ $n = 0 ]; then
-			timeout 500 /hanok qemu -accel $accel -cpu $cpu -smp $cpus -m 192M -nographic -nodefaults \
+			timeout 500 /hanok qemu -accel $accel -cpu $cpu -smp $cpus -m 192M $options -nographic -nodefaults \
 				-serial stdio -kernel /vmlinuz -initrd /initrd.cpio -drive file=/disk.img,if=virtio,format=raw \
 				-nic tap,ifname=tap0,script=no,downscript=no,model=virtio-net-pci \
 				-append 'console=ttyS0 quiet panic=-1 hanok.do=work hanok.fetch=10.0.2.2/file' \
@@ -157,14 +161,14 @@ moves() {
 def all_parts():
     """Group, name, command, what it has to show. The longest group stands first."""
     parts = []
-    for name, cpus, engines in SAVES:
-        parts.append((name, name, f"moves {cpus} {' '.join(engines)} </dev/null",
+    for name, cpus, options, engines in SAVES:
+        parts.append((name, name, f"moves {cpus} '{options}' {' '.join(engines)} </dev/null",
                       ["guest: failures 0", "guest: kernel-errors 0", "guest: done"]))
     for name, chips, cpus, do, options, wanted in GUESTS:
         group = "microvm" if name.startswith("microvm") else "pc"
         parts.append((group, name, f"{GUEST % chips} -smp {cpus} {options} -append "
                       f"'console=ttyS0 quiet panic=-1 hanok.do={do}' </dev/null", wanted))
-    parts.append(("engine", "accel-kvm", "/t-accel kvm </dev/null", ["PASSED"]))
+    parts.append(("engine", "accel-kvm", "/t-accel kvm </dev/null", ["PASSED", r"OK \] engine_memory"]))
     for one, other in MOVES:
         parts.append(("engine", f"{one}-to-{other}", f"/t-move {one} {other} </dev/null", ["PASSED"]))
     for name, accel, words, wanted in MONITORS:

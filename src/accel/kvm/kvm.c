@@ -337,6 +337,7 @@ const struct accel_ops accel_kvm = {
 	.model = kvm_cpuid_model,
 	.cpuid = kvm_cpuid_leaf,
 	.stats = kvm_stats,
+	.memory_fd = kvm_memory_fd,
 	.dirty_start = kvm_dirty_start,
 	.dirty_sync = kvm_dirty_sync,
 	.dirty_stop = kvm_dirty_stop,

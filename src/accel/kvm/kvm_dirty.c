@@ -166,33 +166,19 @@ static int read_bitmap(struct kvm_vm *kv, unsigned space, unsigned n, struct err
 
 /* ---- for core ---- */
 
-/* Tells KVM of each slot anew, now that kv->logging is another. */
-static int change_logging(struct kvm_vm *kv, bool on, struct err *e)
-{
-	int r = 0;
-
-	pthread_mutex_lock(&kv->slots_lock);
-	kv->logging = on;
-	for (unsigned n = 0; n < kv->nr_slots && r >= 0; n++)
-		if (kv->slots[n].size && !kv->slots[n].read_only)
-			r = kvm_slot_tell(kv, n, &kv->slots[n]);
-	if (r < 0)
-		kv->logging = false;
-	pthread_mutex_unlock(&kv->slots_lock);
-	return r < 0 ? err_set_errno(e, -r, "KVM does not log dirty pages") : 0;
-}
-
 int kvm_dirty_start(struct vm *vm, struct err *e)
 {
-	return change_logging(vm->accel_state, true, e);
+	int r = kvm_slots_set_logging(vm->accel_state, true);
+
+	return r < 0 ? err_set_errno(e, -r, "KVM does not log dirty pages") : 0;
 }
 
 void kvm_dirty_stop(struct vm *vm)
 {
-	struct err e = { 0 };
+	int r = kvm_slots_set_logging(vm->accel_state, false);
 
-	if (change_logging(vm->accel_state, false, &e))
-		log_warn("%s", e.msg);
+	if (r < 0)
+		log_warn("KVM goes on logging dirty pages: %s", strerror(-r));
 }
 
 static void nothing(struct vcpu *v, void *arg)

@@ -24,6 +24,7 @@ struct kvm_slot {
 	const uint8_t *host;
 	struct ram_block *rb; /* that host lies in */
 	bool read_only;
+	bool bound; /* KVM takes the pages from a guest_memfd, and not through host */
 };
 
 /* A write that KVM turns into a signal; see struct map_doorbell. */
@@ -70,6 +71,7 @@ struct kvm_vm {
 	bool smm_memory;	    /* system management mode has the slots too */
 	struct kvm_slot *slots;
 	unsigned nr_slots, max_slots;
+	bool has_memfd; /* there is memory of a guest_memfd */
 	/* dirty pages: kvm_dirty.c */
 	bool logging;	   /* slots say that KVM logs */
 	uint32_t ring_len; /* entries of a vCPU's ring; 0: bitmaps */
@@ -126,8 +128,9 @@ int kvm_ioctl(int fd, unsigned long request, const void *arg);
 int kvm_cap(const struct kvm_vm *, unsigned cap);
 
 /* kvm_mem.c */
-/* With slots_lock. size 0 removes the slot. */
-int kvm_slot_tell(struct kvm_vm *, unsigned n, const struct kvm_slot *);
+/* Control thread: all slots anew, with logging or without. */
+int kvm_slots_set_logging(struct kvm_vm *, bool on);
+int kvm_memory_fd(struct vm *, uint64_t size, struct err *e);
 int kvm_mem_init(struct kvm_vm *, struct err *e) MUST_CHECK;
 void kvm_mem_fini(struct kvm_vm *);
 /* A vCPU is to enter system management mode: it has memory there. Any thread. */

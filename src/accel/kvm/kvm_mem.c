@@ -7,12 +7,19 @@
  *
  * In system management mode KVM looks at an address space of its own. It gets the same slots, but
  * not before a vCPU is to enter that mode, as most guests never do.
+ *
+ * Memory of a guest_memfd KVM can find without this process's page tables. It does so for slots
+ * that are written, whose pages nobody logs, and for a page once; the others are slots of the
+ * mapping of the same file. Such a slot cannot change, so it is removed and made anew.
  */
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
+#include "base/uapi.h"
 
-/* #syscalls control vcpu: ioctl(KVM_SET_USER_MEMORY_REGION) */
+/* #syscalls control vcpu: ioctl(KVM_SET_USER_MEMORY_REGION)
+ * ioctl(HK_KVM_SET_USER_MEMORY_REGION2) */
+/* #syscalls control: ioctl(HK_KVM_CREATE_GUEST_MEMFD) */
 
 /* One piece of RAM or ROM at a time out of a view; false at its end. */
 static bool next_piece(const struct map_view *view, size_t *i, struct kvm_slot *out)
@@ -33,7 +40,10 @@ static bool next_piece(const struct map_view *view, size_t *i, struct kvm_slot *
 		     out->read_only != (g->kind == MAP_ROM)))
 			return true;
 		if (!out->size)
-			*out = (struct kvm_slot){ r->first, 0, host, g->rb, g->kind == MAP_ROM };
+			*out = (struct kvm_slot){ .gpa = r->first,
+						  .host = host,
+						  .rb = g->rb,
+						  .read_only = g->kind == MAP_ROM };
 		out->size += r->last - r->first + 1;
 	}
 	return out->size;
@@ -62,10 +72,57 @@ static int tell_space(struct kvm_vm *kv, unsigned space, unsigned n, const struc
 	return kvm_ioctl(kv->fd, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
-int kvm_slot_tell(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
+static int tell_bound(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
 {
-	int r = tell_space(kv, 0, n, s);
+	uint64_t off = (uint64_t)(s->host - s->rb->host);
+	struct hk_kvm_memory_region2 r = {
+		.slot = n,
+		.flags = HK_KVM_MEM_GUEST_MEMFD,
+		.guest_phys_addr = s->gpa,
+		.memory_size = s->size,
+		.userspace_addr = (uintptr_t)s->host,
+		.guest_memfd = (uint32_t)s->rb->fd,
+		.guest_memfd_offset = s->rb->fd_off + off,
+	};
 
+	return kvm_ioctl(kv->fd, HK_KVM_SET_USER_MEMORY_REGION2, &r);
+}
+
+/* Whether slot n can have its pages from its guest_memfd, each of which KVM binds once. */
+static bool can_bind(const struct kvm_vm *kv, unsigned n)
+{
+	const struct kvm_slot *s = &kv->slots[n];
+
+	if (!s->rb->engines || s->read_only || kv->logging)
+		return false;
+	for (unsigned i = 0; i < kv->nr_slots; i++) {
+		const struct kvm_slot *o = &kv->slots[i];
+
+		if (i != n && o->bound && o->host < s->host + s->size &&
+		    s->host < o->host + o->size)
+			return false;
+	}
+	return true;
+}
+
+static int remove_slot(struct kvm_vm *kv, unsigned n)
+{
+	struct kvm_slot gone = { .gpa = kv->slots[n].gpa };
+	int r = tell_space(kv, 0, n, &gone);
+
+	kv->slots[n].bound &= r < 0;
+	return r < 0 || !kv->smm_memory ? r : tell_space(kv, 1, n, &gone);
+}
+
+/* Tells KVM of a slot that it does not have, or that changes in no more than its logging. */
+static int tell_slot(struct kvm_vm *kv, unsigned n)
+{
+	struct kvm_slot *s = &kv->slots[n];
+	int r;
+
+	s->bound = can_bind(kv, n);
+	r = s->bound ? tell_bound(kv, n, s) : tell_space(kv, 0, n, s);
+	s->bound &= r >= 0;
 	return r < 0 || !kv->smm_memory ? r : tell_space(kv, 1, n, s);
 }
 
@@ -89,7 +146,7 @@ static int remove_stale(struct kvm_vm *kv, const struct map_view *now, struct er
 
 		if (!s->size || wanted(now, s))
 			continue;
-		r = kvm_slot_tell(kv, n, &(struct kvm_slot){ .gpa = s->gpa });
+		r = remove_slot(kv, n);
 		if (r < 0)
 			return err_set_errno(
 				e, -r,
@@ -136,8 +193,10 @@ static int add_piece(struct kvm_vm *kv, const struct kvm_slot *piece, struct err
 			       "KVM has %u memory slots, and all are taken: this machine has more "
 			       "pieces of RAM and ROM than this host's KVM can keep apart",
 			       kv->max_slots);
-	r = kvm_slot_tell(kv, (unsigned)n, piece);
-	kv->slots[n] = r < 0 ? (struct kvm_slot){ .size = 0 } : *piece;
+	kv->slots[n] = *piece;
+	r = tell_slot(kv, (unsigned)n);
+	if (r < 0)
+		kv->slots[n] = (struct kvm_slot){ .size = 0 };
 	if (r < 0)
 		return err_set_errno(e, -r,
 				     "KVM refuses memory slot %d (guest address %#" PRIx64
@@ -209,6 +268,74 @@ static void map_changed(struct map_listener *l, const struct map_view *old,
 		log_error("%s", e.msg);
 		vm_request_shutdown(kv->vm, VM_CAUSE_ENGINE_FAILURE);
 	}
+}
+
+static int retell_slot(struct kvm_vm *kv, unsigned n)
+{
+	bool bound = kv->slots[n].bound, bind = can_bind(kv, n);
+	int r = 0;
+
+	if (bound && bind)
+		return 0;
+	if (bound || bind)
+		r = remove_slot(kv, n);
+	return r < 0 ? r : tell_slot(kv, n);
+}
+
+static int retell_slots(struct kvm_vm *kv)
+{
+	int r = 0;
+
+	for (unsigned n = 0; n < kv->nr_slots && r >= 0; n++)
+		if (kv->slots[n].size && !kv->slots[n].read_only)
+			r = retell_slot(kv, n);
+	return r;
+}
+
+int kvm_slots_set_logging(struct kvm_vm *kv, bool on)
+{
+	int r;
+
+	pthread_mutex_lock(&kv->slots_lock);
+	if (kv->has_memfd) /* such slots are gone for a moment */
+		kvm_hold(kv);
+	kv->logging = on;
+	r = retell_slots(kv);
+	if (r < 0 && on) {
+		kv->logging = false;
+		retell_slots(kv);
+	}
+	if (kv->has_memfd)
+		kvm_release(kv);
+	pthread_mutex_unlock(&kv->slots_lock);
+	return r;
+}
+
+int kvm_memory_fd(struct vm *vm, uint64_t size, struct err *e)
+{
+	struct kvm_vm *kv = vm->accel_state;
+	struct hk_kvm_create_guest_memfd g = {
+		.size = size, .flags = HK_KVM_GUEST_MEMFD_MMAP | HK_KVM_GUEST_MEMFD_INIT_SHARED
+	};
+	int flags = kvm_cap(kv, HK_KVM_CAP_GUEST_MEMFD_FLAGS);
+	int fd;
+
+	if (((uint64_t)flags & g.flags) != g.flags)
+		return err_set(
+			e, ENOTSUP,
+			"guest_memfd: this host's KVM makes none that the host may touch too "
+			"(capability %u is %#x, and %#x is needed), which Linux has since "
+			"6.18: use a newer kernel, or leave guest-memfd=on out",
+			HK_KVM_CAP_GUEST_MEMFD_FLAGS, (unsigned)flags, (unsigned)g.flags);
+	fd = kvm_ioctl(kv->fd, HK_KVM_CREATE_GUEST_MEMFD, &g);
+	if (fd < 0)
+		return err_set_errno(e, -fd,
+				     "KVM makes no guest_memfd of %" PRIu64
+				     " bytes (KVM_CREATE_GUEST_MEMFD): try less memory, or leave "
+				     "guest-memfd=on out",
+				     size);
+	kv->has_memfd = true;
+	return fd;
 }
 
 int kvm_mem_smm(struct kvm_vm *kv)

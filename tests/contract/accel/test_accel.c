@@ -232,10 +232,9 @@ static void doorbells(void **state)
 
 /* ---- memory follows the map ---- */
 
-static void memory(void **state)
+static void check_memory(struct ram_block *rb)
 {
 	struct err e = { 0 };
-	struct ram_block *rb = ram_new("more", MIB(1), &e);
 	struct map_region r = { .name = "more", .space = MAP_MEM, .kind = MAP_RAM, .addr = MIB(32),
 				.size = MIB(1), .rb = rb };
 	/* mov $0x2000000,%ebx; mov (%rbx),%ecx; movl $7,(%rbx); hlt */
@@ -263,6 +262,13 @@ static void memory(void **state)
 	map_del(t->vm.map, &r);
 	map_synchronize(t->vm.map);
 	ram_free(rb);
+}
+
+static void memory(void **state)
+{
+	struct err e = { 0 };
+
+	check_memory(ram_new("more", MIB(1), &e));
 }
 
 /* A piece of RAM that changes hands under code that runs: nobody sees it gone in between. */
@@ -857,20 +863,26 @@ static void dirty_pages(void **state)
 	dirty_stop(&t->vm);
 }
 
-/* More pages than a ring has entries. */
+/* The guest writes to more pages than a ring has entries. */
+#define TOUCHED 3000
+static void touch_pages(void)
+{
+	/* mov $0x100000,%ebx; mov $3000,%ecx; 1: movb $7,(%rbx); add $0x1000,%ebx; loop 1b; hlt */
+	EXEC(64, 0xbb, 0, 0, 0x10, 0, 0xb9, TOUCHED & 0xff, TOUCHED >> 8, 0, 0, 0xc6, 3, 7, 0x81, 0xc3,
+	     0, 0x10, 0, 0, 0xe2, 0xf5, 0xf4);
+	assert_int_equal(now(0).gpr[RCX], 0);
+}
+
 static void many_dirty_pages(void)
 {
 	struct err e = { 0 };
 
 	assert_int_equal(dirty_start(&t->vm, &e), 0);
-	/* mov $0x100000,%ebx; mov $3000,%ecx; 1: movb $7,(%rbx); add $0x1000,%ebx; loop 1b; hlt */
-	EXEC(64, 0xbb, 0, 0, 0x10, 0, 0xb9, 0xb8, 0x0b, 0, 0, 0xc6, 3, 7, 0x81, 0xc3, 0, 0x10, 0, 0,
-	     0xe2, 0xf5, 0xf4);
-	assert_int_equal(now(0).gpr[RCX], 0);
-	assert_true(fetch() >= 3000);
-	for (uint64_t gpa = 0x100000; gpa < 0x100000 + 3000 * 4096; gpa += 4096)
+	touch_pages();
+	assert_true(fetch() >= TOUCHED);
+	for (uint64_t gpa = 0x100000; gpa < 0x100000 + TOUCHED * 4096; gpa += 4096)
 		assert_true(is_dirty(gpa));
-	assert_false(is_dirty(0x100000 + 3000 * 4096));
+	assert_false(is_dirty(0x100000 + TOUCHED * 4096));
 	assert_int_equal(fetch(), 0);
 	dirty_stop(&t->vm);
 }
@@ -920,6 +932,90 @@ static void dirty_ring(void **state)
 	tvm_free(t);
 	vm_conf_free(conf);
 	t = tvm_new_on(accel, 2, "qemu64");
+}
+
+/* ---- memory that the engine makes ---- */
+
+/* A page at two addresses: writes at one are read at the other, whichever of them goes first. */
+static void check_alias(void)
+{
+	struct map_region r = { .name = "alias", .space = MAP_MEM, .kind = MAP_RAM, .addr = GIB(3),
+				.size = MIB(1), .rb = t->ram, .rb_off = TVM_DATA };
+	struct err e = { 0 };
+
+	assert_int_equal(map_add(t->vm.map, &r, &e), 0);
+	/* mov $0xc0000000,%ebx; movl $7,(%rbx); mov 0x100000,%ecx; movl $9,0x100004; mov 4(%rbx),%edx;
+	 * hlt */
+	EXEC(32, 0xbb, 0, 0, 0, 0xc0, 0xc7, 3, 7, 0, 0, 0, 0x8b, 0x0d, 0, 0, 0x10, 0, 0xc7, 5, 4, 0,
+	     0x10, 0, 9, 0, 0, 0, 0x8b, 0x53, 4, 0xf4);
+	assert_int_equal(now(0).gpr[RCX], 7);
+	assert_int_equal(now(0).gpr[RDX], 9);
+	map_del(t->vm.map, &r);
+}
+
+/* How many of the guest's pages are in this process's page tables. */
+static unsigned mapped_pages(uint64_t gpa, unsigned n)
+{
+	FILE *f = fopen("/proc/self/pagemap", "re");
+	unsigned count = 0;
+	uint64_t entry;
+
+	assert_non_null(f);
+	assert_int_equal(fseek(f, (long)((uintptr_t)tvm_mem(t, gpa) / 4096 * 8), SEEK_SET), 0);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(fread(&entry, sizeof(entry), 1, f), 1);
+		count += entry >> 63;
+	}
+	fclose(f);
+	return count;
+}
+
+/* KVM has the pages from the file itself, but while it logs: then it goes by the page tables. */
+static void check_binding(void)
+{
+	const uint64_t gpa = 0x100000;
+	struct err e = { 0 };
+
+	assert_int_equal(ram_next_data(t->ram, gpa), TVM_RAM);
+	touch_pages();
+	assert_int_equal(ram_next_data(t->ram, gpa), gpa);
+	assert_int_equal(mapped_pages(gpa, TOUCHED), 0);
+	assert_int_equal(dirty_start(&t->vm, &e), 0);
+	touch_pages();
+	assert_int_equal(mapped_pages(gpa, TOUCHED), TOUCHED);
+	dirty_stop(&t->vm);
+}
+
+static void engine_memory(void **state)
+{
+	struct ram_options o = { .from_engine = true };
+	struct err e = { 0 };
+
+	if (!accel->memory_fd)
+		skip();
+	o.engine_fd = accel->memory_fd(&t->vm, MIB(1), &e);
+	if (o.engine_fd == -ENOTSUP) {
+		assert_non_null(strstr(e.msg, "6.18"));
+		skip();
+	}
+	check_memory(ram_new_with("more", MIB(1), &o, &e));
+	assert_int_equal(accel->memory_fd(&t->vm, 5, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "5 bytes"));
+	tvm_free(t);
+	t = tvm_new_engines(accel, 2, "qemu64");
+	check_binding();
+	check_alias();
+	memory_under_code(state);
+	many_dirty_pages();
+	dirty_pages(state);
+	dirty_and_map(state);
+	check_alias();
+	/* What is given back reads as zeroes. */
+	*(uint32_t *)tvm_mem(t, TVM_DATA) = 1;
+	ram_give_back(t->ram, TVM_DATA, 4096);
+	EXEC(32, 0x8b, 0x0d, 0, 0, 0x10, 0, 0xf4); /* mov 0x100000,%ecx; hlt */
+	assert_int_equal(now(0).gpr[RCX], 0);
+	init_in_smm(state);
 }
 
 /* ---- time ---- */
@@ -993,7 +1089,7 @@ int main(int argc, char **argv)
 		T(interrupts_follow_state), T(exits), T(memory_under_code), T(init_in_smm),
 		T(doorbells), T(events_survive), T(delivery_goes_on), T(pdptes_survive),
 		T(dirty_pages), T(dirty_much), T(dirty_and_map), T(dirty_ring),
-		T(statistics), T(time_stands_still), T(same_msrs), T(host_model),
+		T(engine_memory), T(statistics), T(time_stands_still), T(same_msrs), T(host_model),
 	};
 	struct err e = { 0 };
 

@@ -156,6 +156,10 @@ static void memory_refused(void **state)
 		{ { "memory-backend-file", "size", "1M", "mem-path", "FILE", NULL }, "5 bytes" },
 		{ { "memory-backend-memfd", "size", "1M", "hugetlbsize", "2M", NULL },
 		  "hugetlb=on" },
+		{ { "memory-backend-memfd", "size", "1M", "guest-memfd", "on", NULL }, "KVM's" },
+		{ { "memory-backend-memfd", "size", "1M", "guest-memfd", "on", "share", "off",
+		    NULL },
+		  "share=off" },
 		{ { "memory-backend-rm", "size", "1M", NULL }, "memory-backend-ram" },
 	};
 
