@@ -17,7 +17,7 @@ packages() {
 	case $1 in
 	build) echo gcc libc6-dev meson ninja-build pkg-config python3 liburing-dev libzstd-dev liblzma-dev zlib1g-dev liblz4-dev libjansson-dev libseccomp-dev ;;
 	demo) echo busybox-static cpio kmod xz-utils zstd passt ca-certificates ;;
-	check) echo libcmocka-dev libzydis-dev acpica-tools iproute2 binutils ;;
+	check) echo libcmocka-dev libzydis-dev acpica-tools iproute2 binutils makedumpfile ;;
 	gates) echo clang lld clang-tidy clang-format cppcheck dwarves "$(clang_rt)" ;;
 	bench) echo qemu-system-x86 ;;
 	libvirt) echo libvirt-daemon libvirt-clients libvirt-daemon-driver-qemu util-linux ;;

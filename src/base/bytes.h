@@ -4,6 +4,7 @@
 #define BASE_BYTES_H
 
 #include <endian.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -34,6 +35,15 @@
 BYTES_ACCESSORS_(16)
 BYTES_ACCESSORS_(32)
 BYTES_ACCESSORS_(64)
+
+/* Whether len bytes are all zero; len: 16 or a larger multiple of 8. */
+static inline bool is_zero(const void *p, size_t len)
+{
+	/* Most memory that is not zero shows it at once. */
+	if (ld_le64(p) || ld_le64((const uint8_t *)p + len / 16 * 8))
+		return false;
+	return !memcmp(p, (const uint8_t *)p + 8, len - 8);
+}
 
 /* A little-endian value of size 1, 2, 4 or 8 bytes, zero-extended; other sizes give 0. */
 static inline uint64_t ld_le(const void *p, unsigned size)

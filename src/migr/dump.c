@@ -60,13 +60,20 @@ static int write_range(struct dump *d, struct err *e)
 	return 0;
 }
 
+static int write_core(struct dump *d, struct err *e)
+{
+	if (d->r.format == DUMP_ELF)
+		return dump_elf_write(&d->core, &d->stream, &d->completed, e);
+	return dump_kdump_write(&d->core, d->r.format == DUMP_KDUMP, &d->stream, &d->completed, e);
+}
+
 static void *worker(void *arg)
 {
 	struct dump *d = arg;
 	int ret = sandbox_enter(&d->vm->conf->sandbox, SANDBOX_MIGR, &d->error);
 
 	if (ret == 0 && d->r.what == DUMP_CORE)
-		ret = dump_core_write(&d->core, &d->stream, &d->completed, &d->error);
+		ret = write_core(d, &d->error);
 	else if (ret == 0)
 		ret = write_range(d, &d->error);
 	close_fd_(&d->stream.fd);
@@ -164,13 +171,18 @@ static int may_start(const struct dump *d, struct err *e)
 
 static int open_stream(struct dump *d, struct migr_fds *fds, struct err *e)
 {
+	uint64_t at;
 	int ret = chan_open(&d->chan, d->r.uri, true, d->vm->confined, fds, e);
 
 	if (ret == 0)
 		ret = chan_settle(&d->chan, e);
 	if (ret == 0)
 		return err_set(e, EAGAIN, "'%s' has nobody at its other end", d->r.uri);
-	return ret < 0 ? ret : stream_init_take(&d->stream, take_fd(&d->chan.fd), e);
+	if (ret == 1)
+		ret = stream_init_take(&d->stream, take_fd(&d->chan.fd), e);
+	if (ret == 0 && d->r.what == DUMP_CORE && d->r.format == DUMP_KDUMP_RAW)
+		ret = stream_tell(&d->stream, &at, e);
+	return ret;
 }
 
 /* What the file holds is one moment of the guest's life. */
@@ -185,7 +197,9 @@ static int find_core(struct dump *d, struct err *e)
 	ret = dump_core_init(&d->core, d->vm, d->r.addr, d->r.len, e);
 	atomic_store(&d->completed, 0);
 	d->info = (struct dump_info){ .status = ret < 0 ? DUMP_FAILED : DUMP_ACTIVE,
-				      .total = dump_core_bytes(&d->core) };
+				      .total = d->r.format == DUMP_ELF
+						       ? dump_core_bytes(&d->core)
+						       : dump_kdump_bytes(&d->core) };
 	return ret;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest memory written to a file for somebody to look at: behind QEMU's dump-guest-memory (a core
- * file, for crash, drgn or gdb), memsave and pmemsave. A VM has at most one such job at a time; a
+ * Guest memory written to a file for somebody to look at: behind QEMU's dump-guest-memory (for
+ * crash, drgn or gdb), memsave and pmemsave. A VM has at most one such job at a time; a
  * worker writes. Control thread.
  */
 #ifndef MIGR_DUMP_H
@@ -13,15 +13,22 @@
 struct dump;
 
 enum dump_what {
-	DUMP_CORE,     /* ELF: all RAM with registers; the guest stands still meanwhile */
+	DUMP_CORE,     /* all RAM with registers; the guest stands still meanwhile */
 	DUMP_PHYSICAL, /* bytes of [addr, addr + len), while the guest runs */
 	DUMP_VIRTUAL,  /* the same in a vCPU's address space */
 };
 
+enum dump_format {
+	DUMP_ELF,
+	DUMP_KDUMP,	/* compressed by zlib, "flattened": for a pipe as well as for a file */
+	DUMP_KDUMP_RAW, /* the same as it is in the end; for a file only */
+};
+
 struct dump_request {
 	enum dump_what what;
+	enum dump_format format; /* of DUMP_CORE */
 	const char *uri;	 /* "file:PATH" or "fd:NAME", as for migr_save(); not kept */
-	uint64_t addr;		 /* DUMP_CORE: only guest-physical [addr, addr + len) ... */
+	uint64_t addr;		 /* DUMP_ELF: only guest-physical [addr, addr + len) ... */
 	uint64_t len;		 /* ... bytes, where len is not 0 */
 	struct arch_space space; /* DUMP_VIRTUAL */
 	/*

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An ELF core file of a whole machine, as crash, drgn and gdb read it: the vCPUs' registers as
- * notes, then each run of guest RAM as a segment whose p_paddr is where the guest has it. Source:
- * System V ABI, "Object Files" (program header, note section), and what QEMU writes.
- * State: none that is saved.
+ * What goes into a dump of a machine: its pieces of memory, and the vCPUs' registers. Control
+ * thread. State: none that is saved.
  */
 #include "base/base.h"
 #include "migr/dump_core.h"
 #include "core/arch.h"
 #include "core/vm.h"
 #include "mem/map.h"
-#include <elf.h>
-
-#define STEP (64u << 10)
 
 /* Where p and what is asked for meet; false: nowhere. */
 static bool clip(struct dump_piece *p, uint64_t first, uint64_t len)
@@ -44,7 +39,8 @@ int dump_core_init(struct dump_core *c, struct vm *vm, uint64_t first, uint64_t 
 {
 	const struct map_view *view = map_view(vm->map);
 
-	*c = (struct dump_core){ .pieces = xnew_n(struct dump_piece, view->n[MAP_MEM] + 1) };
+	*c = (struct dump_core){ .pieces = xnew_n(struct dump_piece, view->n[MAP_MEM] + 1),
+				 .nr_cpus = vm->nr_vcpus };
 	for (size_t i = 0; i < view->n[MAP_MEM]; i++) {
 		const struct map_range *r = &view->range[MAP_MEM][i];
 		struct dump_piece p = { .gpa = r->first,
@@ -74,74 +70,4 @@ uint64_t dump_core_bytes(const struct dump_core *c)
 	for (size_t i = 0; i < c->n; i++)
 		sum += c->pieces[i].len;
 	return sum;
-}
-
-static int write_headers(const struct dump_core *c, struct migr_stream *s, struct err *e)
-{
-	size_t len = sizeof(Elf64_Ehdr) + (1 + c->n) * sizeof(Elf64_Phdr);
-	autofree uint8_t *head = xnew_n(uint8_t, len);
-	Elf64_Ehdr *eh = (void *)head;
-	Elf64_Phdr *ph = (void *)(head + sizeof(*eh));
-	uint64_t at = len;
-
-	*eh = (Elf64_Ehdr){ .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
-					 ELFDATA2LSB, EV_CURRENT },
-			    .e_type = ET_CORE,
-			    .e_machine = EM_X86_64,
-			    .e_version = EV_CURRENT,
-			    .e_phoff = sizeof(*eh),
-			    .e_ehsize = sizeof(*eh),
-			    .e_phentsize = sizeof(*ph),
-			    .e_phnum = (Elf64_Half)(1 + c->n) };
-	*ph = (Elf64_Phdr){
-		.p_type = PT_NOTE, .p_offset = at, .p_filesz = c->notes_len, .p_memsz = c->notes_len
-	};
-	at += c->notes_len;
-	for (size_t i = 0; i < c->n; i++) {
-		const struct dump_piece *p = &c->pieces[i];
-
-		ph[1 + i] = (Elf64_Phdr){ .p_type = PT_LOAD,
-					  .p_offset = at,
-					  .p_vaddr = p->gpa,
-					  .p_paddr = p->gpa,
-					  .p_filesz = p->len,
-					  .p_memsz = p->len };
-		at += p->len;
-	}
-	return stream_write(s, head, len, e);
-}
-
-static int write_piece(const struct dump_piece *p, struct migr_stream *s, _Atomic uint64_t *done,
-		       struct err *e)
-{
-	static const uint8_t zeroes[STEP];
-
-	for (uint64_t at = 0; at < p->len;) {
-		/* What was never touched stays so. */
-		uint64_t next = ram_next_data(p->rb, p->off + at) - p->off;
-		uint64_t n = MIN(p->len - at, (uint64_t)STEP);
-		int ret;
-
-		if (next > at)
-			ret = stream_write(s, zeroes, n = MIN(n, next - at), e);
-		else
-			ret = stream_write(s, p->rb->host + p->off + at, n, e);
-		if (ret < 0)
-			return ret;
-		at += n;
-		atomic_fetch_add(done, n);
-	}
-	return 0;
-}
-
-int dump_core_write(const struct dump_core *c, struct migr_stream *s, _Atomic uint64_t *done,
-		    struct err *e)
-{
-	int ret = write_headers(c, s, e);
-
-	if (ret == 0)
-		ret = stream_write(s, c->notes, c->notes_len, e);
-	for (size_t i = 0; ret == 0 && i < c->n; i++)
-		ret = write_piece(&c->pieces[i], s, done, e);
-	return ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core file of a guest (dump.h): what is in it, found on the control thread, and writing it. */
+/* A dump of a guest (dump.h): what is in it, found on the control thread, and writing it. */
 #ifndef MIGR_DUMP_CORE_H
 #define MIGR_DUMP_CORE_H
 
@@ -20,6 +20,7 @@ struct dump_core {
 	size_t n;
 	uint8_t *notes; /* of ELF, with the vCPUs' registers */
 	size_t notes_len;
+	unsigned nr_cpus;
 };
 
 /*
@@ -30,8 +31,16 @@ int dump_core_init(struct dump_core *, struct vm *, uint64_t first, uint64_t len
 		   struct err *e) MUST_CHECK;
 void dump_core_fini(struct dump_core *);
 uint64_t dump_core_bytes(const struct dump_core *); /* of guest memory */
-/* Any one thread; the guest does not run. *done counts up to dump_core_bytes(). */
-int dump_core_write(const struct dump_core *, struct migr_stream *, _Atomic uint64_t *done,
-		    struct err *e) MUST_CHECK;
+
+/*
+ * Any one thread; the guest does not run. *done counts up to the bytes above it: of guest memory.
+ * flat: for readers of a stream; else -ESPIPE where the bytes of a file cannot be written in any
+ * order. A page that the guest has only a part of counts as a whole one there.
+ */
+int dump_elf_write(const struct dump_core *, struct migr_stream *, _Atomic uint64_t *done,
+		   struct err *e) MUST_CHECK;
+uint64_t dump_kdump_bytes(const struct dump_core *);
+int dump_kdump_write(const struct dump_core *, bool flat, struct migr_stream *,
+		     _Atomic uint64_t *done, struct err *e) MUST_CHECK;
 
 #endif

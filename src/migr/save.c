@@ -108,14 +108,6 @@ int save_state(struct vm *vm, const char *run_state, struct state_buf *out, stru
 
 /* ---- RAM ---- */
 
-static bool page_is_zero(const uint8_t *p)
-{
-	/* Most pages that are not zero show it at once. */
-	if (ld_le64(p) || ld_le64(p + FMT_PAGE / 2))
-		return false;
-	return !memcmp(p, p + 8, FMT_PAGE - 8);
-}
-
 struct chunk {
 	uint8_t head[FMT_PAGE];
 	struct iovec iov[1 + FMT_CHUNK_PAGES]; /* head, then runs of pages */
@@ -167,7 +159,7 @@ static int save_chunk(struct ram_block *rb, uint64_t first, struct chunk *c, str
 	for (unsigned i = 0; i < pages; i++) {
 		uint8_t *page = rb->host + (first + i) * FMT_PAGE;
 
-		if (!page_is_zero(page))
+		if (!is_zero(page, FMT_PAGE))
 			chunk_add_page(c, i, page);
 	}
 	if (c->pages)

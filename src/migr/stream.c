@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* #syscalls migr: poll fdatasync */
+/* #syscalls migr: poll fdatasync lseek(SEEK_SET) lseek(SEEK_CUR) */
 
 /* #syscalls control migr: fcntl(F_GETFL) fcntl(F_SETFL) fstat newfstatat */
 
@@ -192,6 +192,26 @@ int stream_read(struct migr_stream *s, void *to, size_t len, struct err *e)
 		}
 	}
 	return ret;
+}
+
+int stream_tell(struct migr_stream *s, uint64_t *off, struct err *e)
+{
+	off_t at = lseek(s->fd, 0, SEEK_CUR);
+	int flags = fcntl(s->fd, F_GETFL);
+
+	if (at < 0 || flags < 0 || (flags & O_APPEND))
+		return err_set(e, ESPIPE,
+			       "only a file can be written out of order, and none that is opened"
+			       " to append");
+	*off = (uint64_t)at;
+	return 0;
+}
+
+int stream_seek(struct migr_stream *s, uint64_t off, struct err *e)
+{
+	if (lseek(s->fd, (off_t)off, SEEK_SET) < 0)
+		return err_set_errno(e, errno, "no byte %" PRIu64 " in the file", off);
+	return 0;
 }
 
 int stream_sync(struct migr_stream *s, struct err *e)

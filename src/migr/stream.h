@@ -34,6 +34,12 @@ int stream_writev(struct migr_stream *, struct iovec *iov, unsigned n, struct er
 int stream_write(struct migr_stream *, const void *, size_t, struct err *e) MUST_CHECK;
 /* An end of the file in front of the last byte is -EPROTO. */
 int stream_read(struct migr_stream *, void *, size_t, struct err *e) MUST_CHECK;
+/*
+ * For what is not written from its beginning to its end. Where the next byte goes: -ESPIPE where
+ * that is not to be chosen, as in a pipe.
+ */
+int stream_tell(struct migr_stream *, uint64_t *off, struct err *e) MUST_CHECK;
+int stream_seek(struct migr_stream *, uint64_t off, struct err *e) MUST_CHECK;
 /* Everything is on stable storage, where the descriptor has one. */
 int stream_sync(struct migr_stream *, struct err *e) MUST_CHECK;
 

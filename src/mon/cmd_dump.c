@@ -74,8 +74,19 @@ static int start(struct mon_cmd *c, struct dump_request *r, bool wait, struct er
 int qmp_dump_guest_memory(struct mon_cmd *c, const struct qmp_dump_guest_memory_args *a,
 			  struct err *e)
 {
-	struct dump_request r = { .what = DUMP_CORE, .uri = a->protocol };
+	static const enum dump_format formats[] = {
+		[QMP_DUMP_GUEST_MEMORY_FORMAT_ELF] = DUMP_ELF,
+		[QMP_DUMP_GUEST_MEMORY_FORMAT_KDUMP_ZLIB] = DUMP_KDUMP,
+		[QMP_DUMP_GUEST_MEMORY_FORMAT_KDUMP_RAW_ZLIB] = DUMP_KDUMP_RAW,
+	};
+	struct dump_request r = { .what = DUMP_CORE,
+				  .uri = a->protocol,
+				  .format = a->has_format ? formats[a->format] : DUMP_ELF };
 
+	if (r.format != DUMP_ELF && (a->paging || a->has_begin || a->has_length))
+		return err_set(e, EINVAL,
+			       "kdump-compressed format doesn't support paging or filter: leave out"
+			       " begin and length, or choose format elf");
 	if (a->paging)
 		return err_set(
 			e, ENOTSUP,
@@ -102,7 +113,11 @@ json_t *qmp_query_dump(struct mon_cmd *c, struct err *e)
 
 json_t *qmp_query_dump_guest_memory_capability(struct mon_cmd *c, struct err *e)
 {
-	return json_pack("{s:[s]}", "formats", "elf");
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(qmp_dump_guest_memory_format_names); i++)
+		json_array_append_new(names, json_string(qmp_dump_guest_memory_format_names[i]));
+	return json_pack("{s:o}", "formats", names);
 }
 
 static int save_range(struct mon_cmd *c, struct dump_request *r, int64_t size, const char *file,
@@ -141,10 +156,15 @@ int qmp_pmemsave(struct mon_cmd *c, const struct qmp_pmemsave_args *a, struct er
 void hmp_dump_guest_memory(struct hmp *h, const struct hmp_dump_guest_memory_args *a)
 {
 	autofree char *uri = xasprintf("file:%s", a->filename);
+	const char *format = !a->z ? NULL : a->r ? "kdump-raw-zlib" : "kdump-zlib";
+	json_t *args = json_pack("{s:b,s:s,s:b,s:s*}", "paging", a->p, "protocol", uri, "detach",
+				 a->d, "format", format);
 
-	json_decref(hmp_qmp(h, "dump-guest-memory",
-			    json_pack("{s:b,s:s,s:b}", "paging", a->p, "protocol", uri, "detach",
-				      a->d)));
+	if (a->has_begin)
+		json_object_set_new(args, "begin", json_integer((json_int_t)a->begin));
+	if (a->has_length)
+		json_object_set_new(args, "length", json_integer((json_int_t)a->length));
+	json_decref(hmp_qmp(h, "dump-guest-memory", args));
 }
 
 void hmp_info_dump(struct hmp *h)
