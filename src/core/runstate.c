@@ -450,6 +450,22 @@ void vm_carry_out(struct vm *vm)
 		vm_resume(vm);
 }
 
+int vm_stop_for(struct vm *vm, enum vm_state job, enum vm_state *before, struct err *e)
+{
+	vm_pause(vm);
+	/* Nobody asks any more, but for one request that makes another (watchdog()). */
+	while (!vm->ended && (atomic_load(&vm->requests) || atomic_load(&vm->asks))) {
+		carry_out_asks(vm);
+		carry_out_request(vm);
+	}
+	if (vm->ended)
+		return err_set(e, ECANCELED, "the machine has ended");
+	*before = vm->state;
+	vm_stop(vm, job);
+	vm_set_state(vm, job);
+	return 0;
+}
+
 void vm_requests_fn(struct loop_work *w)
 {
 	vm_carry_out(container_of(w, struct vm, request_work));

@@ -163,6 +163,13 @@ void vm_set_state(struct vm *, enum vm_state);
 /* A running guest stops, for the reason why, and observers hear STOP; otherwise nothing. */
 void vm_stop(struct vm *, enum vm_state why);
 /*
+ * The machine stands still for a job (VM_FINISH_MIGRATE, VM_SAVE_VM), whatever it did; *before is
+ * what that was. What its vCPUs and devices had asked for until then is carried out first: a guest
+ * does not ask a second time for a reset that was lost on the way. -ECANCELED when that ended the
+ * machine.
+ */
+int vm_stop_for(struct vm *, enum vm_state job, enum vm_state *before, struct err *e) MUST_CHECK;
+/*
  * The user lets the guest run (QEMU's cont): observers hear RESUME before it does. -EINVAL with the
  * reason when it must be reset first, or its state is not to be run now. Nothing when it runs.
  */

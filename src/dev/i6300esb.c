@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Watchdog timer of the Intel 6300ESB I/O controller hub, a PCI function of its own. Intel 6300ESB
- * datasheet (300641), chapter "Watchdog Timer".
+ * datasheet (300641), chapter 16 (watchdog timer).
  *
  * Two counters run one after the other; each has a preload value of 20 bits and counts the PCI
  * clock divided by 2^15 or 2^5. The end of the first can interrupt, that of the second drives the

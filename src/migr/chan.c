@@ -220,13 +220,15 @@ static int open_unix(struct migr_chan *c, const char *path, bool out, struct err
 }
 
 /*
- * Resolving a name loads libraries and asks servers, so confined takes numbers only; localhost is
- * what no server need be asked for (RFC 6761).
+ * Resolving a name loads libraries and asks servers, for which the guest and the monitors would
+ * wait: numbers only; localhost is what no server need be asked for (RFC 6761).
  */
-static int open_tcp(struct migr_chan *c, const char *spec, bool out, bool confined, struct err *e)
+static int open_tcp(struct migr_chan *c, const char *spec, bool out, struct err *e)
 {
 	const char *colon = strrchr(spec, ':');
-	struct addrinfo hint = { .ai_socktype = SOCK_STREAM, .ai_flags = out ? 0 : AI_PASSIVE };
+	struct addrinfo hint = { .ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV |
+					     (out ? 0 : AI_PASSIVE) };
 	struct addrinfo *all = NULL;
 	autofree char *host = NULL;
 	const char *name;
@@ -234,19 +236,16 @@ static int open_tcp(struct migr_chan *c, const char *spec, bool out, bool confin
 	int ret;
 
 	if (!colon)
-		return err_set(e, EINVAL, "tcp:%s: say tcp:HOST:PORT", spec);
+		return err_set(e, EINVAL, "tcp:%s: say tcp:ADDRESS:PORT", spec);
 	len = (size_t)(colon - spec);
 	host = spec[0] == '[' && len > 1 && spec[len - 1] == ']'
 		       ? xasprintf("%.*s", (int)len - 2, spec + 1)
 		       : xasprintf("%.*s", (int)len, spec);
-	if (confined)
-		hint.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
-	name = confined && !strcmp(host, "localhost") ? "127.0.0.1" : host;
+	name = !strcmp(host, "localhost") ? "127.0.0.1" : host;
 	ret = getaddrinfo(*name ? name : NULL, colon + 1, &hint, &all);
 	if (ret)
-		return err_set(e, EINVAL, "tcp:%s: %s%s", spec, gai_strerror(ret),
-			       confined ? " (under the sandbox addresses and ports are numbers)"
-					: "");
+		return err_set(e, EINVAL, "tcp:%s: %s (address and port have to be numbers)", spec,
+			       gai_strerror(ret));
 	for (struct addrinfo *a = all; a; a = a->ai_next)
 		add_addr(c, a->ai_addr, a->ai_addrlen);
 	freeaddrinfo(all);
@@ -275,11 +274,11 @@ int chan_open(struct migr_chan *c, const char *uri, bool out, bool confined, str
 	else if (n == 4 && !strncmp(uri, "unix", n))
 		ret = open_unix(c, rest + 1, out, e);
 	else if (n == 3 && !strncmp(uri, "tcp", n))
-		ret = open_tcp(c, rest + 1, out, confined, e);
+		ret = open_tcp(c, rest + 1, out, e);
 	else
 		ret = err_set(e, EINVAL,
 			      "'%s' is no address of a saved machine: say file:PATH, exec:COMMAND,"
-			      " fd:N, unix:PATH or tcp:HOST:PORT",
+			      " fd:N, unix:PATH or tcp:ADDRESS:PORT",
 			      uri);
 	if (ret == 0)
 		ret = chan_settle(c, e);

@@ -27,8 +27,7 @@ struct migr_chan {
 /*
  * Waits for nobody: what the other end has to do first, chan_settle() sees to.
  *
- * out: to save. confined: under the sandbox of the control thread, which starts no commands and
- * resolves no names.
+ * out: to save. confined: under the sandbox of the control thread, which starts no commands.
  */
 int chan_open(struct migr_chan *, const char *uri, bool out, bool confined, struct migr_fds *,
 	      struct err *e) MUST_CHECK;

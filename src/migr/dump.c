@@ -188,12 +188,11 @@ static int open_stream(struct dump *d, struct migr_fds *fds, struct err *e)
 /* What the file holds is one moment of the guest's life. */
 static int find_core(struct dump *d, struct err *e)
 {
-	int ret;
+	int ret = vm_stop_for(d->vm, VM_SAVE_VM, &d->before, e);
 
-	d->before = d->vm->state;
+	if (ret < 0)
+		return ret;
 	d->stopped = true;
-	vm_stop(d->vm, VM_SAVE_VM);
-	vm_set_state(d->vm, VM_SAVE_VM);
 	ret = dump_core_init(&d->core, d->vm, d->r.addr, d->r.len, e);
 	atomic_store(&d->completed, 0);
 	d->info = (struct dump_info){ .status = ret < 0 ? DUMP_FAILED : DUMP_ACTIVE,

@@ -288,15 +288,9 @@ static void begin_save(struct migr *m)
 {
 	int ret;
 
-	/* A reset or shutdown that the guest asked for is not lost with the process. */
-	vm_carry_out(m->vm);
-	if (m->vm->ended)
-		return;
 	m->begin_ns = clock_now_ns();
-	m->before = m->vm->state;
-	vm_stop(m->vm, VM_FINISH_MIGRATE);
-	if (m->vm->state != VM_FINISH_MIGRATE)
-		vm_set_state(m->vm, VM_FINISH_MIGRATE);
+	if (vm_stop_for(m->vm, VM_FINISH_MIGRATE, &m->before, &m->error) < 0)
+		return; /* migr_end() cleans up */
 	next_pass(m);
 	set_status(m, MIGR_ACTIVE);
 	if (m->cap[MIGR_CAP_PAUSE_BEFORE_SWITCHOVER]) {

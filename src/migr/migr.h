@@ -53,7 +53,7 @@ void migr_end(struct vm *);
 
 /*
  * Where a stream goes to or comes from, in QEMU's words: "file:PATH[,offset=N]", "exec:COMMAND",
- * "fd:N", "unix:PATH", "tcp:HOST:PORT". named_fd (getfd; may be NULL) gives the descriptor of a
+ * "fd:N", "unix:PATH", "tcp:ADDRESS:PORT". named_fd (getfd; may be NULL) gives the descriptor of a
  * name, which is then the job's, or -1.
  */
 struct migr_fds {

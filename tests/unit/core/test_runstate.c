@@ -48,7 +48,8 @@ static _Atomic uint64_t ticks;
 static enum vcpu_exit spin(struct vcpu *v)
 {
 	while (!(vcpu_events(v) & VCPU_EV_REQ)) {
-		atomic_fetch_add(&ticks, 1);
+		if (v->index == 0)
+			atomic_fetch_add(&ticks, 1);
 		usleep(100);
 	}
 	return VCPU_EXIT_INTR;
@@ -321,6 +322,80 @@ static void device_stops_the_guest(void **state)
 	vm_free(vm);
 }
 
+/* ---- jobs that the guest stands still for ---- */
+
+typedef void ask_fn(struct vm *);
+static ask_fn *_Atomic last_word; /* of vCPU 0, as it is told to stop */
+
+static enum vcpu_exit asker(struct vcpu *v)
+{
+	enum vcpu_exit why = spin(v);
+	ask_fn *ask = v->index == 0 ? atomic_exchange(&last_word, NULL) : NULL;
+
+	if (ask)
+		ask(v->vm);
+	return why;
+}
+
+static void asks_reset(struct vm *vm)
+{
+	vm_request_reset(vm, VM_CAUSE_GUEST_RESET);
+}
+
+static void asks_power_off(struct vm *vm)
+{
+	vm_request_shutdown(vm, VM_CAUSE_GUEST_SHUTDOWN);
+}
+
+static void asks_stop(struct vm *vm)
+{
+	vm_request_stop(vm, VM_IO_ERROR);
+}
+
+static void nothing_asked_is_lost_in_a_job(void **state)
+{
+	static const struct {
+		ask_fn *asks;
+		void (*conf)(struct vm_conf *);
+		const char *events;
+		enum vm_state before;
+		bool ends;
+	} t[] = {
+		{ NULL, NULL, "STOP ", VM_RUNNING, false },
+		{ asks_reset, NULL, "RESET(guest-reset) STOP ", VM_RUNNING, false },
+		{ asks_power_off, NULL, "SHUTDOWN(guest-shutdown) ", VM_RUNNING, true },
+		{ asks_power_off, no_shutdown, "SHUTDOWN(guest-shutdown) STOP ", VM_SHUTDOWN,
+		  false },
+		{ asks_stop, NULL, "STOP ", VM_IO_ERROR, false },
+		/* One thing leads to another. */
+		{ vm_watchdog_expired, NULL, "WATCHDOG(reset) RESET(guest-reset) STOP ", VM_RUNNING,
+		  false },
+		{ vm_request_powerdown, NULL, "POWERDOWN STOP ", VM_RUNNING, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct ear ear;
+		struct vm *vm = new_vm(&ear, t[i].conf);
+		struct err e = { 0 };
+		enum vm_state before = VM_RUNNING;
+
+		vm_pause(vm);
+		fake_guest = asker;
+		vm_resume(vm);
+		guest_runs(vm);
+		atomic_store(&last_word, t[i].asks);
+		ear.text[0] = 0;
+		assert_int_equal(vm_stop_for(vm, VM_FINISH_MIGRATE, &before, &e),
+				 t[i].ends ? -ECANCELED : 0);
+		expect(&ear, t[i].ends ? VM_SHUTDOWN : VM_FINISH_MIGRATE, t[i].events);
+		assert_int_equal(before, t[i].before);
+		assert_int_equal(vm->ended, t[i].ends);
+		guest_stands(vm);
+		assert_int_equal(atomic_load(&vm->requests) | atomic_load(&vm->asks), 0);
+		vm_free(vm);
+	}
+}
+
 /* ---- events from other threads ---- */
 
 static bool told; /* vCPU 0's */
@@ -369,6 +444,7 @@ int main(void)
 		cmocka_unit_test(actions),
 		cmocka_unit_test(watchdogs),
 		cmocka_unit_test(device_stops_the_guest),
+		cmocka_unit_test(nothing_asked_is_lost_in_a_job),
 		cmocka_unit_test(tell_from_vcpus),
 	};
 

@@ -781,9 +781,17 @@ static void may_try_again(void **state)
 static void bad_addresses(void **state)
 {
 	struct vm *vm = machine(1, NULL);
-	static const char *const bad[] = { "",	     "nonsense", "fd:",	 "fd:x",
-					   "fd:999", "file:",	 "tcp:", "file:/nonexistent/x",
-					   "disk:x" };
+	static const char *const bad[] = { "",
+					   "nonsense",
+					   "fd:",
+					   "fd:x",
+					   "fd:999",
+					   "file:",
+					   "tcp:",
+					   "file:/nonexistent/x",
+					   "disk:x",
+					   "tcp:example.com:1",
+					   "tcp:127.0.0.1:http" };
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
