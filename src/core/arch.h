@@ -77,6 +77,16 @@ int arch_space_of(struct vcpu *v, struct arch_space *, struct err *e) MUST_CHECK
  * map. */
 int arch_space_find(const struct arch_space *, uint64_t addr, uint64_t *gpa,
 		    uint64_t *run) MUST_CHECK;
+/* Whether there are tables; else addresses are physical. */
+bool arch_space_paged(const struct arch_space *);
+/*
+ * All pages that the tables lead to, whichever their sizes, in the order of their addresses. What
+ * fn says when that is not 0; -E2BIG when there are more than *tables, which counts down: a guest
+ * can have them lead through each other for ever. It stands still. Any thread that may read the map.
+ */
+typedef int arch_space_fn(void *arg, uint64_t addr, uint64_t gpa, uint64_t len);
+int arch_space_walk(const struct arch_space *, unsigned *tables, arch_space_fn *fn,
+		    void *arg) MUST_CHECK;
 
 /*
  * The registers of every vCPU as notes of an ELF core file; the caller frees them, also after an

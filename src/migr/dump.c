@@ -62,9 +62,13 @@ static int write_range(struct dump *d, struct err *e)
 
 static int write_core(struct dump *d, struct err *e)
 {
-	if (d->r.format == DUMP_ELF)
-		return dump_elf_write(&d->core, &d->stream, &d->completed, e);
-	return dump_kdump_write(&d->core, d->r.format == DUMP_KDUMP, &d->stream, &d->completed, e);
+	int ret;
+
+	if (d->r.format != DUMP_ELF)
+		return dump_kdump_write(&d->core, d->r.format == DUMP_KDUMP, &d->stream,
+					&d->completed, e);
+	ret = dump_core_map(&d->core, &d->stream.cancel, e);
+	return ret < 0 ? ret : dump_elf_write(&d->core, &d->stream, &d->completed, e);
 }
 
 static void *worker(void *arg)
@@ -193,7 +197,7 @@ static int find_core(struct dump *d, struct err *e)
 	if (ret < 0)
 		return ret;
 	d->stopped = true;
-	ret = dump_core_init(&d->core, d->vm, d->r.addr, d->r.len, e);
+	ret = dump_core_init(&d->core, d->vm, d->r.addr, d->r.len, d->r.paging, e);
 	atomic_store(&d->completed, 0);
 	d->info = (struct dump_info){ .status = ret < 0 ? DUMP_FAILED : DUMP_ACTIVE,
 				      .total = d->r.format == DUMP_ELF

@@ -30,6 +30,7 @@ struct dump_request {
 	const char *uri;	 /* "file:PATH" or "fd:NAME", as for migr_save(); not kept */
 	uint64_t addr;		 /* DUMP_ELF: only guest-physical [addr, addr + len) ... */
 	uint64_t len;		 /* ... bytes, where len is not 0 */
+	bool paging;		 /* DUMP_ELF: by the addresses that the guest's page tables give */
 	struct arch_space space; /* DUMP_VIRTUAL */
 	/*
 	 * Each is called once on the control thread, when a job that dump_start() began has ended:

@@ -35,7 +35,24 @@ static void add_piece(struct dump_core *c, struct dump_piece p)
 		c->pieces[c->n++] = p;
 }
 
-int dump_core_init(struct dump_core *c, struct vm *vm, uint64_t first, uint64_t len, struct err *e)
+/* Those of all vCPUs that have paging on: what they have in common, they have twice. */
+static int find_spaces(struct dump_core *c, struct vm *vm, struct err *e)
+{
+	c->spaces = xnew_n(struct arch_space, vm->nr_vcpus);
+	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
+		struct arch_space *a = &c->spaces[c->nr_spaces];
+
+		if (arch_space_of(vm->vcpus[i], a, e) < 0)
+			return -EIO;
+		/* Idle ones often share all. */
+		if (arch_space_paged(a) && (!c->nr_spaces || memcmp(a, a - 1, sizeof(*a)) != 0))
+			c->nr_spaces++;
+	}
+	return 0;
+}
+
+int dump_core_init(struct dump_core *c, struct vm *vm, uint64_t first, uint64_t len, bool paging,
+		   struct err *e)
 {
 	const struct map_view *view = map_view(vm->map);
 
@@ -53,6 +70,8 @@ int dump_core_init(struct dump_core *c, struct vm *vm, uint64_t first, uint64_t 
 	}
 	if (!c->n)
 		return err_set(e, EINVAL, "the guest has no memory there");
+	if (paging && find_spaces(c, vm, e) < 0)
+		return -EIO;
 	return arch_core_notes(vm, &c->notes, &c->notes_len, e);
 }
 
@@ -60,6 +79,8 @@ void dump_core_fini(struct dump_core *c)
 {
 	free(c->pieces);
 	free(c->notes);
+	free(c->spaces);
+	free(c->loads);
 	*c = (struct dump_core){ .n = 0 };
 }
 

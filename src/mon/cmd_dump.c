@@ -81,17 +81,13 @@ int qmp_dump_guest_memory(struct mon_cmd *c, const struct qmp_dump_guest_memory_
 	};
 	struct dump_request r = { .what = DUMP_CORE,
 				  .uri = a->protocol,
+				  .paging = a->paging,
 				  .format = a->has_format ? formats[a->format] : DUMP_ELF };
 
 	if (r.format != DUMP_ELF && (a->paging || a->has_begin || a->has_length))
 		return err_set(e, EINVAL,
 			       "kdump-compressed format doesn't support paging or filter: leave out"
 			       " begin and length, or choose format elf");
-	if (a->paging)
-		return err_set(
-			e, ENOTSUP,
-			"paging is not offered: crash and drgn read physical memory and walk "
-			"the guest's page tables themselves");
 	if (a->has_begin != a->has_length)
 		return err_set(e, EINVAL, "Parameter '%s' is missing",
 			       a->has_begin ? "length" : "begin");

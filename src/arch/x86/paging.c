@@ -122,27 +122,97 @@ int paging_find(const struct paging *p, uint64_t addr, uint64_t *gpa, uint64_t *
 	return 0;
 }
 
-/* ---- listings ---- */
-
-struct listing {
-	const struct paging *p;
-	FILE *out;
-	bool ranges; /* info mem; else info tlb */
-	unsigned tables, lines;
-	/* the range that is growing */
-	uint64_t start, end, rights;
-	bool open;
-	uint8_t table[6][4096]; /* of the level under way; [0] is not used */
-};
+/* ---- all that the tables lead to ---- */
 
 #define RIGHTS (PTE_P | PTE_W | PTE_U)
 
-static bool full(const struct listing *l)
+struct walk {
+	const struct paging *p;
+	unsigned *tables; /* that may follow */
+	paging_fn *fn;
+	void *arg;
+	uint8_t table[6][4096]; /* of the level under way; [0] is not used */
+};
+
+static uint64_t extend(const struct paging *p, uint64_t addr)
 {
-	return l->tables >= PAGING_MAX_TABLES || l->lines >= PAGING_MAX_LINES;
+	unsigned unused = 64 - level_shift(p, p->levels + 1);
+
+	return p->levels < 4 ? addr : (uint64_t)((int64_t)(addr << unused) >> unused);
 }
 
-static void say_page(struct listing *l, uint64_t addr, uint64_t gpa, uint64_t pte, unsigned level)
+static int walk_table(struct walk *w, unsigned level, uint64_t table, uint64_t addr,
+		      uint64_t rights);
+
+static int walk_entry(struct walk *w, unsigned level, uint64_t pte, uint64_t addr, uint64_t rights)
+{
+	const struct paging *p = w->p;
+	/* PAE's uppermost entries have no rights. */
+	bool bare = level == 3 && p->levels == 3;
+	struct paging_leaf leaf;
+
+	if (!(pte & PTE_P))
+		return 0;
+	if (!bare)
+		rights &= pte & RIGHTS;
+	if (!is_leaf(p, level, pte))
+		return walk_table(w, level - 1, pte & PTE_ADDR, addr, rights);
+	leaf = (struct paging_leaf){ .addr = extend(p, addr),
+				     .gpa = leaf_addr(p, level, pte),
+				     .size = BIT64(level_shift(p, level)),
+				     .pte = pte,
+				     .rights = rights,
+				     .level = level };
+	return w->fn(w->arg, &leaf);
+}
+
+/* As deep as there are levels. */
+static int walk_table(struct walk *w, unsigned level, uint64_t table, uint64_t addr,
+		      uint64_t rights)
+{
+	const struct paging *p = w->p;
+	uint8_t *raw = w->table[level];
+	int ret = 0;
+
+	if (!*w->tables)
+		return -E2BIG;
+	--*w->tables;
+	if (mem_read(p->map, table, raw, 4096) < 0)
+		return 0;
+	for (unsigned i = 0; ret == 0 && i < 4096 / p->entry; i++)
+		ret = walk_entry(w, level,
+				 p->entry == 4 ? ld_le32(raw + i * 4) : ld_le64(raw + i * 8),
+				 addr | (uint64_t)i << level_shift(p, level), rights);
+	return ret;
+}
+
+int paging_walk(const struct paging *p, unsigned *tables, paging_fn *fn, void *arg)
+{
+	autofree struct walk *w = xnew(struct walk);
+	int ret = 0;
+
+	w->p = p;
+	w->tables = tables;
+	w->fn = fn;
+	w->arg = arg;
+	if (p->levels > 3 || p->levels == 2)
+		return walk_table(w, p->levels, p->root, 0, RIGHTS);
+	for (unsigned i = 0; p->levels && ret == 0 && i < 4; i++)
+		ret = walk_entry(w, 3, p->pdpte[i], (uint64_t)i << 30, RIGHTS);
+	return ret;
+}
+
+/* ---- listings ---- */
+
+struct listing {
+	FILE *out;
+	unsigned lines;
+	/* the range that is growing */
+	uint64_t start, end, rights;
+	bool open;
+};
+
+static int say_page(void *arg, const struct paging_leaf *leaf)
 {
 	static const struct {
 		uint64_t bit;
@@ -150,14 +220,16 @@ static void say_page(struct listing *l, uint64_t addr, uint64_t gpa, uint64_t pt
 	} flags[] = { { PTE_NX, 'X' },	{ PTE_G, 'G' }, { PTE_PS, 'P' },
 		      { PTE_D, 'D' },	{ PTE_A, 'A' }, { PTE_PCD, 'C' },
 		      { PTE_PWT, 'T' }, { PTE_U, 'U' }, { PTE_W, 'W' } };
+	struct listing *l = arg;
+	uint64_t pte = leaf->level == 1 ? leaf->pte & ~PTE_PS /* PAT */ : leaf->pte;
 
-	if (level == 1)
-		pte &= ~PTE_PS; /* PAT */
-	fprintf(l->out, "%016" PRIx64 ": %016" PRIx64 " ", addr, gpa);
+	if (l->lines++ == PAGING_MAX_LINES)
+		return -E2BIG;
+	fprintf(l->out, "%016" PRIx64 ": %016" PRIx64 " ", leaf->addr, leaf->gpa);
 	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++)
 		fputc(pte & flags[i].bit ? flags[i].letter : '-', l->out);
 	fputc('\n', l->out);
-	l->lines++;
+	return 0;
 }
 
 static void end_range(struct listing *l)
@@ -167,96 +239,47 @@ static void end_range(struct listing *l)
 	fprintf(l->out, "%016" PRIx64 "-%016" PRIx64 " %016" PRIx64 " %cr%c\n", l->start, l->end,
 		l->end - l->start, l->rights & PTE_U ? 'u' : '-', l->rights & PTE_W ? 'w' : '-');
 	l->open = false;
-	l->lines++;
 }
 
-static void add_range(struct listing *l, uint64_t addr, uint64_t size, uint64_t rights)
+static int add_range(void *arg, const struct paging_leaf *leaf)
 {
-	if (!l->open || l->end != addr || l->rights != rights) {
+	struct listing *l = arg;
+
+	if (!l->open || l->end != leaf->addr || l->rights != leaf->rights) {
 		end_range(l);
-		l->start = addr;
-		l->rights = rights;
+		if (l->lines++ == PAGING_MAX_LINES)
+			return -E2BIG;
+		l->start = leaf->addr;
+		l->rights = leaf->rights;
 		l->open = true;
 	}
-	l->end = addr + size;
+	l->end = leaf->addr + leaf->size;
+	return 0;
 }
 
-static uint64_t extend(const struct paging *p, uint64_t addr)
+static void list(const struct paging *p, FILE *out, paging_fn *fn)
 {
-	unsigned unused = 64 - level_shift(p, p->levels + 1);
+	struct listing l = { .out = out };
+	unsigned tables = PAGING_MAX_TABLES;
+	int ret;
 
-	return p->levels < 4 ? addr : (uint64_t)((int64_t)(addr << unused) >> unused);
-}
-
-static void list_table(struct listing *l, unsigned level, uint64_t table, uint64_t addr,
-		       uint64_t rights);
-
-static void list_entry(struct listing *l, unsigned level, uint64_t pte, uint64_t addr,
-		       uint64_t rights)
-{
-	const struct paging *p = l->p;
-	uint64_t size = BIT64(level_shift(p, level));
-	/* PAE's uppermost entries have no rights. */
-	bool bare = level == 3 && p->levels == 3;
-
-	if (!(pte & PTE_P))
-		return;
-	if (!bare)
-		rights &= pte & RIGHTS;
-	if (!is_leaf(p, level, pte))
-		list_table(l, level - 1, pte & PTE_ADDR, addr, rights);
-	else if (l->ranges)
-		add_range(l, extend(p, addr), size, rights);
-	else
-		say_page(l, extend(p, addr), leaf_addr(p, level, pte), pte, level);
-}
-
-/* As deep as there are levels. */
-static void list_table(struct listing *l, unsigned level, uint64_t table, uint64_t addr,
-		       uint64_t rights)
-{
-	const struct paging *p = l->p;
-	uint8_t *raw = l->table[level];
-
-	if (full(l))
-		return;
-	l->tables++;
-	if (mem_read(p->map, table, raw, 4096) < 0)
-		return;
-	for (unsigned i = 0; i < 4096 / p->entry && !full(l); i++)
-		list_entry(l, level, p->entry == 4 ? ld_le32(raw + i * 4) : ld_le64(raw + i * 8),
-			   addr | (uint64_t)i << level_shift(p, level), rights);
-}
-
-static void list(const struct paging *p, FILE *out, bool ranges)
-{
-	autofree struct listing *l = xnew(struct listing);
-
-	l->p = p;
-	l->out = out;
-	l->ranges = ranges;
 	if (!p->levels) {
 		fprintf(out, "PG disabled\n");
 		return;
 	}
-	if (p->levels == 3) {
-		for (unsigned i = 0; i < 4; i++)
-			list_entry(l, 3, p->pdpte[i], (uint64_t)i << 30, RIGHTS);
-	} else {
-		list_table(l, p->levels, p->root, 0, RIGHTS);
-	}
-	end_range(l);
-	if (full(l))
+	ret = paging_walk(p, &tables, fn, &l);
+	end_range(&l);
+	if (ret < 0)
 		fprintf(out, "... and more: this listing ends after %u tables or %u lines\n",
 			PAGING_MAX_TABLES, PAGING_MAX_LINES);
 }
 
 void show_tlb(const struct paging *p, FILE *out)
 {
-	list(p, out, false);
+	list(p, out, say_page);
 }
 
 void show_mem(const struct paging *p, FILE *out)
 {
-	list(p, out, true);
+	list(p, out, add_range);
 }

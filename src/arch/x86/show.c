@@ -214,3 +214,32 @@ int arch_space_find(const struct arch_space *a, uint64_t addr, uint64_t *gpa, ui
 	memcpy(&p, a->word, sizeof(p));
 	return paging_find(&p, addr, gpa, run);
 }
+
+bool arch_space_paged(const struct arch_space *a)
+{
+	struct paging p;
+
+	memcpy(&p, a->word, sizeof(p));
+	return p.levels > 0;
+}
+
+struct space_walk {
+	arch_space_fn *fn;
+	void *arg;
+};
+
+static int space_page(void *arg, const struct paging_leaf *leaf)
+{
+	struct space_walk *w = arg;
+
+	return w->fn(w->arg, leaf->addr, leaf->gpa, leaf->size);
+}
+
+int arch_space_walk(const struct arch_space *a, unsigned *tables, arch_space_fn *fn, void *arg)
+{
+	struct space_walk w = { fn, arg };
+	struct paging p;
+
+	memcpy(&p, a->word, sizeof(p));
+	return paging_walk(&p, tables, space_page, &w);
+}

@@ -30,6 +30,20 @@ void paging_of(struct paging *, struct map *, const struct cpu_state *);
  * is marked as accessed.
  */
 int paging_find(const struct paging *, uint64_t addr, uint64_t *gpa, uint64_t *run) MUST_CHECK;
+/* A page, of whichever size: addr leads to gpa. */
+struct paging_leaf {
+	uint64_t addr, gpa, size;
+	uint64_t pte, rights; /* rights: what all levels grant, of an entry's P, W and U */
+	unsigned level;
+};
+/* Not 0: that is enough. */
+typedef int paging_fn(void *arg, const struct paging_leaf *);
+/*
+ * All pages in the order of their addresses; none where there is no paging. What fn says, or
+ * -E2BIG when there are more than *tables, which counts down: a guest can have them lead through
+ * each other for ever.
+ */
+int paging_walk(const struct paging *, unsigned *tables, paging_fn *fn, void *arg) MUST_CHECK;
 /* Both stop after PAGING_MAX_TABLES tables or PAGING_MAX_LINES lines, and say so. */
 #define PAGING_MAX_TABLES 8192u
 #define PAGING_MAX_LINES  65536u

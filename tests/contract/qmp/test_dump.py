@@ -40,12 +40,13 @@ class Core:
         phoff, = struct.unpack_from("<Q", self.data, 32)
         phentsize, phnum = struct.unpack_from("<HH", self.data, 54)
         assert ident[:7] == b"\x7fELF\x02\x01\x01" and kind == 4 and machine == 62 and phentsize == 56
-        self.loads, self.notes = [], []
+        self.loads, self.addresses, self.notes = [], [], []
         for i in range(phnum):
             p = struct.unpack_from("<IIQQQQQQ", self.data, phoff + i * phentsize)
             assert p[2] + p[5] <= len(self.data) and p[5] == p[6]
             if p[0] == PT_LOAD:
                 self.loads.append((p[4], p[5], p[2]))
+                self.addresses.append(p[3])
             elif p[0] == PT_NOTE:
                 self.notes += notes_of(self.data[p[2]:p[2] + p[5]])
 
@@ -229,6 +230,31 @@ class Dump(unittest.TestCase):
                               capture_output=True, text=True).stdout
         self.assertRegex(said, r"header_version *: 6\n(.*\n)*kdump sub header")
 
+    def test_paging(self):
+        with Machine("-smp", "2") as vm:
+            path = self.path("core")
+            vm.running()  # its second CPU has no paging
+            vm.cmd("stop")
+            vm.cmd("dump-guest-memory", paging=True, protocol=f"file:{path}")
+            core = Core(path)
+            self.assertEqual(core.addresses, sorted(core.addresses))
+            mapped = [[int(n, 16) for n in line.split()[0].split("-")]
+                      for line in vm.hmp("info mem").splitlines()]
+            for (gpa, size, off), address in zip(core.loads, core.addresses):
+                self.assertTrue(any(start <= address and address + size <= end for start, end in mapped))
+                vm.cmd("memsave", val=address, size=size, filename=self.path("piece"))
+                with open(self.path("piece"), "rb") as f:
+                    self.assertTrue(f.read() == core.data[off:off + size], hex(address))
+                self.assertIn(f"{gpa:#x}", vm.hmp(f"gva2gpa {address:#x}"))
+            self.assertTrue(any(start <= 0x1000000 < start + size
+                                for (_, size, _), start in zip(core.loads, core.addresses)))
+            vm.events.clear()
+            vm.hmp(f'dump-guest-memory -p "{path}" 0x1000000 0x3000')
+            vm.event("DUMP_COMPLETED", TIMEOUT)
+            core = Core(path)
+            self.assertEqual([(gpa, n) for gpa, n, _ in core.loads], [(0x1000000, 0x3000)] * len(core.loads))
+            self.assertIn(0x1000000, core.addresses)
+
     def test_part_and_detach(self):
         with Machine() as vm:
             vm.running()
@@ -291,7 +317,8 @@ class Dump(unittest.TestCase):
                      "out of order"),
                     ("dump-guest-memory", {**kdump, "protocol": "file:/dev/full"}, "No space"),
                     ("dump-guest-memory", {**kdump, "format": "kdump-lzo"}, "kdump-lzo"),
-                    ("dump-guest-memory", {"paging": True, "protocol": "file:/x"}, "paging"),
+                    ("dump-guest-memory", {"paging": True, "protocol": "file:" + self.path("y"),
+                                           "begin": 1 << 50, "length": 1}, "no memory"),
                     ("dump-guest-memory", {"paging": False, "protocol": "tcp:1:2"}, "must start with"),
                     ("dump-guest-memory", {"paging": False, "protocol": "file:/nonexistent/x"}, "No such file"),
                     ("dump-guest-memory", {"paging": False, "protocol": "fd:none"}, "none"),
