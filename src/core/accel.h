@@ -94,11 +94,11 @@ struct accel_ops {
 	 */
 	const struct x86_cpu_model *(*model)(const struct vm *, const struct x86_cpu_source **src);
 	/*
-	 * The guests' paravirtual clock, in ns, of an engine that keeps one itself. Control thread.
-	 * Optional: else it is the board's.
+	 * The guests' paravirtual clock of an engine that keeps one itself: it reads ns where the
+	 * host's TSC reads tsc. Control thread. Optional: else it is the board's.
 	 */
-	int (*get_clock)(struct vm *, uint64_t *ns);
-	int (*set_clock)(struct vm *, uint64_t ns, struct err *e);
+	int (*get_clock)(struct vm *, uint64_t *ns, uint64_t *tsc);
+	int (*set_clock)(struct vm *, uint64_t ns, uint64_t tsc, struct err *e);
 	/*
 	 * vCPUs at a stand: the host's TSC (and its clock, in ns) ran on by so much in which the
 	 * guest's time stood still. Optional: without it guests see pauses pass.

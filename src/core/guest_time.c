@@ -5,7 +5,6 @@
  * guest finds no gap. Control thread, everything at a stand. State: vm->stopped_ns and stopped_tsc.
  */
 #include "base/base.h"
-#include "base/clock.h"
 #include "core/accel.h"
 #include "core/arch.h"
 #include "core/dev.h"
@@ -13,13 +12,16 @@
 
 void vm_time_stops(struct vm *vm)
 {
-	vm->stopped_ns = clock_now_ns();
-	vm->stopped_tsc = host_tsc();
+	struct host_moment now = host_now();
+
+	vm->stopped_ns = now.ns;
+	vm->stopped_tsc = now.tsc;
 }
 
 void vm_time_goes_on(struct vm *vm)
 {
-	uint64_t ns = clock_now_ns() - vm->stopped_ns, tsc = host_tsc() - vm->stopped_tsc;
+	struct host_moment now = host_now();
+	uint64_t ns = now.ns - vm->stopped_ns, tsc = now.tsc - vm->stopped_tsc;
 
 	if (vm->bare || !vm->accel->hold_time)
 		return;

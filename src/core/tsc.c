@@ -35,32 +35,31 @@ static uint64_t khz_from_cpuid(void)
 	return a;
 }
 
-/* One pair of both clocks, taken close together: the best of a few tries. */
-static void sample(uint64_t *tsc, uint64_t *ns)
+/* The best of a few tries: the thread may lose its processor between the two. */
+struct host_moment host_now(void)
 {
+	struct host_moment m = { 0 };
 	uint64_t best = UINT64_MAX;
 
-	*tsc = *ns = 0;
 	for (int i = 0; i < 8; i++) {
 		uint64_t before = __rdtsc(), now = clock_now_ns(), after = __rdtsc();
 
 		if (after - before < best) {
 			best = after - before;
-			*tsc = before + best / 2;
-			*ns = now;
+			m = (struct host_moment){ .ns = now, .tsc = before + best / 2 };
 		}
 	}
+	return m;
 }
 
 static uint64_t khz_measured(void)
 {
 	struct timespec nap = { .tv_nsec = MEASURE_NS };
-	uint64_t tsc0, tsc1, ns0, ns1;
+	struct host_moment from = host_now(), to;
 
-	sample(&tsc0, &ns0);
 	nanosleep(&nap, NULL);
-	sample(&tsc1, &ns1);
-	return mul_div_u64(tsc1 - tsc0, NS_PER_SEC / 1000, MAX(ns1 - ns0, (uint64_t)1));
+	to = host_now();
+	return mul_div_u64(to.tsc - from.tsc, NS_PER_SEC / 1000, MAX(to.ns - from.ns, (uint64_t)1));
 }
 
 uint64_t host_tsc_khz(void)

@@ -213,6 +213,11 @@ void vm_time_goes_on(struct vm *);
 
 /* The host's TSC now. */
 uint64_t host_tsc(void);
+/* Both clocks of the host at one moment: CLOCK_MONOTONIC and the time stamp counter. */
+struct host_moment {
+	uint64_t ns, tsc;
+};
+struct host_moment host_now(void);
 /* Host TSC rate in kHz (CPUID, else measured against CLOCK_MONOTONIC). */
 uint64_t host_tsc_khz(void);
 

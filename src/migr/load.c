@@ -320,8 +320,7 @@ int load_apply(struct vm *vm, const struct load *l, struct err *e)
 		ret = check_rate(&clock, &l->text, e);
 	if (ret < 0)
 		return ret;
-	vm->stopped_ns = clock_now_ns();
-	vm->stopped_tsc = host_tsc();
+	vm_time_stops(vm);
 	vm->tsc_khz = clock.tsc_khz;
 	ns = vm->stopped_ns - clock.host_ns;
 	tsc = vm->stopped_tsc - clock.host_tsc;

@@ -154,8 +154,8 @@ void kvm_chips_set_elcr(struct vm *, uint16_t levels);
 int kvm_lapic_get(struct vcpu *, struct x86_lapic_regs *);
 int kvm_lapic_set(struct vcpu *, const struct x86_lapic_regs *, struct err *e) MUST_CHECK;
 void kvm_irqchip_reset(struct vm *);
-int kvm_get_clock(struct vm *, uint64_t *ns);
-int kvm_set_clock(struct vm *, uint64_t ns, struct err *e) MUST_CHECK;
+int kvm_get_clock(struct vm *, uint64_t *ns, uint64_t *tsc);
+int kvm_set_clock(struct vm *, uint64_t ns, uint64_t tsc, struct err *e) MUST_CHECK;
 void kvm_hold_time(struct vm *, uint64_t ns, uint64_t tsc);
 
 /* kvm_cpuid.c */

@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 /* #syscalls vcpu: pread64 */
 
@@ -63,20 +62,24 @@
 
 void pv_vm_init(struct pv_vm *p)
 {
-	p->tsc0 = __rdtsc();
-	p->ns0 = clock_now_ns();
+	struct host_moment now = host_now();
+
+	p->tsc0 = now.tsc;
+	p->ns0 = now.ns;
 	p->wall_msr = 0;
 }
 
-uint64_t pv_vm_clock(const struct pv_vm *p, uint64_t tsc_khz)
+uint64_t pv_vm_clock(const struct pv_vm *p, uint64_t tsc, uint64_t tsc_khz)
 {
-	return mul_div_u64(__rdtsc() - p->tsc0, 1000000, tsc_khz);
+	return mul_div_u64(tsc - p->tsc0, 1000000, tsc_khz);
 }
 
-void pv_vm_set_clock(struct pv_vm *p, uint64_t ns, uint64_t tsc_khz)
+void pv_vm_set_clock(struct pv_vm *p, uint64_t ns, uint64_t tsc, uint64_t tsc_khz)
 {
-	p->tsc0 = __rdtsc() - mul_div_u64(ns, tsc_khz, 1000000);
-	p->ns0 = clock_now_ns() - ns;
+	struct host_moment now = host_now();
+
+	p->tsc0 = tsc - mul_div_u64(ns, tsc_khz, 1000000);
+	p->ns0 = now.ns - pv_vm_clock(p, now.tsc, tsc_khz);
 }
 
 void pv_vcpu_init(struct pv_vcpu *p)

@@ -28,9 +28,9 @@ struct pv_vcpu {
 extern const struct state_desc pv_vm_state;
 
 void pv_vm_init(struct pv_vm *);
-/* The guests' clock, ns. */
-uint64_t pv_vm_clock(const struct pv_vm *, uint64_t tsc_khz);
-void pv_vm_set_clock(struct pv_vm *, uint64_t ns, uint64_t tsc_khz);
+/* The guests' clock reads ns where the host's TSC reads tsc. */
+uint64_t pv_vm_clock(const struct pv_vm *, uint64_t tsc, uint64_t tsc_khz);
+void pv_vm_set_clock(struct pv_vm *, uint64_t ns, uint64_t tsc, uint64_t tsc_khz);
 void pv_vcpu_init(struct pv_vcpu *);
 void pv_vcpu_fini(struct pv_vcpu *);
 void pv_vcpu_reset(struct pv_vcpu *);

@@ -76,15 +76,15 @@ static int pull_lapic(struct vcpu *v, struct err *e)
 static int pull_clock(struct x86_board *b, struct err *e)
 {
 	const struct accel_ops *accel = b->vm->accel;
-	uint64_t ns;
+	uint64_t ns, tsc;
 	int r;
 
 	if (!accel->get_clock)
 		return 0;
-	r = accel->get_clock(b->vm, &ns);
+	r = accel->get_clock(b->vm, &ns, &tsc);
 	if (r < 0)
 		return err_set_errno(e, -r, "the engine does not tell its paravirtual clock");
-	pv_vm_set_clock(&b->pv, ns, b->vm->tsc_khz);
+	pv_vm_set_clock(&b->pv, ns, tsc, b->vm->tsc_khz);
 	return 0;
 }
 
@@ -152,9 +152,10 @@ static int push_lapic(struct vcpu *v, struct err *e)
 static int push_clock(struct x86_board *b, struct err *e)
 {
 	const struct accel_ops *accel = b->vm->accel;
+	uint64_t tsc = host_tsc();
 
 	if (accel->set_clock)
-		return accel->set_clock(b->vm, pv_vm_clock(&b->pv, b->vm->tsc_khz), e);
+		return accel->set_clock(b->vm, pv_vm_clock(&b->pv, tsc, b->vm->tsc_khz), tsc, e);
 	for (unsigned i = 0; i < b->vm->nr_vcpus; i++)
 		pv_resume(b->vm->vcpus[i]);
 	return 0;

@@ -245,6 +245,7 @@ static void test_state(void **state)
 	struct fm *m = *state;
 	struct pv_vm a = x86_board(&m->vm)->pv, b = { 0 };
 	struct err e = { 0 };
+	uint64_t tsc = host_tsc();
 	uint32_t version;
 
 	fm_st(m, AT, 5000000000ull, 8);
@@ -255,11 +256,17 @@ static void test_state(void **state)
 
 	assert_int_equal(wrmsr(m, 0, MSR_KVM_SYSTEM_TIME_NEW, (AT + 64) | 1), 0);
 	version = (uint32_t)fm_ld(m, AT + 64, 4);
-	pv_vm_set_clock(&x86_board(&m->vm)->pv, 1000 * NS_PER_SEC, m->vm.tsc_khz);
+	pv_vm_set_clock(&x86_board(&m->vm)->pv, 1000 * NS_PER_SEC, tsc, m->vm.tsc_khz);
 	assert_int_equal(arch_state_push(&m->vm, &e), 0);
 	assert_int_equal(fm_ld(m, AT + 64, 4), version + 2);
 	assert_int_equal(fm_ld(m, AT + 64 + 8, 8), x86_board(&m->vm)->pv.tsc0);
-	assert_true(pv_vm_clock(&x86_board(&m->vm)->pv, m->vm.tsc_khz) >= 1000 * NS_PER_SEC);
+	assert_in_range(pv_vm_clock(&x86_board(&m->vm)->pv, tsc, m->vm.tsc_khz),
+			1000 * NS_PER_SEC - 1, 1000 * NS_PER_SEC + 1);
+	/* Both of its beginnings are the same moment. */
+	assert_in_range(clock_now_ns() - x86_board(&m->vm)->pv.ns0,
+			pv_vm_clock(&x86_board(&m->vm)->pv, tsc, m->vm.tsc_khz),
+			pv_vm_clock(&x86_board(&m->vm)->pv, host_tsc(), m->vm.tsc_khz) +
+				100 * NS_PER_MS);
 	assert_true(fm_round_trip(&pv_vm_state, &a, &b));
 	assert_int_equal(b.tsc0, a.tsc0);
 }
