@@ -26,8 +26,8 @@ CALL = re.compile(r"^([a-z0-9_]+)(?:\(([&!]?)([A-Z0-9_]+)\)|=(E[A-Z0-9]+))?$")
 ROLES = ["control", "vcpu", "io", "worker", "migr"]
 # The argument that selects: a name, or an expression that chooses between some.
 IOCTL = re.compile(r"\b(?:kvm_)?ioctl\s*\([^,()]*(?:\([^()]*\))?[^,()]*,\s*([^,()]*)")
-# What the first thread makes later inherits its filter, so that one allows their calls as well.
-INHERITED_BY = {"control": ["io", "worker", "migr"]}
+# What a thread makes later inherits its filter, so that one allows their calls as well.
+INHERITED_BY = {"control": ["io", "worker", "migr"], "io": ["worker"]}
 # Which argument says what a call does.
 SELECTOR = {"ioctl": 1, "fcntl": 1, "prctl": 0, "socket": 0, "mmap": 2, "mprotect": 2, "clone": 0,
             "madvise": 2, "membarrier": 0, "futex": 1, "seccomp": 0, "tgkill": 2, "kill": 1,

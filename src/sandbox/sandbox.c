@@ -31,7 +31,7 @@
 
 /* The making of a thread, and no other kind of child. clone3 hides its flags from a filter;
  * the C library takes clone when it is not there. */
-/* #syscalls control: clone(&CLONE_THREAD) clone3=ENOSYS */
+/* #syscalls control io: clone(&CLONE_THREAD) clone3=ENOSYS */
 
 static const struct role {
 	const char *name;

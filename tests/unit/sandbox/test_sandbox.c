@@ -221,13 +221,16 @@ static void test_only_control_opens(void **state)
 }
 
 /* clone3 is refused, so that the C library shows its flags in clone. */
-static void test_threads_of_control(void **state)
+static void test_threads_of_threads(void **state)
 {
 	if (!sandboxed())
 		skip();
 	assert_lives(&conf, SANDBOX_CONTROL, do_thread);
 	assert_lives(&conf, SANDBOX_CONTROL, do_worker);
 	assert_dies(&conf, SANDBOX_CONTROL, do_worker_that_opens);
+	/* An iothread's disk has workers of its own. */
+	assert_lives(&conf, SANDBOX_IO, do_worker);
+	assert_dies(&conf, SANDBOX_IO, do_worker_that_opens);
 	for (size_t i = 1; i < ARRAY_SIZE(every_role); i++)
 		assert_dies(&conf, every_role[i], do_fork);
 }
@@ -304,7 +307,7 @@ int main(void)
 		cmocka_unit_test(test_no_role_starts_programs),
 		cmocka_unit_test(test_no_role_makes_code),
 		cmocka_unit_test(test_only_control_opens),
-		cmocka_unit_test(test_threads_of_control),
+		cmocka_unit_test(test_threads_of_threads),
 		cmocka_unit_test(test_spawn_keeps_the_rest),
 		cmocka_unit_test(test_off_is_off),
 		cmocka_unit_test(test_landlock),
