@@ -5,10 +5,13 @@
     tests/guest/migrate.py HANOK SUITE CPUS ROUNDS [ACCEL[,ACCEL...] [OPTION...]]
 
 The guest (hanok.do=work of tools/guest/init) checks a large file in its memory, writes to its disk
-and reads back, fetches over the network and looks at its clocks, all at once. Each round saves it at
-a moment of no choice of its own, and starts the next process on the file (or the pipe); at the end
-the guest's own counts, its kernel's log and the disk as the host sees it must be right. The engines
-are taken in turns: "kvm,soft" moves the guest between them. Exit code 77: no kernel was fetched.
+and reads back, fetches over the network, looks at its clocks, reads random numbers, writes to a
+console and feeds a watchdog where there is one, all at once. Each round saves it at a moment of no
+choice of its own, and starts the next process on the file (or the pipe); before every third the
+guest goes on from a save that was given up. A balloon is on its way to another size meanwhile. At the
+end the guest's own counts, its kernel's log and the disk as the host sees it must be right. The
+engines are taken in turns: "kvm,soft" moves the guest between them. A first OPTION
+machine=NAME[,KEYVALS] says on which board; q35 without. Exit code 77: no kernel was fetched.
 """
 import hashlib
 import os
@@ -89,11 +92,11 @@ class Process:
     def status(self):
         return self.qmp.cmd("query-migrate")
 
-    def wait_job(self):
+    def wait_job(self, wanted="completed"):
         while True:
             status = self.qmp.event("MIGRATION", TIMEOUT)["data"]["status"]
             if status in ("completed", "failed", "cancelled"):
-                expect(status == "completed", f"{status}: {self.status()}")
+                expect(status == wanted, f"{status}: {self.status()}")
                 return
 
     def end(self):
@@ -105,7 +108,11 @@ class Process:
 class Test:
     def __init__(self, hanok, guest, cpus, accels, options, work):
         self.guest, self.cpus, self.work, self.accels = guest, cpus, work, accels
-        self.options, self.count = options, 0
+        machine = [o[8:] for o in options if o.startswith("machine=")]
+        self.machine = machine[-1] if machine else "q35"
+        self.options = [o for o in options if not o.startswith("machine=")]
+        self.balloon = any("virtio-balloon" in o for o in self.options)
+        self.count = 0
         self.qemu = os.path.join(work, "qemu-system-x86_64")
         os.symlink(os.path.abspath(hanok), self.qemu)
         self.body = os.urandom(100000)
@@ -119,14 +126,41 @@ class Test:
     def line(self, accel):
         fetch = f" hanok.fetch=10.0.2.2:{self.server.server_address[1]}/" if self.net else ""
         accel = accel.split(";")
-        return [self.qemu, "-M", "q35" + "".join("," + a for a in accel[1:]), "-accel", accel[0],
+        return [self.qemu, "-M", self.machine + "".join("," + a for a in accel[1:]), "-accel", accel[0],
                 "-smp", self.cpus, "-m", "256M",
                 "-kernel", f"{self.guest}/vmlinuz", "-initrd", f"{self.guest}/initrd.cpio",
                 "-append", f"console=ttyS0 quiet panic=-1 hanok.do=work{fetch}",
                 "-nographic", "-nodefaults", "-serial", "stdio",
                 "-drive", f"file={self.disk},format=raw,if=virtio",
-                *(["-nic", "user,model=virtio-net-pci"] if self.net else []),
-                "-device", "virtio-rng-pci", *self.options]
+                *(["-nic", "user,model=virtio"] if self.net else []),
+                "-device", "virtio-rng", *self.options]
+
+    def given_up(self, p, number):
+        """A save that is cancelled, or whose reader goes away: the guest goes on here."""
+        r, w = os.pipe()
+        p.qmp.cmd("getfd", {"fdname": "out"}, fds=[w])
+        os.close(w)
+        p.qmp.cmd("migrate", uri="fd:out")
+        while p.status()["status"] != "active":
+            time.sleep(0.01)
+        if number % 2:
+            p.qmp.cmd("migrate_cancel")
+            p.wait_job("cancelled")
+        os.close(r)
+        if not number % 2:
+            p.wait_job("failed")
+        self.wait_running(p)
+        p.line(self.tick())
+
+    def resize(self, p, number):
+        if self.balloon:
+            p.qmp.cmd("balloon", value=(192 if number % 2 else 256) * MIB)
+
+    def wait_size(self, p, mib):
+        until = time.monotonic() + TIMEOUT
+        while self.balloon and p.qmp.cmd("query-balloon")["actual"] != mib * MIB:
+            expect(time.monotonic() < until, f"the balloon does not come to {mib} MiB")
+            time.sleep(0.1)
 
     def next_process(self, old, number):
         """Saves old, ends it, and returns the process that goes on; by a file or by a pipe."""
@@ -203,24 +237,30 @@ class Test:
             p.line("guest: working")
             counts = [int(n) for n in p.line(self.tick()).groups()]
             for number in range(1, rounds + 1):
+                if number % 3 == 0:
+                    self.given_up(p, number)
+                self.resize(p, number)
                 # Not in step with anything that the guest does.
                 time.sleep(self.random.random() * 0.5)
                 started = time.monotonic()
                 p = self.next_process(p, number)
                 m = [int(n) for n in p.line(self.tick()).groups()]
-                expect(m[0] > counts[0] and m[-1] >= counts[-1], f"{m} after {counts}")
+                expect(m[0] > counts[0] and m[-2] >= counts[-2], f"{m} after {counts}")
                 counts = m
                 print(f"round {number}: {time.monotonic() - started:.1f} s, {counts}", flush=True)
             before = counts
             while any(a <= b for a, b in zip(counts, before)):
                 counts = [int(n) for n in p.line(self.tick()).groups()]
+            for mib in (192, 256):
+                self.resize(p, mib == 192)
+                self.wait_size(p, mib)
             self.check_end(p)
         finally:
             p.end()
 
     def tick(self):
         net = r"(\d+)" if self.net else ""
-        return rf"tick (\d+) memory (\d+) disk (\d+) net {net} clock (\d+) (\d+)"
+        return rf"tick (\d+) memory (\d+) disk (\d+) net {net} clock (\d+) (\d+) others (\d+)"
 
 
 def main():
