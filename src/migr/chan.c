@@ -276,10 +276,11 @@ int chan_open(struct migr_chan *c, const char *uri, bool out, bool confined, str
 	else if (n == 3 && !strncmp(uri, "tcp", n))
 		ret = open_tcp(c, rest + 1, out, e);
 	else
-		ret = err_set(e, EINVAL,
-			      "'%s' is no address of a saved machine: say file:PATH, exec:COMMAND,"
-			      " fd:N, unix:PATH or tcp:ADDRESS:PORT",
-			      uri);
+		ret = err_set(
+			e, EINVAL,
+			"Parameter 'uri' expects a valid migration protocol: '%s' is none; say "
+			"file:PATH, exec:COMMAND, fd:N, unix:PATH or tcp:ADDRESS:PORT",
+			uri);
 	if (ret == 0)
 		ret = chan_settle(c, e);
 	if (ret < 0)

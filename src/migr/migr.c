@@ -86,16 +86,14 @@ static bool busy(const struct migr *m)
 static void set_status(struct migr *m, enum migr_status s)
 {
 	m->status = s;
-	if (m->cap[MIGR_CAP_EVENTS])
-		vm_tell_name(m->vm, VM_EV_MIGRATION, status_names[s]);
+	vm_tell_name(m->vm, VM_EV_MIGRATION, status_names[s]);
 }
 
 static void next_pass(struct migr *m)
 {
 	struct vm_event ev = { .kind = VM_EV_MIGRATION_PASS, .value = ++m->passes };
 
-	if (m->cap[MIGR_CAP_EVENTS])
-		vm_tell(m->vm, &ev);
+	vm_tell(m->vm, &ev);
 }
 
 /* ---- the worker ---- */
@@ -307,7 +305,7 @@ int migr_continue(struct migr *m, struct err *e)
 	int ret;
 
 	if (m->status != MIGR_PRE_SWITCHOVER)
-		return err_set(e, EINVAL, "Migration is not in the expected state: %s",
+		return err_set(e, EINVAL, "Migration not in expected state: %s",
 			       status_names[m->status]);
 	set_status(m, MIGR_DEVICE);
 	ret = start_save(m, &m->error);
@@ -369,9 +367,11 @@ int migr_load(struct migr *m, const char *uri, struct migr_fds *fds, bool exit_o
 	      struct err *e)
 {
 	if (m->vm->state != VM_INMIGRATE)
-		return err_set(e, EINVAL,
-			       "this machine does not wait for a saved one: start it with "
-			       "'-incoming defer'");
+		return err_set(
+			e, EINVAL,
+			"'-incoming' was not specified on the command line, or a machine has "
+			"come already: start it with "
+			"'-incoming defer'");
 	m->exit_on_error = exit_on_error;
 	return open_job(m, uri, true, fds, e);
 }

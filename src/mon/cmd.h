@@ -45,11 +45,17 @@ void mon_finish(struct mon_later *, json_t *ret, const struct err *e);
 /* Sends an event of the schema to every client. data is taken; NULL: none. */
 void mon_event(struct mon *, const char *name, json_t *data);
 
+struct hmp;
 /*
- * Executes a QMP command for another one. args is borrowed, NULL = none. Returns the reply, a new
- * reference, or NULL with e set.
+ * Executes a QMP command for a person. args is borrowed, NULL = none. Returns the reply, a new
+ * reference, or NULL with e set. What finishes later returns {}, and the person waits.
  */
-json_t *mon_run(struct mon *, const char *name, json_t *args, struct err *e);
+json_t *mon_run(struct hmp *, const char *name, json_t *args, struct err *e);
+/*
+ * Makes the person who typed wait for mon_finish(); NULL when nobody does, as h is a line of
+ * human-monitor-command.
+ */
+struct mon_later *hmp_defer(struct hmp *h);
 
 /* Executes a line of HMP and returns what it says; the caller frees. cpu: of whom "info" tells. */
 char *mon_run_hmp(struct mon *, const char *line, unsigned cpu);
@@ -79,7 +85,8 @@ struct mon_migr_fds mon_migr_fds(struct mon *);
 struct hmp {
 	struct mon *mon;
 	struct vm *vm;
-	unsigned cpu; /* the current one, of the "cpu" command */
+	unsigned cpu;		  /* the current one, of the "cpu" command */
+	struct hmp_format format; /* the last one of "x", "xp" and "print" */
 	/* the monitor's */
 	char *out;
 	size_t out_len, out_cap;

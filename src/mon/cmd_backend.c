@@ -20,14 +20,26 @@ struct backend_kind_info {
 	const char *type_key, *id_key; /* in JSON */
 	const char *command;
 	const char *first; /* of key=value text: the key that may be left out */
+	/* what QEMU says, and with which class, of one that is not there: around its id */
+	const char *before, *behind;
+	enum err_class cls;
 };
 
-static const struct backend_kind_info nets = { CONF_NETDEV, BACKEND_NET,  "type",
-					       "id",	    "netdev_add", "type" };
+static const struct backend_kind_info nets = { CONF_NETDEV, BACKEND_NET,   "type",
+					       "id",	    "netdev_add",  "type",
+					       "Device '",  "' not found", ERR_DEVICE_NOT_FOUND };
 static const struct backend_kind_info objects = { CONF_OBJECT, BACKEND_OBJECT, "qom-type",
-						  "id",	       "object-add",   "qom-type" };
-static const struct backend_kind_info blocks = { CONF_DRIVE,  BACKEND_BLOCK,  "driver",
-						 "node-name", "blockdev-add", "driver" };
+						  "id",	       "object-add",   "qom-type",
+						  "object '",  "' not found",  ERR_GENERIC };
+static const struct backend_kind_info blocks = { CONF_DRIVE,
+						 BACKEND_BLOCK,
+						 "driver",
+						 "node-name",
+						 "blockdev-add",
+						 "driver",
+						 "Failed to find node with node-name='",
+						 "'",
+						 ERR_GENERIC };
 
 /* "fd=NAME" of a descriptor that getfd took: what net_open() is given is its number. */
 static int put_named_fd(struct mon *mon, struct conf_node *node, struct err *e)
@@ -105,8 +117,12 @@ static int del(struct vm *vm, const struct backend_kind_info *k, const char *id,
 	struct conf_node *node = conf_find(vm->conf, k->conf, id);
 	int r = backend_remove(vm, k->backend, id, e);
 
-	if (r == -ENOENT && e)
-		e->cls = ERR_DEVICE_NOT_FOUND;
+	if (r == -ENOENT) {
+		autofree char *why = xstrdup(e->msg);
+
+		err_set(e, ENOENT, "%s%.100s%s: %s", k->before, id, k->behind, why);
+		e->cls = k->cls;
+	}
 	if (!r && node)
 		conf_remove(node);
 	return r;

@@ -247,11 +247,28 @@ static const char *str_of(const json_t *o, const char *key)
 	return json_string_value(json_object_get(o, key)) ?: "";
 }
 
+/* "1.5 GiB": three digits, as qemu-img has it. */
+static void say_size(struct hmp *h, long long bytes)
+{
+	static const char *const units[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
+	double n = (double)bytes;
+	unsigned i = 0;
+
+	for (; n >= 1000 && i + 1 < ARRAY_SIZE(units); i++)
+		n /= 1024;
+	hmp_printf(h, "%.3g %sB", n, units[i]);
+}
+
 static void say_image(struct hmp *h, const json_t *image)
 {
-	hmp_printf(h, "\nImages:\nimage: %s\nfile format: %s\nvirtual size: %lld bytes\n",
-		   str_of(image, "filename"), str_of(image, "format"),
-		   (long long)json_integer_value(json_object_get(image, "virtual-size")));
+	long long size = json_integer_value(json_object_get(image, "virtual-size"));
+
+	hmp_printf(h, "\nImages:\nimage: %s\nfile format: %s\nvirtual size: ",
+		   str_of(image, "filename"), str_of(image, "format"));
+	say_size(h, size);
+	hmp_printf(h, " (%lld bytes)\ndisk size: ", size);
+	say_size(h, json_integer_value(json_object_get(image, "actual-size")));
+	hmp_printf(h, "\n");
 }
 
 /* One line of what it is, then what is known of it; in: BlockDeviceInfo. */
@@ -286,6 +303,8 @@ void hmp_info_block(struct hmp *h, const struct hmp_info_block_args *a)
 
 		if (a->device && strcmp(a->device, name) != 0 && strcmp(a->device, node) != 0)
 			continue;
+		if (any)
+			hmp_printf(h, "\n");
 		any = true;
 		say_node(h, name, in, a->n ? "" : str_of(o, "qdev"), a->v);
 	}

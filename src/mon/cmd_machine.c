@@ -36,6 +36,12 @@ json_t *qmp_query_machines(struct mon_cmd *c, struct err *e)
 	return list;
 }
 
+/* Boards say in their ACPI tables that there is no S3; a guest cannot ask for it. */
+json_t *qmp_query_current_machine(struct mon_cmd *c, struct err *e)
+{
+	return json_pack("{s:b}", "wakeup-suspend-support", 0);
+}
+
 /* ---- CPUs ---- */
 
 static json_t *cpu_place(const struct vm_conf *c, unsigned index)
@@ -179,6 +185,17 @@ static void copy_prop(json_t *o, const struct obj *obj, const char *name)
 			json_object_set_new(o, name, qom_prop_value(p, obj));
 }
 
+/* What -m, -mem-path and -mem-prealloc made, as the back end that it would be. */
+static json_t *own_ram(const struct vm *vm)
+{
+	const struct vm_conf *conf = vm->conf;
+
+	return json_pack("{s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:[], s:s}", "id",
+			 arch_machine_of(vm)->ram_id, "size", (json_int_t)conf->mem_size, "merge",
+			 conf->mem_merge, "dump", conf->mem_dump, "prealloc", conf->mem_prealloc,
+			 "share", 0, "reserve", 1, "host-nodes", "policy", "default");
+}
+
 json_t *qmp_query_memdev(struct mon_cmd *c, struct err *e)
 {
 	static const char *const members[] = { "size",	"merge",   "dump",  "prealloc",
@@ -196,6 +213,8 @@ json_t *qmp_query_memdev(struct mon_cmd *c, struct err *e)
 			copy_prop(o, obj, members[i]);
 		json_array_append_new(list, o);
 	}
+	if (!c->vm->bare && !c->vm->conf->mem_backend)
+		json_array_append_new(list, own_ram(c->vm));
 	return list;
 }
 

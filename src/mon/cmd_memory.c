@@ -70,7 +70,7 @@ void hmp_x(struct hmp *h, const struct hmp_x_args *a)
 	struct err e = { 0 };
 	struct virtual v;
 
-	if (show_format_check(&f, &e) < 0 || space_of(h, &v, &e) < 0)
+	if (show_format_check(&f, &h->format, &e) < 0 || space_of(h, &v, &e) < 0)
 		hmp_error(h, &e);
 	else
 		show(h, &f, (uint64_t)a->addr, read_virtual, &v);
@@ -81,7 +81,7 @@ void hmp_xp(struct hmp *h, const struct hmp_xp_args *a)
 	struct hmp_format f = a->fmt;
 	struct err e = { 0 };
 
-	if (show_format_check(&f, &e) < 0)
+	if (show_format_check(&f, &h->format, &e) < 0)
 		hmp_error(h, &e);
 	else
 		show(h, &f, (uint64_t)a->addr, read_physical, h->vm->map);
@@ -95,8 +95,7 @@ void hmp_print(struct hmp *h, const struct hmp_print_args *a)
 	size_t len = 0;
 	FILE *out;
 
-	f.format = f.format ?: 'd';
-	if (show_format_check(&f, &e) < 0) {
+	if (show_format_check(&f, &h->format, &e) < 0) {
 		hmp_error(h, &e);
 		return;
 	}

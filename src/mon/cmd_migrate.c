@@ -4,8 +4,9 @@
  * (migr/migr.h), which tells what happens as events. Control thread. State: none.
  */
 #include "base/base.h"
-#include "mon/cmd.h"
+#include "core/conf.h"
 #include "migr/migr.h"
+#include "mon/mon_int.h"
 
 #define PAGE 4096u
 
@@ -136,28 +137,81 @@ json_t *qmp_query_migrate_parameters(struct mon_cmd *c, struct err *e)
 
 /* ---- HMP ---- */
 
+/* Whether something goes on that needs no word of a person's. */
+static bool under_way(enum migr_status s)
+{
+	return s == MIGR_SETUP || s == MIGR_ACTIVE || s == MIGR_DEVICE || s == MIGR_CANCELLING;
+}
+
+void mon_migration_told(struct mon *m)
+{
+	struct err e = { 0 };
+	struct migr_info i;
+
+	migr_get_info(migr_of(m->vm), &i);
+	if (!m->saver || under_way(i.status))
+		return;
+	if (i.status == MIGR_FAILED)
+		err_set(&e, EIO, "%s", i.error ?: "the machine is not saved");
+	mon_finish(take_ptr(m->saver), NULL, &e);
+}
+
+/* As in QEMU: without -d the line ends when the machine is saved, so that "quit" may follow. */
 void hmp_migrate(struct hmp *h, const struct hmp_migrate_args *a)
 {
-	json_decref(hmp_qmp(h, "migrate", json_pack("{s:s}", "uri", a->uri)));
+	json_t *ret = hmp_qmp(h, "migrate", json_pack("{s:o}", "uri", mon_text(a->uri)));
+
+	if (ret && !a->d && !h->mon->saver) {
+		h->mon->saver = hmp_defer(h);
+		if (!h->mon->saver)
+			hmp_printf(h, "terminal does not allow synchronous migration, continuing "
+				      "detached\n");
+		else
+			mon_migration_told(h->mon); /* it may be over */
+	}
+	json_decref(ret);
+}
+
+void hmp_migrate_continue(struct hmp *h, const struct hmp_migrate_continue_args *a)
+{
+	json_decref(
+		hmp_qmp(h, "migrate-continue", json_pack("{s:o}", "state", mon_text(a->state))));
 }
 
 void hmp_migrate_incoming(struct hmp *h, const struct hmp_migrate_incoming_args *a)
 {
-	json_decref(hmp_qmp(h, "migrate-incoming",
-			    json_pack("{s:s,s:b}", "uri", a->uri, "exit-on-error", false)));
+	json_decref(
+		hmp_qmp(h, "migrate-incoming",
+			json_pack("{s:o,s:b}", "uri", mon_text(a->uri), "exit-on-error", false)));
 }
 
 void hmp_migrate_set_capability(struct hmp *h, const struct hmp_migrate_set_capability_args *a)
 {
 	json_decref(hmp_qmp(h, "migrate-set-capabilities",
-			    json_pack("{s:[{s:s,s:b}]}", "capabilities", "capability",
-				      a->capability, "state", a->state)));
+			    json_pack("{s:[{s:o,s:b}]}", "capabilities", "capability",
+				      mon_text(a->capability), "state", a->state)));
 }
 
+/* Sizes are in MiB unless they say otherwise; times are plain numbers of milliseconds. */
 void hmp_migrate_set_parameter(struct hmp *h, const struct hmp_migrate_set_parameter_args *a)
 {
-	json_decref(hmp_qmp(h, "migrate-set-parameters",
-			    json_pack("{s:I}", a->parameter, (json_int_t)a->value)));
+	bool size = !strcmp(a->parameter, "max-bandwidth");
+	json_t *args = json_object();
+	struct err e = { 0 };
+	uint64_t val = 0;
+
+	if (parse_size(a->value, size ? MIB(1) : 1, &val, &e) < 0 || val > INT64_MAX) {
+		hmp_printf(h, "Error: '%.64s' is no value of '%.64s'%s%s\n", a->value, a->parameter,
+			   e.code ? ": " : "", e.code ? e.msg : "");
+		json_decref(args);
+		return;
+	}
+	if (json_object_set_new(args, a->parameter, json_integer((json_int_t)val)) < 0) {
+		hmp_printf(h, "Error: the parameter's name is no UTF-8\n");
+		json_decref(args);
+		return;
+	}
+	json_decref(hmp_qmp(h, "migrate-set-parameters", args));
 }
 
 void hmp_info_migrate(struct hmp *h)
@@ -198,4 +252,50 @@ void hmp_info_migrate_parameters(struct hmp *h)
 	hmp_printf(h, "max-bandwidth: %" PRIu64 " bytes/second%s\n", p.max_bandwidth,
 		   p.max_bandwidth ? "" : " (no limit)");
 	hmp_printf(h, "downtime-limit: %" PRIu64 " ms\n", p.downtime_limit_ms);
+}
+
+/* ---- snapshots inside of images: no driver has them, which is said of the disk as QEMU does ---- */
+
+static void no_snapshots(struct hmp *h)
+{
+	static const char instead[] = "raw images have no room for snapshots; 'migrate file:PATH' "
+				      "saves the machine beside its disks";
+	json_t *list = hmp_qmp(h, "query-block", NULL), *o;
+	size_t i;
+
+	json_array_foreach(list, i, o)
+	{
+		const json_t *in = json_object_get(o, "inserted");
+		const char *device = json_string_value(json_object_get(o, "device"));
+		const char *node = json_string_value(json_object_get(in, "node-name"));
+
+		if (json_is_true(json_object_get(in, "ro")))
+			continue;
+		hmp_printf(h, "Error: Device '%s' is writable but does not support snapshots: %s\n",
+			   device && *device ? device : node ?: "", instead);
+		break;
+	}
+	if (i == json_array_size(list))
+		hmp_printf(h, "Error: No block device supports snapshots: %s\n", instead);
+	json_decref(list);
+}
+
+void hmp_savevm(struct hmp *h, const struct hmp_savevm_args *a)
+{
+	no_snapshots(h);
+}
+
+void hmp_loadvm(struct hmp *h, const struct hmp_loadvm_args *a)
+{
+	no_snapshots(h);
+}
+
+void hmp_delvm(struct hmp *h, const struct hmp_delvm_args *a)
+{
+	no_snapshots(h);
+}
+
+void hmp_info_snapshots(struct hmp *h)
+{
+	hmp_printf(h, "no block device can store vmstate for snapshot\n");
 }

@@ -135,7 +135,10 @@ static void say_props(const struct tree *t, const struct dev *d, int indent)
 		json_t *val = qom_prop_value(p, d);
 		autofree char *text = val ? json_dumps(val, JSON_ENCODE_ANY) : NULL;
 
-		hmp_printf(t->h, "%*s%s = %s\n", indent, "", p->name, text ?: "\"\"");
+		hmp_printf(t->h, "%*s%s = %s", indent, "", p->name, text ?: "\"\"");
+		if (json_is_integer(val))
+			hmp_printf(t->h, " (%#llx)", (long long)json_integer_value(val));
+		hmp_printf(t->h, "\n");
 		json_decref(val);
 	}
 }

@@ -235,7 +235,8 @@ static void enter(struct edit *ed)
 	remember(ed, line);
 	ed->at = ed->nr_history;
 	ed->line(ed, line);
-	say(ed, ed->prompt);
+	if (!ed->hold)
+		say(ed, ed->prompt);
 }
 
 static void erase_word(struct edit *ed)
@@ -344,9 +345,11 @@ static void in_escape(struct edit *ed, uint8_t key)
 	}
 }
 
-void edit_keys(struct edit *ed, const uint8_t *keys, size_t len)
+size_t edit_keys(struct edit *ed, const uint8_t *keys, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
+	size_t i;
+
+	for (i = 0; i < len && !ed->hold; i++) {
 		uint8_t key = keys[i];
 		bool after_cr = ed->after_cr;
 
@@ -362,6 +365,7 @@ void edit_keys(struct edit *ed, const uint8_t *keys, size_t len)
 		else
 			insert(ed, (const char *)&key, 1);
 	}
+	return i;
 }
 
 void edit_reset(struct edit *ed)
@@ -369,6 +373,7 @@ void edit_reset(struct edit *ed)
 	ed->len = ed->pos = 0;
 	ed->escape = NO_ESCAPE;
 	ed->after_cr = false;
+	ed->hold = false;
 	for (unsigned i = 0; i < ed->nr_history; i++)
 		free(ed->history[i]);
 	ed->nr_history = ed->at = 0;

@@ -18,6 +18,7 @@ struct edit {
 	void (*line)(struct edit *, const char *line);		  /* a whole one; may not free */
 	/* Tab: calls edit_candidate() for each word that the last word of text may become. */
 	void (*complete)(struct edit *, const char *text);
+	bool hold; /* line() says so: it goes on, the prompt comes with edit_prompt() */
 	/* the editor's own; zeros at first */
 	char buf[EDIT_MAX_LINE];
 	size_t len, pos;
@@ -32,7 +33,8 @@ struct edit {
 };
 
 void edit_prompt(struct edit *); /* prompt and the line so far */
-void edit_keys(struct edit *, const uint8_t *keys, size_t len);
+/* How many of them were taken: up to the line that sets hold. */
+size_t edit_keys(struct edit *, const uint8_t *keys, size_t len);
 void edit_candidate(void *edit, const char *word);
 void edit_reset(struct edit *); /* another one sits at the terminal: nothing is left */
 void edit_fini(struct edit *);

@@ -129,6 +129,19 @@ static json_t *cause_data(const struct vm_event *ev)
 			 vm_cause_name(ev->cause));
 }
 
+/* Clients have to ask for these; a person who waits for the end has. */
+static void hear_migration(struct mon *m, const struct vm_event *ev)
+{
+	bool pass = ev->kind == VM_EV_MIGRATION_PASS;
+
+	if (migr_cap_get(migr_of(m->vm), MIGR_CAP_EVENTS) && pass)
+		mon_event(m, "MIGRATION_PASS", json_pack("{s:I}", "pass", (json_int_t)ev->value));
+	else if (migr_cap_get(migr_of(m->vm), MIGR_CAP_EVENTS))
+		mon_event(m, "MIGRATION", json_pack("{s:s}", "status", ev->name));
+	if (!pass)
+		mon_migration_told(m);
+}
+
 void mon_hear(struct vm_observer *o, const struct vm_event *ev)
 {
 	struct mon *m = container_of(o, struct mon, observer);
@@ -174,10 +187,8 @@ void mon_hear(struct vm_observer *o, const struct vm_event *ev)
 			  json_pack("{s:o,s:b}", "id", mon_text(ev->name), "open", ev->value != 0));
 		break;
 	case VM_EV_MIGRATION:
-		mon_event(m, "MIGRATION", json_pack("{s:s}", "status", ev->name));
-		break;
 	case VM_EV_MIGRATION_PASS:
-		mon_event(m, "MIGRATION_PASS", json_pack("{s:I}", "pass", (json_int_t)ev->value));
+		hear_migration(m, ev);
 		break;
 	default:
 		break;

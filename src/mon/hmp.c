@@ -49,7 +49,7 @@ void hmp_error(struct hmp *h, const struct err *e)
 json_t *hmp_qmp(struct hmp *h, const char *name, json_t *args)
 {
 	struct err e = { 0 };
-	json_t *ret = mon_run(h->mon, name, args, &e);
+	json_t *ret = mon_run(h, name, args, &e);
 
 	json_decref(args);
 	if (!ret)
@@ -294,6 +294,10 @@ void hmp_complete(struct mon *m, const char *line, void (*found)(void *, const c
 		complete_backend(m, CONF_DRIVE, word, found, arg);
 	else if (!strcmp(a->complete, "device"))
 		complete_backend(m, CONF_DEVICE, word, found, arg);
+	else if (!strcmp(a->complete, "netdev"))
+		complete_backend(m, CONF_NETDEV, word, found, arg);
+	else if (!strcmp(a->complete, "object"))
+		complete_backend(m, CONF_OBJECT, word, found, arg);
 	else if (!strcmp(a->complete, "trace-event"))
 		complete_trace_event(word, found, arg);
 	else if (strchr(a->complete, '|'))

@@ -30,8 +30,8 @@ struct hmp_arg {
 	bool optional;
 	uint32_t off;
 	int32_t has_off;
-	const char *complete; /* what Tab offers: "chardev", "block", "device", "trace-event",
-				 "help", words "a|b", or "" */
+	const char *complete; /* what Tab offers: "chardev", "block", "device", "netdev", "object",
+				 "trace-event", "help", words "a|b", or "" */
 };
 
 struct hmp_command {

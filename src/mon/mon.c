@@ -43,6 +43,8 @@ struct mon *mon_free(struct mon *m)
 	mon_event_fini(m);
 	mon_qmp_free_all(m);
 	mon_readline_free_all(m);
+	if (m->saver)
+		mon_finish(m->saver, NULL, NULL);
 	while (m->fds) {
 		struct mon_fd *f = m->fds;
 

@@ -31,6 +31,7 @@ struct mon {
 	struct mon_fd *fds;
 	struct mon_limit *limits; /* event.c */
 	struct mon_later *laters; /* under way */
+	struct mon_later *saver;  /* of a person who waits for the end of "migrate" */
 };
 
 /* Text on its way to a client that may be slow. */
@@ -55,6 +56,13 @@ int mon_qmp_negotiate(struct mon_qmp *, bool oob, struct err *e);
 /* readline.c */
 int mon_readline_open(struct mon *, struct char_end *, struct err *e);
 void mon_readline_free_all(struct mon *);
+/* The line that r has run ends when mon_readline_finish() is called; until then r takes no other. */
+void mon_readline_wait(struct mon_readline *);
+void mon_readline_finish(struct mon_readline *, const struct err *e);
+/* qmp.c: nobody is left at r who could wait. */
+void mon_forget_reader(struct mon *, const struct mon_readline *);
+/* cmd_migrate.c: the status has changed. */
+void mon_migration_told(struct mon *);
 
 /* hmp.c */
 void hmp_run_line(struct hmp *, const char *line);

@@ -47,8 +47,9 @@ struct mon_qmp {
 
 struct mon_later {
 	struct mon *mon;
-	struct mon_qmp *session; /* NULL: the client is gone */
-	const struct qmp_command *what;
+	struct mon_qmp *session;	/* NULL: the client is gone, or is a person */
+	struct mon_readline *reader;	/* a person who waits, or NULL */
+	const struct qmp_command *what; /* NULL: a line that is no command of QMP's */
 	json_t *id;
 	struct mon_later *next; /* mon->laters */
 };
@@ -175,9 +176,16 @@ json_t *mon_call(struct mon_cmd *c, json_t *args, struct err *e)
 	return ret;
 }
 
-json_t *mon_run(struct mon *m, const char *name, json_t *args, struct err *e)
+static void let_wait(struct mon_later *l, struct hmp *h)
 {
-	struct mon_cmd c = { .mon = m, .vm = m->vm, .what = qmp_command_find(name) };
+	l->reader = h->session;
+	if (l->reader)
+		mon_readline_wait(l->reader);
+}
+
+json_t *mon_run(struct hmp *h, const char *name, json_t *args, struct err *e)
+{
+	struct mon_cmd c = { .mon = h->mon, .vm = h->vm, .what = qmp_command_find(name) };
 	json_t *ret;
 
 	if (!c.what) {
@@ -187,8 +195,26 @@ json_t *mon_run(struct mon *m, const char *name, json_t *args, struct err *e)
 	ret = mon_call(&c, args, e);
 	if (!c.later)
 		return ret;
+	let_wait(c.later, h);
 	json_decref(ret);
-	return json_object(); /* it goes on by itself */
+	return json_object();
+}
+
+struct mon_later *hmp_defer(struct hmp *h)
+{
+	struct mon_cmd c = { .mon = h->mon, .vm = h->vm };
+
+	if (!h->session)
+		return NULL;
+	let_wait(mon_defer(&c), h);
+	return c.later;
+}
+
+void mon_forget_reader(struct mon *m, const struct mon_readline *r)
+{
+	for (struct mon_later *l = m->laters; l; l = l->next)
+		if (l->reader == r)
+			l->reader = NULL;
 }
 
 struct mon_later *mon_defer(struct mon_cmd *c)
@@ -223,8 +249,10 @@ void mon_finish(struct mon_later *l, json_t *ret, const struct err *e)
 	} else if (!ret) {
 		ret = json_object();
 	}
-	if (ret)
+	if (ret && l->what)
 		check_reply(l->what, ret);
+	if (l->reader)
+		mon_readline_finish(l->reader, e);
 	if (q)
 		reply(q, l->id, ret, e);
 	else

@@ -10,6 +10,8 @@
 /* What scripts wait for. */
 #define PROMPT "(qemu) "
 
+#define AHEAD_MAX 4096u
+
 struct mon_readline {
 	struct char_front front;
 	struct mon_out out;
@@ -17,6 +19,9 @@ struct mon_readline {
 	struct hmp hmp;
 	struct edit edit;
 	bool up, focus, greeted;
+	bool running;		  /* inside a line */
+	uint8_t ahead[AHEAD_MAX]; /* typed while a line goes on */
+	size_t nr_ahead;
 	struct mon_readline *next;
 };
 
@@ -47,7 +52,9 @@ static void edit_line(struct edit *ed, const char *line)
 {
 	struct mon_readline *r = container_of(ed, struct mon_readline, edit);
 
+	r->running = true;
 	hmp_run_line(&r->hmp, line);
+	r->running = false;
 	if (r->hmp.out_len)
 		say(r, r->hmp.out, r->hmp.out_len);
 	hmp_fini(&r->hmp);
@@ -71,7 +78,42 @@ static void show(struct mon_readline *r)
 	else
 		say(r, "\n", 1);
 	r->greeted = true;
+	if (!r->edit.hold)
+		edit_prompt(&r->edit);
+}
+
+static void take_keys(struct mon_readline *r, const uint8_t *keys, size_t len)
+{
+	size_t n = edit_keys(&r->edit, keys, len);
+
+	len = MIN(len - n, AHEAD_MAX - r->nr_ahead);
+	memcpy(r->ahead + r->nr_ahead, keys + n, len);
+	r->nr_ahead += len;
+}
+
+void mon_readline_wait(struct mon_readline *r)
+{
+	r->edit.hold = true;
+}
+
+void mon_readline_finish(struct mon_readline *r, const struct err *e)
+{
+	uint8_t keys[AHEAD_MAX];
+	size_t n = r->nr_ahead;
+
+	if (e && e->code) {
+		hmp_error(&r->hmp, e);
+		say(r, r->hmp.out, r->hmp.out_len);
+		hmp_fini(&r->hmp);
+	}
+	r->edit.hold = false;
+	if (r->running) /* before the line's own end: that says the prompt */
+		return;
 	edit_prompt(&r->edit);
+	memcpy(keys, r->ahead, n);
+	r->nr_ahead = 0;
+	take_keys(r, keys, n);
+	char_accept_input(r->out.end);
 }
 
 static struct mon_readline *of_front(struct char_front *front)
@@ -81,12 +123,14 @@ static struct mon_readline *of_front(struct char_front *front)
 
 static size_t readline_room(struct char_front *front)
 {
-	return of_front(front)->out.len >= MON_MAX_OUT ? 0 : 4096;
+	struct mon_readline *r = of_front(front);
+
+	return r->out.len >= MON_MAX_OUT ? 0 : AHEAD_MAX - r->nr_ahead;
 }
 
 static void readline_receive(struct char_front *front, const uint8_t *data, size_t len)
 {
-	edit_keys(&of_front(front)->edit, data, len);
+	take_keys(of_front(front), data, len);
 }
 
 static void readline_writable(struct char_front *front)
@@ -103,6 +147,8 @@ static void readline_connected(struct char_front *front, bool up)
 
 	r->up = up;
 	r->greeted = false;
+	r->nr_ahead = 0;
+	mon_forget_reader(r->mon, r);
 	edit_reset(&r->edit);
 	mon_out_drop(&r->out);
 	show(r);
@@ -150,6 +196,7 @@ void mon_readline_free_all(struct mon *m)
 		struct mon_readline *r = m->readlines;
 
 		m->readlines = r->next;
+		mon_forget_reader(m, r);
 		if (r->focus && r->greeted)
 			mon_out_put(&r->out, "\r\n", 2);
 		mon_out_flush(&r->out);

@@ -8,8 +8,7 @@
 #include <ctype.h>
 
 #define LINE 16u
-
-int show_format_check(struct hmp_format *f, struct err *e)
+int show_format_check(struct hmp_format *f, struct hmp_format *last, struct err *e)
 {
 	if (f->format == 'i')
 		return err_set(e, ENOTSUP,
@@ -18,11 +17,12 @@ int show_format_check(struct hmp_format *f, struct err *e)
 	if (f->format == 's')
 		return err_set(e, ENOTSUP, "strings are not shown: look at characters, /32c");
 	if (!f->format)
-		f->format = 'x';
+		f->format = last->format ?: 'x';
 	if (!f->count)
 		f->count = 1;
 	if (!f->size)
-		f->size = 'w';
+		f->size = last->size ?: 'w';
+	*last = *f;
 	if (f->format == 'c')
 		f->size = 'b';
 	if (f->count > SHOW_MAX_VALUES)
@@ -88,7 +88,7 @@ static void show_column(FILE *out, const struct hmp_format *f, uint64_t val)
 		fprintf(out, "0x%0*" PRIx64, (int)size * 2, val);
 		break;
 	case 'o':
-		fprintf(out, "0%0*" PRIo64, (int)(bits + 2) / 3, val);
+		fprintf(out, "%#*" PRIo64, (int)(bits + 2) / 3, val);
 		break;
 	case 'u':
 		fprintf(out, "%*" PRIu64, (int)(bits * 10 + 32) / 33, val);
@@ -107,11 +107,12 @@ void show_memory(FILE *out, const struct hmp_format *f, uint64_t addr,
 		 int (*read)(void *, uint64_t, void *, size_t), void *arg)
 {
 	unsigned size = show_value_size(f);
+	unsigned line = size == 1 && f->format != 'c' ? LINE / 2 : LINE;
 	uint64_t left = (uint64_t)f->count * size;
 
 	while (left) {
 		uint8_t buf[LINE];
-		unsigned n = (unsigned)MIN(left, (uint64_t)LINE);
+		unsigned n = (unsigned)MIN(left, (uint64_t)line);
 
 		fprintf(out, "%016" PRIx64 ":", addr);
 		if (read(arg, addr, buf, n) < 0) {

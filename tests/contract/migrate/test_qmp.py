@@ -121,7 +121,7 @@ class Migrate(unittest.TestCase):
         with self.machine() as vm:
             self.assertIn("spawn=allow", vm.error("migrate", uri="exec:true").desc)
         with self.machine("-sandbox", "on,spawn=allow") as vm:
-            self.assertIn("no address", vm.error("migrate", uri="nonsense").desc)
+            self.assertIn("protocol: 'nonsense' is none", vm.error("migrate", uri="nonsense").desc)
             self.assertIn("getfd", vm.error("migrate", uri="fd:unknown").desc)
             self.assertIn("-incoming defer", vm.error("migrate-incoming", uri="fd:0").desc)
             self.assertIn("none", vm.error("migrate-continue", state="pre-switchover").desc)

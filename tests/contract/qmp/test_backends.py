@@ -40,7 +40,9 @@ class Block(unittest.TestCase):
             self.assertIn("virtio-disk0/virtio-backend", text)
             self.assertEqual(vm.hmp("info block n-format"), text)
             self.assertIn("n-storage: " + self.file.name + " (file)", vm.hmp("info block -n"))
-            self.assertIn("virtual size: 4194304 bytes", vm.hmp("info block -v n-format"))
+            self.assertIn("\n\nn-storage: ", vm.hmp("info block -n"))
+            self.assertIn("virtual size: 4 MiB (4194304 bytes)\ndisk size: 0 B\n",
+                          vm.hmp("info block -v n-format"))
             self.assertEqual(vm.hmp("info block nosuch"), "Error: Device 'nosuch' not found\n")
 
     def test_stats(self):
@@ -146,6 +148,24 @@ class Coming(unittest.TestCase):
             vm.serial.tell("x")
             vm.serial.expect("x")
 
+    def test_what_is_not_there(self):
+        """Classes and the beginning of texts are QEMU's."""
+        with Machine() as vm:
+            for name, args, cls, text in (
+                    ("netdev_del", {"id": "x"}, "DeviceNotFound", "Device 'x' not found"),
+                    ("object-del", {"id": "x"}, "GenericError", "object 'x' not found"),
+                    ("blockdev-del", {"node-name": "x"}, "GenericError",
+                     "Failed to find node with node-name='x'"),
+                    ("migrate", {"uri": "x"}, "GenericError",
+                     "Parameter 'uri' expects a valid migration protocol"),
+                    ("migrate-incoming", {"uri": "x"}, "GenericError",
+                     "'-incoming' was not specified on the command line"),
+                    ("migrate-continue", {"state": "pre-switchover"}, "GenericError",
+                     "Migration not in expected state: none")):
+                e = vm.error(name, args)
+                self.assertEqual(e.cls, cls)
+                self.assertTrue(e.desc.startswith(text), e.desc)
+
     def test_descriptor_that_is_no_tap(self):
         with Machine() as vm:
             with open("/dev/null") as null:
@@ -160,9 +180,9 @@ class Coming(unittest.TestCase):
             vm.cmd("object-add", {"qom-type": "rng-random", "id": "o0", "filename": "/dev/urandom"})
             self.assertEqual(vm.cmd("qom-get", path="/objects/o0", property="filename"), "/dev/urandom")
             vm.cmd("object-add", {"qom-type": "memory-backend-ram", "id": "m0", "size": MIB})
-            self.assertEqual([d["id"] for d in vm.cmd("query-memdev")], ["m0"])
+            self.assertEqual([d["id"] for d in vm.cmd("query-memdev")], ["m0", "pc.ram"])
             vm.cmd("object-del", id="m0")
-            self.assertEqual(vm.cmd("query-memdev"), [])
+            self.assertEqual([d["id"] for d in vm.cmd("query-memdev")], ["pc.ram"])
             self.assertIn("did you mean 'rng-random'",
                           vm.error("object-add", {"qom-type": "rng-rando", "id": "o1"}).desc)
             self.assertEqual(vm.hmp("object_del o0"), "")

@@ -3,7 +3,9 @@
 import os
 import pty
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -64,6 +66,13 @@ class Commands(unittest.TestCase):
             self.assertIn("Log items", vm.hmp("log help"))
             self.assertIn("there is no item 'in_asm'", vm.hmp("log in_asm"))
             self.assertIn("hanok", vm.hmp("info version"))
+            self.assertIn("Error: No block device supports snapshots", vm.hmp("savevm x"))
+            self.assertIn("Error: No block device supports snapshots", vm.hmp("loadvm x"))
+            self.assertIn("no block device can store", vm.hmp("info snapshots"))
+            self.assertIn("not in expected state: none", vm.hmp("migrate_continue pre-switchover"))
+            self.assertEqual(vm.hmp("migrate_set_parameter downtime-limit 250"), "")
+            self.assertEqual(vm.cmd("query-migrate-parameters")["downtime-limit"], 250)
+            self.assertIn("'much' is no value of 'max-b", vm.hmp("migrate_set_parameter max-bandwidth much"))
             self.assertIn("cpu-index", vm.error("human-monitor-command", command_line="", cpu_index=1).desc)
 
     def test_registers(self):
@@ -118,6 +127,56 @@ class Sessions(unittest.TestCase):
             self.assertEqual(vm.wait(), 0)
             mon.sock.close()
 
+    def test_line_that_takes_long(self):
+        """migrate without -d ends when the machine is saved; what is typed meanwhile waits."""
+        with Machine("-monitor", "unix:mon.sock,server=on,wait=off", "-initrd", self.noise()) as vm:
+            mon = Serial(os.path.join(vm.dir, "mon.sock"))
+            mon.expect("(qemu) ")
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(os.path.join(vm.dir, "to.sock"))
+                server.listen()
+                mon.tell('migrate "unix:to.sock"\ninfo status\n')
+                peer = server.accept()[0]
+                mon.expect("migrate \"unix:to.sock\"\r\n")
+                self.assertTrue(mon.quiet())
+                self.assertEqual(vm.cmd("query-migrate")["status"], "active")
+                while peer.recv(1 << 20):
+                    pass
+                peer.close()
+            mon.expect("(qemu) info status\r\nVM status: paused (postmigrate)\r\n(qemu) ")
+            mon.tell("migrate unix:to.sock\n")
+            mon.expect("migrate unix:to.sock\r\nError: ")
+            mon.expect("\r\n(qemu) ")
+            self.assertIn("continuing detached", vm.hmp("migrate file:saved"))
+            mon.sock.close()
+
+    def test_client_that_does_not_wait(self):
+        """It is gone before its line ends; the next one finds a prompt."""
+        with Machine("-monitor", "unix:mon.sock,server=on,wait=off", "-initrd", self.noise()) as vm:
+            mon = Serial(os.path.join(vm.dir, "mon.sock"))
+            mon.expect("(qemu) ")
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(os.path.join(vm.dir, "to.sock"))
+                server.listen()
+                mon.tell("migrate unix:to.sock\n")
+                peer = server.accept()[0]
+                mon.sock.close()
+                mon = Serial(os.path.join(vm.dir, "mon.sock"))
+                mon.expect("(qemu) ")
+                peer.close()
+            while vm.cmd("query-migrate")["status"] != "failed":
+                pass
+            mon.tell("info status\n")
+            mon.expect("VM status: paused (prelaunch)\r\n(qemu) ")
+            mon.sock.close()
+
+    def noise(self):
+        """A file that is no zeros: guest memory that has to be moved."""
+        with tempfile.NamedTemporaryFile(delete=False) as f:
+            f.write(os.urandom(8 << 20))
+        self.addCleanup(os.unlink, f.name)
+        return f.name
+
     def test_editing(self):
         with Terminal(*line("-S", "-monitor", "stdio")) as t:
             t.expect("(qemu) ")
@@ -136,6 +195,11 @@ class Sessions(unittest.TestCase):
             t.expect("watchdog_action shutdown")
             t.expect("log none")
             t.expect("trace-event vm_state_notify off")
+            t.type("object_add rng-builtin,id=dice\robject_del d\tx\x7f\x7f\rmigrate_set_p\tmax\t1M\r")
+            t.expect("object_del dice")
+            t.expect("migrate_set_parameter max-bandwidth 1M")
+            t.type("info migrate_p\t\r")
+            t.expect("max-bandwidth: 1048576 bytes/second")
             t.type("q\r")
             self.assertEqual(t.proc.wait(60), 0)
 

@@ -83,7 +83,9 @@ class Machines(unittest.TestCase):
     def test_memory(self):
         with Machine("-m", "96") as vm:
             self.assertEqual(vm.cmd("query-memory-size-summary"), {"base-memory": 96 << 20, "plugged-memory": 0})
-            self.assertEqual(vm.cmd("query-memdev"), [])
+            dev, = vm.cmd("query-memdev")
+            self.assertEqual((dev["id"], dev["size"], dev["prealloc"]), ("pc.ram", 96 << 20, False))
+            self.assertEqual(vm.cmd("query-current-machine"), {"wakeup-suspend-support": False})
         with Machine("-m", "96", "-object", "memory-backend-ram,id=m0,size=96M,merge=on",
                      "-machine", "memory-backend=m0") as vm:
             dev, = vm.cmd("query-memdev")

@@ -115,6 +115,29 @@ class Protocol(unittest.TestCase):
             self.assertTrue(schema["query-status"]["allow-oob"])
             self.assertNotIn("allow-oob", schema["query-name"])
 
+    def test_oob_overtakes(self):
+        """What is out of band is answered while a command goes on and others wait behind it; those
+        are answered in their order."""
+        with Machine(oob=True) as vm:
+            reader, writer = os.pipe()
+            vm.cmd("getfd", {"fdname": "core"}, fds=[writer])
+            os.close(writer)
+            first = vm.start("dump-guest-memory", {"paging": False, "protocol": "fd:core"})
+            waiting = [vm.start("query-name") for _ in range(7)]
+            for _ in range(3):
+                urgent = vm.start("query-status", oob=True)
+                self.assertEqual(vm.recv_reply(urgent)["return"]["running"], False)
+            # more than the queue takes at once, urgent ones among them: nothing is lost
+            lines = [{"execute": "query-name", "id": n} for n in range(1000, 1100)]
+            lines.append({"exec-oob": "query-status", "id": 1100})
+            vm.send("".join(json.dumps(o) + "\n" for o in lines))
+            while os.read(reader, 1 << 20):
+                pass
+            os.close(reader)
+            got = [vm.recv_reply()["id"] for _ in range(1 + 7 + 101)]
+            got.remove(1100)
+            self.assertEqual(got, [first, *waiting, *range(1000, 1100)])
+
     def fail_oob(self, vm, name):
         vm.start(name, oob=True)
         return vm.recv_reply()["error"]["desc"]

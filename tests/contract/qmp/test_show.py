@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What HMP tells of the machine's insides: registers, interrupt controllers, page tables, memory."""
+import os
 import re
 import shutil
 import unittest
 
-from common import Machine, main
+from common import Machine, Serial, main
 
 COUNTER = 0x1100000
 ENTRY = 0x1000000
@@ -111,6 +112,10 @@ class Memory(unittest.TestCase):
             self.assertEqual(vm.hmp(f"xp /2uh {ENTRY}"), f"{ENTRY:016x}: 18682  9613\n")
             self.assertEqual(vm.hmp(f"xp /1db {ENTRY}"), f"{ENTRY:016x}:  -6\n")
             self.assertEqual(vm.hmp(f"xp /1ob {ENTRY}"), f"{ENTRY:016x}: 0372\n")
+            self.assertEqual(vm.hmp("xp /2ob 0x2000000"), f"{0x2000000:016x}:   0   0\n")
+            lines = vm.hmp(f"xp /9xb {ENTRY}").splitlines()
+            self.assertEqual([text.split(":")[0] for text in lines],
+                             [f"{ENTRY:016x}", f"{ENTRY + 8:016x}"])
             self.assertEqual(vm.hmp(f"xp /2c {ENTRY}"), f"{ENTRY:016x}: '\\xfa' 'H'\n")
             lines = vm.hmp(f"xp /6xg {ENTRY}").splitlines()
             self.assertEqual([text.split(":")[0] for text in lines],
@@ -129,12 +134,23 @@ class Memory(unittest.TestCase):
 
     def test_print(self):
         with Machine() as vm:
-            self.assertEqual(vm.hmp("p 3+4*2"), "11\n")
-            self.assertEqual(vm.hmp("print -1"), "-1\n")
+            self.assertEqual(vm.hmp("p 3+4*2"), "0xb\n")
+            self.assertEqual(vm.hmp("print/d -1"), "-1\n")
             self.assertEqual(vm.hmp("p/x 255"), "0xff\n")
             self.assertEqual(vm.hmp("p/u -1"), "18446744073709551615\n")
             self.assertEqual(vm.hmp("p/o 8"), "010\n")
             self.assertEqual(vm.hmp("p/c 0x41"), "'A'\n")
+
+
+    def test_last_format(self):
+        """A line without a format has that of the one before."""
+        with Machine("-monitor", "unix:mon.sock,server=on,wait=off") as vm:
+            mon = Serial(os.path.join(vm.dir, "mon.sock"))
+            mon.expect("(qemu) ")
+            mon.tell(f"xp /1db {ENTRY}\nxp {ENTRY}\nprint 255\nprint/x 255\nxp {ENTRY}\n")
+            for text in ("-6\r\n", "-6\r\n", "\r\n255\r\n", "\r\n0xff\r\n", ": 0xfa\r\n"):
+                mon.expect(text)
+            mon.sock.close()
 
 
 class Lists(unittest.TestCase):
@@ -158,6 +174,7 @@ class Lists(unittest.TestCase):
             self.assertNotIn("virtio-rng-pci", outer)
             self.assertRegex(inner, r'\n +bus: port\n +type PCIE\n +dev: virtio-rng-pci, id "random"\n')
             self.assertIn("addr = 00.0", inner)
+            self.assertIn("period = 65536 (0x10000)\n", inner)
             self.assertIn("pvpanic", text)
             brief = vm.hmp("info qtree -b")
             self.assertNotIn(" = ", brief)
