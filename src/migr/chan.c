@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Addresses of saved machines: file:, exec:, fd:, unix:, tcp:. Control thread; chan_close() and
- * chan_abandon() the worker's too. No state.
+ * chan_hang_up() the worker's too. No state.
  */
 #include "base/base.h"
 #include "base/clock.h"
@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 /* #syscalls control: fadvise64 fcntl fstat newfstatat openat lseek socket connect bind listen
- * setsockopt */
+ * setsockopt unlink */
 
-/* #syscalls migr control: wait4 kill unlink */
+/* #syscalls migr control: wait4 kill */
 
 extern char **environ;
 
@@ -353,7 +353,7 @@ int chan_close(struct migr_chan *c, const atomic_bool *cancel, struct err *e)
 	forget(c);
 	while (c->child && !child_ended(c, 1000, cancel, &status))
 		if (cancel && atomic_load(cancel)) {
-			chan_abandon(c);
+			end_child(c);
 			return err_set(e, ECANCELED, "cancelled");
 		}
 	free(take_ptr(c->path));
@@ -364,10 +364,15 @@ int chan_close(struct migr_chan *c, const atomic_bool *cancel, struct err *e)
 	return 0;
 }
 
-void chan_abandon(struct migr_chan *c)
+void chan_hang_up(struct migr_chan *c)
 {
 	forget(c);
 	end_child(c);
+}
+
+void chan_abandon(struct migr_chan *c)
+{
+	chan_hang_up(c);
 	/* Half a machine is of no use, and only in the way. */
 	if (c->path)
 		unlink(c->path);

@@ -40,6 +40,8 @@ int chan_settle(struct migr_chan *, struct err *e) MUST_CHECK;
 int chan_close(struct migr_chan *, const atomic_bool *cancel, struct err *e);
 /* The same without waiting for anything good: a command is ended, in CHAN_GRACE_MS at most. */
 #define CHAN_GRACE_MS 1000u
+void chan_hang_up(struct migr_chan *);
+/* And a file that was made here goes: control thread, for a worker's sandbox has no files. */
 void chan_abandon(struct migr_chan *);
 
 #endif

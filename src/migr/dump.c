@@ -85,7 +85,7 @@ static void *worker(void *arg)
 	if (ret == 0)
 		(void)chan_close(&d->chan, &d->stream.cancel, &d->error);
 	else
-		chan_abandon(&d->chan);
+		chan_hang_up(&d->chan);
 	loop_post(d->vm->loop, &d->done);
 	return NULL;
 }

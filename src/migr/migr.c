@@ -157,7 +157,7 @@ static void *worker(void *arg)
 	if (ret == 0)
 		ret = chan_close(&m->chan, &m->stream.cancel, &m->error);
 	else
-		chan_abandon(&m->chan);
+		chan_hang_up(&m->chan);
 	m->result = ret;
 	loop_post(m->vm->loop, &m->done);
 	return NULL;

@@ -5,6 +5,9 @@
     tests/contract/migrate/test_people.py HANOK
 """
 import os
+import resource
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +61,7 @@ class People(unittest.TestCase):
                 time.sleep(0.02)
                 continue
             if q.cmd("query-status")["status"] == "running":
+                self.addCleanup(q.close)
                 return q
             q.close()
             time.sleep(0.02)
@@ -101,6 +105,86 @@ class People(unittest.TestCase):
             with open(os.path.join(self.dir, "saved"), "rb") as f:
                 self.assertNotIn(b"hunter-22", f.read())
             self.assertIn("-incoming", self.do("restore", "saved", code=1))
+
+    def slow(self):
+        """A machine that takes long to save, and its monitor."""
+        p = self.run_one()
+        q = self.wait_running(p)
+        q.cmd("migrate-set-parameters", max_bandwidth=50000)
+        return p, q
+
+    def test_killed_in_the_middle(self):
+        p, q = self.slow()
+        saved = os.path.join(self.dir, "saved")
+        q.cmd("migrate", uri=f"file:{saved}")
+        while q.cmd("query-migrate").get("ram", {}).get("transferred", 0) < 30000:
+            time.sleep(0.01)
+        p.kill()
+        p.wait()
+        q.close()
+        self.assertRegex(self.do("restore", "saved", code=1), "ends at byte .* not written to its end")
+
+    def test_given_up(self):
+        p, q = self.slow()
+        q.close()
+        saver = self.start("save", "one", "saved")
+        while not os.path.exists(os.path.join(self.dir, "saved")):
+            time.sleep(0.01)
+        time.sleep(0.3)  # it looks at the machine by now
+        saver.send_signal(signal.SIGINT)
+        self.assertIn("runs on", saver.communicate(timeout=60)[0].decode())
+        self.assertEqual(saver.returncode, 1)
+        self.assertFalse(os.path.exists(os.path.join(self.dir, "saved")))
+        self.wait_running(p).close()
+
+    def test_no_room(self):
+        p = self.run_one()
+        self.wait_running(p).close()
+        self.assertIn("No space left", self.do("save", "one", "/dev/full", code=1))
+        resource.prlimit(p.pid, resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+        self.assertIn("File too large", self.do("save", "one", "saved", code=1))
+        self.assertFalse(os.path.exists(os.path.join(self.dir, "saved")))
+        self.wait_running(p).close()
+        resource.prlimit(p.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        self.do("save", "one", "saved")
+
+    def test_progress_is_shown_to_people(self):
+        self.wait_running(self.run_one()).close()
+        main, side = os.openpty()
+        for words in (["save", "one", "saved"], ["restore", "saved"]):
+            p = subprocess.Popen([os.environ["HANOK"], *words], env=self.env, cwd=self.dir,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=side)
+            self.procs.append(p)
+            text = ""
+            while "%" not in text:
+                self.assertTrue(select.select([main], [], [], 60)[0], text)
+                text += os.read(main, 1000).decode()
+            if words[0] == "save":
+                self.assertEqual(p.wait(60), 0)
+        os.close(side)
+        os.close(main)
+
+    def test_damage_in_each_part(self):
+        self.wait_running(self.run_one()).close()
+        self.do("save", "one", "saved")
+        with open(os.path.join(self.dir, "saved"), "rb") as f:
+            data = f.read()
+        text = 16 + int.from_bytes(data[12:16], "little")
+        ram = data.index(b"HKRM")
+        places = {"magic": 3, "version": 8, "text": text // 2, "its checksum": text + 1,
+                  "state's head": text + 12, "objects": text + 300, "padding": ram - 1,
+                  "chunk's head": ram + 40, "page": ram + 5000, "last chunk": len(data) - 28 - 4000,
+                  "end": len(data) - 10}
+        for what, at in places.items():
+            bad = bytearray(data)
+            bad[at] ^= 0x10
+            for name, content in (("flipped", bad), ("cut", data[:at])):
+                with self.subTest(what, how=name):
+                    with open(os.path.join(self.dir, name), "wb") as f:
+                        f.write(content)
+                    said = self.do("restore", name, code=1)
+                    self.assertRegex(said, "error: .*(damaged|ends at byte|no machine that hanok|version)")
+        self.wait_running(self.start("restore", "saved")).close()
 
     def test_refusals(self):
         self.assertIn("no machine", self.do("save", "nobody", "saved", code=1))

@@ -12,7 +12,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 from qmp import Hanok  # noqa: E402
-from tiny_kernel import kernel  # noqa: E402
+from tiny_kernel import RESETS, kernel  # noqa: E402
 
 LIBVIRT_BANDWIDTH = 9223372036853727232
 
@@ -161,6 +161,76 @@ class Migrate(unittest.TestCase):
                 pass
             self.assertEqual(vm.cmd("query-status")["status"], "running")
             os.close(r)
+
+    def states(self, vm, wanted):
+        """What query-migrate says until the job is over, each state once; bounded by its caller."""
+        seen = {}
+        while not seen or list(seen)[-1] not in wanted:
+            info = vm.cmd("query-migrate")
+            seen[info["status"]] = info
+        return seen
+
+    def test_query_migrate_in_every_state(self):
+        fifo = os.path.join(self.dir, "fifo")
+        os.mkfifo(fifo)
+        numbers = {"total-time", "setup-time", "ram"}
+        with self.machine() as vm:
+            self.assertEqual(vm.cmd("query-migrate"), {})
+            vm.cmd("migrate-set-capabilities",
+                   capabilities=[{"capability": "pause-before-switchover", "state": True}])
+            vm.cmd("migrate-set-parameters", max_bandwidth=100000)
+            vm.cmd("migrate", uri=f"file:{fifo}")
+            self.assertEqual(vm.cmd("query-migrate")["status"], "setup")
+            self.assertEqual(vm.cmd("query-status")["status"], "running")
+            r = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+            seen = self.states(vm, ["pre-switchover"])
+            self.assertEqual(seen["pre-switchover"]["ram"]["transferred"], 0)
+            self.assertEqual(vm.cmd("query-status")["status"], "finish-migrate")
+            vm.cmd("migrate-continue", state="pre-switchover")
+            info = vm.cmd("query-migrate")
+            self.assertEqual(info["status"], "device")
+            self.assertLessEqual(numbers | {"expected-downtime"}, set(info))
+            self.assertEqual(info["ram"]["total"], 64 << 20)
+            vm.cmd("migrate_cancel")
+            seen = self.states(vm, ["cancelled"])
+            self.assertLessEqual(set(seen), {"cancelling", "cancelled"})
+            os.close(r)
+            vm.cmd("migrate-set-capabilities",
+                   capabilities=[{"capability": "pause-before-switchover", "state": False}])
+            vm.cmd("migrate", uri="file:/dev/full")
+            seen = self.states(vm, ["failed"])
+            self.assertIn("No space left", seen["failed"]["error-desc"])
+            self.assertEqual(vm.cmd("query-status")["status"], "running")
+            vm.cmd("migrate", uri=f"file:{self.file}")
+            seen = self.states(vm, ["active"])
+            self.assertLessEqual(numbers | {"expected-downtime"}, set(seen["active"]))
+            self.assertGreater(seen["active"]["ram"]["remaining"], 0)
+            vm.cmd("migrate-set-parameters", max_bandwidth=0)
+            seen = self.states(vm, ["completed"])
+            self.assertLessEqual(numbers | {"downtime"}, set(seen["completed"]))
+            self.assertEqual(seen["completed"]["ram"]["remaining"], 0)
+            self.assertNotIn("error-desc", seen["completed"])
+        with self.machine("-incoming", "defer") as vm:
+            self.assertEqual(vm.cmd("query-migrate"), {})
+            vm.cmd("migrate-incoming", uri=f"unix:{self.dir}/sock", exit_on_error=False)
+            self.assertEqual(self.states(vm, ["active"])["active"], {"status": "active"})
+            vm.cmd("migrate_cancel")
+            self.states(vm, ["cancelled"])
+            vm.cmd("migrate-incoming", uri=f"file:{self.file}")
+            self.assertEqual(self.states(vm, ["completed"])["completed"], {"status": "completed"})
+
+    def test_a_guest_that_resets_is_saved(self):
+        """Whatever moment it is, the next process finds a guest that goes on resetting itself."""
+        kernel(self.kernel, RESETS)
+        with self.machine() as vm:
+            for _ in range(10):
+                vm.events.clear()
+                vm.event("RESET")
+                self.save(vm)
+                with self.machine("-incoming", f"file:{self.file}") as after:
+                    after.event("RESET")
+                os.unlink(self.file)
+                vm.cmd("cont")
 
     def test_bad_files_are_refused(self):
         with self.machine() as vm:
