@@ -20,6 +20,7 @@ static const char *_Atomic log_name = "hanok";
 static const char *_Atomic log_guest;
 static _Atomic bool log_dates;
 static _Atomic int log_fd = STDERR_FILENO;
+static _Atomic int log_event_fd = -1; /* -1: where the others go */
 
 const struct log_item log_items[] = {
 	{ "error", LOG_LEVEL_ERROR, "only what went wrong" },
@@ -56,6 +57,11 @@ void log_set_fd(int fd)
 	atomic_store(&log_fd, fd);
 }
 
+void log_set_event_fd(int fd)
+{
+	atomic_store(&log_event_fd, fd);
+}
+
 /* ISO 8601 in UTC with microseconds, and a blank; or nothing. */
 static void format_date(char *out, size_t size)
 {
@@ -72,9 +78,12 @@ static void format_date(char *out, size_t size)
 	snprintf(out + n, size - n, ".%06ldZ ", now.tv_nsec / 1000);
 }
 
-/* head bytes of line are there; the text and the line's end follow, and all of it is written. */
-__attribute__((format(printf, 3, 0))) static void finish_line(char *line, int head, const char *fmt,
-							      va_list ap)
+/*
+ * head bytes of line are there; the text and the line's end follow, and all of it is written to fd.
+ * one_line: control characters in the text become question marks.
+ */
+__attribute__((format(printf, 5, 0))) static void
+finish_line(int fd, char *line, int head, bool one_line, const char *fmt, va_list ap)
 {
 	int body;
 	size_t len;
@@ -85,9 +94,12 @@ __attribute__((format(printf, 3, 0))) static void finish_line(char *line, int he
 	if (body < 0)
 		return;
 	len = MIN((size_t)head + (size_t)body, (size_t)LOG_LINE_MAX - 2);
+	for (size_t i = (size_t)head; one_line && i < len; i++)
+		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+			line[i] = '?';
 	line[len] = '\n';
 	/* nobody to tell when this itself fails */
-	if (write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, len + 1) < 0)
+	if (write(fd, line, len + 1) < 0)
 		return;
 }
 
@@ -106,7 +118,8 @@ void log_msg(enum log_level level, const char *fmt, ...)
 			guest ? " " : "", atomic_load_explicit(&log_name, memory_order_acquire),
 			word[level]);
 	va_start(ap, fmt);
-	finish_line(line, head, fmt, ap);
+	finish_line(atomic_load_explicit(&log_fd, memory_order_relaxed), line, head, false, fmt,
+		    ap);
 	va_end(ap);
 	errno = saved;
 }
@@ -114,7 +127,7 @@ void log_msg(enum log_level level, const char *fmt, ...)
 void log_event(const char *name, const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];
-	int head, saved = errno;
+	int fd = atomic_load_explicit(&log_event_fd, memory_order_relaxed), head, saved = errno;
 	struct timespec now;
 
 	if (atomic_load_explicit(&log_dates, memory_order_relaxed)) {
@@ -124,7 +137,9 @@ void log_event(const char *name, const char *fmt, va_list ap)
 	} else {
 		head = snprintf(line, sizeof(line), "%s ", name);
 	}
-	finish_line(line, head, fmt, ap);
+	if (fd < 0)
+		fd = atomic_load_explicit(&log_fd, memory_order_relaxed);
+	finish_line(fd, line, head, true, fmt, ap);
 	errno = saved;
 }
 

@@ -26,8 +26,9 @@ void log_set_name(const char *name);
 /* Dates in front of each line; a name in front of its text (kept; NULL: none). */
 void log_set_timestamps(bool on);
 void log_set_guest(const char *name);
-/* Lines go to fd from now on, which stays open for ever. */
+/* Lines go to fd from now on, which stays open for ever; those of log_event() to one of their own. */
 void log_set_fd(int fd);
+void log_set_event_fd(int fd);
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* A trace point's line (trace.h), at any level: "NAME text", or dated "TID@SEC.USEC:NAME text". */

@@ -460,7 +460,7 @@ const struct qemu_opt qemu_opts[] = {
 	{ "msg", "timestamp=on", qemu_opt_msg, "dates in front of messages" },
 	{ "D", "FILE", qemu_opt_log_file, "messages go to FILE" },
 	{ "d", "ITEM,...", qemu_opt_log, "more messages ('help' lists)" },
-	{ "trace", "[enable=]PATTERN[,events=F]", qemu_opt_trace,
+	{ "trace", "[enable=]PATTERN[,events=F][,file=F]", qemu_opt_trace,
 	  "lines about what the machine does ('help' lists the events)" },
 	{ "global", "DRIVER.PROP=VALUE", qemu_opt_global, "a default for devices' properties" },
 	{ "readconfig", "FILE", qemu_opt_readconfig, "options from a file" },

@@ -88,6 +88,13 @@ static int trace_events_file(struct vm_conf *conf, const char *path, struct err 
 	return r;
 }
 
+static void list_trace_events(struct qemu_line *line)
+{
+	for (unsigned i = 0; i < TRACE_NR; i++)
+		puts(trace_name((enum trace_id)i));
+	line->help_shown = true;
+}
+
 int qemu_opt_trace(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	static const struct keyval_rule rules[] = {
@@ -98,9 +105,7 @@ int qemu_opt_trace(struct qemu_line *line, const char *arg, const char *where, s
 	int r;
 
 	if (qemu_wants_help(arg)) {
-		for (unsigned i = 0; i < TRACE_NR; i++)
-			puts(trace_name((enum trace_id)i));
-		line->help_shown = true;
+		list_trace_events(line);
 		return 0;
 	}
 	r = keyvals_parse(&kvs, arg, "enable", e);
@@ -115,7 +120,7 @@ int qemu_opt_trace(struct qemu_line *line, const char *arg, const char *where, s
 		r = trace_events_file(line->conf, val, e);
 	val = r ? NULL : keyvals_get(&kvs, "file");
 	if (val)
-		front_set(&line->conf->log_file, val);
+		front_set(&line->conf->trace_file, val);
 	keyvals_fini(&kvs);
 	return r;
 }
@@ -125,7 +130,8 @@ static void log_help(void)
 	puts("Log items (comma separated):");
 	for (const struct log_item *i = log_items; i->name; i++)
 		printf("%-15s %s\n", i->name, i->help);
-	printf("%-15s %s\n", "trace:PATTERN", "the same as -trace PATTERN");
+	printf("%-15s %s\n", "trace:PATTERN",
+	       "the same as -trace PATTERN; trace:help lists the events");
 }
 
 static int log_item(struct vm_conf *conf, const char *name, struct err *e)
@@ -157,10 +163,12 @@ int qemu_opt_log(struct qemu_line *line, const char *arg, const char *where, str
 	for (char *name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
 		int r = 0;
 
-		if (!strncmp(name, "trace:", 6))
-			trace_word(line->conf, name + 6);
-		else
+		if (strncmp(name, "trace:", 6) != 0)
 			r = log_item(line->conf, name, e);
+		else if (qemu_wants_help(name + 6))
+			list_trace_events(line);
+		else
+			trace_word(line->conf, name + 6);
 
 		if (r < 0)
 			return r;

@@ -149,17 +149,31 @@ static void set_up_trace(const char *words)
 		trace_ask(w);
 }
 
-/* -D, -d, -trace and -msg. The log's file is never closed: every thread may write to it until the
- * end. */
+/* Made anew. It is never closed: every thread may write to it until the end. */
+static int open_log(const struct vm_conf *conf, const char *path, const char *option, struct err *e)
+{
+	int fd =
+		fdset_open(conf, path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOCTTY, 0644, e);
+
+	return fd < 0 ? err_prefix(e, "%s%s: ", option, path) : fd;
+}
+
+/* -D, -d, -trace and -msg. */
 static int set_up_log(const struct vm_conf *conf, struct err *e)
 {
-	if (conf->log_file) {
-		int fd = fdset_open(conf, conf->log_file,
-				    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOCTTY, 0644, e);
+	int fd;
 
+	if (conf->log_file) {
+		fd = open_log(conf, conf->log_file, "-D ", e);
 		if (fd < 0)
-			return err_prefix(e, "-D %s: ", conf->log_file);
+			return fd;
 		log_set_fd(fd);
+	}
+	if (conf->trace_file) {
+		fd = open_log(conf, conf->trace_file, "-trace file=", e);
+		if (fd < 0)
+			return fd;
+		log_set_event_fd(fd);
 	}
 	if (conf->log_level)
 		log_set_level((enum log_level)conf->log_level);

@@ -70,6 +70,7 @@ struct vm_conf *vm_conf_free(struct vm_conf *c)
 	free(c->chroot);
 	free(c->user);
 	free(c->trace);
+	free(c->trace_file);
 	free(c->log_file);
 	free(c);
 	return NULL;

@@ -77,6 +77,7 @@ struct vm_conf {
 	struct sandbox_conf sandbox;		/* front ends switch it on */
 	char *chroot, *user; /* -run-with, or NULL: folder to go into, user to become */
 	char *trace;	     /* words for trace_ask(), each with its "\n"; or NULL */
+	char *trace_file;    /* of the events' lines; NULL: where the log goes */
 	char *log_file;	     /* instead of standard error, or NULL */
 	int log_level;	     /* enum log_level at least; 0 = as it is */
 	bool log_timestamp, log_guest_name;

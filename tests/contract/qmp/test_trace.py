@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trace points of a running machine: switched by option, file, QMP and HMP; what their lines say."""
 import os
+import subprocess
 import tempfile
 import unittest
 
@@ -19,12 +20,27 @@ class Options(unittest.TestCase):
                 vm.cmd("cont")
                 vm.serial.tell("x")
                 self.assertEqual(vm.cmd("query-status")["running"], True)
+                self.assertIn("trace event 'no_such_event' does not exist", vm.stderr())
             with open(out, encoding="utf-8") as f:
                 said = f.read().splitlines()
-        self.assertIn("trace event 'no_such_event' does not exist", said[0])
-        self.assertEqual(said[1:4], ["vm_state_notify running 1 state running",
+        self.assertEqual(said[0:3], ["vm_state_notify running 1 state running",
                                      "vm_state_notify running 0 state paused",
                                      "vm_state_notify running 1 state running"])
+
+    def test_help(self):
+        lists = [subprocess.run([os.environ["HANOK"], "qemu", *line], capture_output=True, text=True,
+                                check=True).stdout.split() for line in
+                 (["-trace", "help"], ["-trace", "?"], ["-d", "trace:help"], ["-d", "info,trace:help"])]
+        self.assertIn("vm_state_notify", lists[0])
+        for names in lists[1:]:
+            self.assertEqual(names, lists[0])
+        text = subprocess.run([os.environ["HANOK"], "qemu", "-d", "help"], capture_output=True, text=True,
+                              check=True).stdout
+        self.assertIn("trace:help", text)
+        bad = subprocess.run([os.environ["HANOK"], "qemu", "-machine", "none", "-trace", "file=/no/such/file"],
+                             capture_output=True, text=True, check=False)
+        self.assertIn("-trace file=/no/such/file: ", bad.stderr)
+        self.assertEqual(bad.returncode, 1)
 
 
 class Switches(unittest.TestCase):

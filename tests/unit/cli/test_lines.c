@@ -545,7 +545,8 @@ static void test_process_words(void **state)
 	qemu_bad("-trace enable=virtio*,evnts=x", "events");
 	conf = qemu_ok("-trace virtio* -d trace:kvm_run_exit,info -trace enable=-vm*,file=/t");
 	assert_string_equal(conf->trace, "virtio*\nkvm_run_exit\n-vm*\n");
-	assert_string_equal(conf->log_file, "/t");
+	assert_string_equal(conf->trace_file, "/t");
+	assert_null(conf->log_file);
 	assert_int_equal(conf->log_level, 2);
 	vm_conf_free(conf);
 	qemu_bad("-msg timestmp=on", "timestamp");
