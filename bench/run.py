@@ -4,7 +4,7 @@
 
     bench/run.py BUILDDIR [NAME...]
 
-Names: ips, start, boot, memory, idle. Runs of the two sides alternate; medians are printed with
+Names: ips, start, boot, memory, idle, ports. Runs of the two sides alternate; medians are printed with
 their spread. CPU seconds, not wall time: machines are shared.
 """
 import os
@@ -39,9 +39,12 @@ def show(name, values, unit):
           f"(from {min(values):.3f} to {max(values):.3f}, {len(values)} runs)", flush=True)
 
 
-def tiny_kernel(path):
-    """An ELF kernel whose first instructions write '!' to the debug console and halt."""
-    code = bytes([0xb0, 0x21, 0xe6, 0xe9, 0xfa, 0xf4, 0xeb, 0xfd])  # mov $'!',%al; out %al,$0xe9; cli; hlt
+SAY = bytes([0xb0, 0x21, 0xe6, 0xe9])  # mov $'!',%al; out %al,$0xe9
+HALT = bytes([0xfa, 0xf4, 0xeb, 0xfd])  # cli; hlt
+
+
+def tiny_kernel(path, code=SAY + HALT):
+    """An ELF kernel of these instructions; without them it writes '!' to the debug console and halts."""
     note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x200000)
     head = struct.pack("<16sHHIQQQIHHHHHH", b"\177ELF\2\1\1", 2, 62, 1, 0x200000, 64, 0, 0, 64, 56, 2,
                        0, 0, 0)
@@ -118,6 +121,30 @@ class Bench:
         show("exec to first guest instruction, CPU", values, "ms")
         return True
 
+    def ports(self):
+        """CPU time of a read of COM1's line status, which is what an access to a device costs at the least."""
+        loops = 2000000
+        # mov $loops,%ecx; mov $0x3fd,%dx; 1: in (%dx),%al; in (%dx),%al; loop 1b
+        code = SAY + struct.pack("<BI", 0xb9, loops) + bytes([0x66, 0xba, 0xfd, 0x03, 0xec, 0xec, 0xe2, 0xfc]) + SAY
+        with tempfile.TemporaryDirectory() as work:
+            kernel = os.path.join(work, "tiny")
+            tiny_kernel(kernel, code + HALT)
+            line = [self.hanok, "qemu", "-accel", "tcg", "-m", "64M", "-nodefaults", "-display", "none", "-serial",
+                    "null", "-kernel", kernel, "-chardev", "stdio,id=c", "-device", "isa-debugcon,chardev=c"]
+            values = []
+            for _ in range(RUNS):
+                proc = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, bufsize=0)
+                times = [(proc.stdout.read(1), cpu_so_far(proc.pid)) for _ in range(2)]
+                proc.terminate()
+                proc.wait()
+                if [said for said, _ in times] != [b"!", b"!"]:
+                    print(f"ports: the guest said {times}")
+                    return False
+                values.append((times[1][1] - times[0][1]) * 1e6 / loops / 2)
+        show("read of a serial port's register, CPU", values, "ns")
+        return True
+
     def running(self, do, marker, measure):
         """Starts a guest, waits for marker on its console, returns measure(pid)."""
         proc = subprocess.Popen([self.hanok, "qemu"] + self.guest_args(do), stdin=subprocess.DEVNULL,
@@ -179,7 +206,7 @@ class Bench:
 
 def main():
     bench = Bench(sys.argv[1])
-    names = sys.argv[2:] or ["ips", "start", "boot", "memory", "idle"]
+    names = sys.argv[2:] or ["ips", "start", "boot", "memory", "idle", "ports"]
     ok = True
     for name in names:
         ok &= getattr(bench, name)()

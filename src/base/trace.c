@@ -58,11 +58,6 @@ bool trace_match(enum trace_id id, const char *pattern)
 	return pattern[strspn(pattern, "*")] == '\0';
 }
 
-bool trace_is_on(enum trace_id id)
-{
-	return atomic_load_explicit(&trace_on[id], memory_order_relaxed);
-}
-
 unsigned trace_set(const char *pattern, bool on)
 {
 	unsigned n = 0;

@@ -6,7 +6,8 @@
  * instruction. Any thread.
  *
  * A line goes where the log's go (log.h), in one write(2): "NAME text", or with dates
- * "TID@SEC.USEC:NAME text", as QEMU's log backend has it.
+ * "TID@SEC.USEC:NAME text", as QEMU's log backend has it. Control characters in it are question
+ * marks: guests and clients have a say in the text.
  */
 #ifndef BASE_TRACE_H
 #define BASE_TRACE_H
@@ -20,27 +21,32 @@ enum trace_id {
 	TRACE_NR,
 };
 
-/* Whether each event is on; trace_set() changes it. Process-wide, as the log that it goes to. */
-extern _Atomic bool trace_on[TRACE_NR];
+/*
+ * Whether each event is on; trace_set() changes it. Process-wide, as the log that it goes to.
+ * Hidden, so that a look at it is one instruction without a register.
+ */
+extern _Atomic bool trace_on[TRACE_NR] __attribute__((visibility("hidden")));
+
+/* Whether its lines are written just now: for arguments that cost something. */
+static inline bool trace_is_on(enum trace_id id)
+{
+	return unlikely(atomic_load_explicit(&trace_on[id], memory_order_relaxed));
+}
 
 /* One line of the event, whether it is on or not. errno stays. */
-void trace_line(enum trace_id id, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void trace_line(enum trace_id id, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
 
-#define TRACE_EVENT(name, params, ...)                                        \
-	static inline void trace_##name params                                \
-	{                                                                     \
-		if (unlikely(atomic_load_explicit(&trace_on[TRACE_ID_##name], \
-						  memory_order_relaxed)))     \
-			trace_line(TRACE_ID_##name, __VA_ARGS__);             \
+#define TRACE_EVENT(name, params, ...)                            \
+	static inline void trace_##name params                    \
+	{                                                         \
+		if (trace_is_on(TRACE_ID_##name))                 \
+			trace_line(TRACE_ID_##name, __VA_ARGS__); \
 	}
 #include "base/trace.def"
 #undef TRACE_EVENT
 
 /* The event's name; id < TRACE_NR. */
 const char *trace_name(enum trace_id id);
-
-/* Whether its lines are written just now. */
-bool trace_is_on(enum trace_id id);
 
 /*
  * Whether the event's name matches pattern, in which * stands for anything and ? for a letter; all

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include <unistd.h>
 
 void blk_wake(struct blk_node *n)
@@ -30,6 +31,7 @@ static void complete(struct blk_node *n, struct blk_req *r, int ret, bool refuse
 		r->op = BLK_WRITE;
 		r->unmap = BLK_ZEROES(r) != 2;
 	}
+	trace_blk_co_complete(n->path, r->off, r->len, ret);
 	blk_account(n, r, ret, refused);
 	atomic_fetch_sub(&n->inflight, 1);
 	r->done(r, ret);
@@ -159,10 +161,34 @@ static void pass_down(const struct blk_node *n, struct blk_req *r)
 	}
 }
 
+static void trace_submit(const struct blk_node *n, const struct blk_req *r)
+{
+	const char *path = blk_bottom(n)->path;
+
+	switch (r->op) {
+	case BLK_READ:
+		trace_blk_co_preadv(path, r->off, r->len);
+		break;
+	case BLK_WRITE:
+		trace_blk_co_pwritev(path, r->off, r->len);
+		break;
+	case BLK_FLUSH:
+		trace_blk_co_flush(path);
+		break;
+	case BLK_DISCARD:
+		trace_blk_co_pdiscard(path, r->off, r->len);
+		break;
+	case BLK_ZERO:
+		trace_blk_co_pwrite_zeroes(path, r->off, r->len);
+		break;
+	}
+}
+
 void blk_submit(struct blk_node *n, struct blk_req *r)
 {
 	bool first;
 
+	trace_submit(n, r);
 	memset(r->priv, 0, sizeof(r->priv));
 	for (; n->child; n = n->child)
 		pass_down(n, r);

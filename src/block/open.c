@@ -10,6 +10,7 @@
 #include "block/block_int.h"
 
 #include "base/log.h"
+#include "base/trace.h"
 #include "core/fdset.h"
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -223,6 +224,7 @@ int blk_file_open(struct blk_node *n, const struct blk_options *o, struct err *e
 	}
 	n->detect = o->detect;
 	n->auto_read_only = o->auto_read_only;
+	trace_bdrv_open_common(n->path, n->info.read_only, n->driver);
 	return open_engine(n, o->aio, e);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/trace.h"
 #include <limits.h>
 #include <time.h>
 #include <unistd.h>
@@ -142,6 +143,7 @@ void blk_pool_submit(struct blk_node *n, struct blk_req *r)
 	struct blk_pool *p = &n->pool;
 	bool alone = false;
 
+	trace_thread_pool_submit(n->path, r->off, r->len);
 	pthread_mutex_lock(&p->lock);
 	blk_reqs_add(&p->todo, r);
 	p->waiting++;
@@ -175,6 +177,7 @@ void blk_pool_reap(struct blk_node *n, bool wait)
 	pthread_mutex_unlock(&p->lock);
 	while ((r = done.head)) {
 		done.head = r->next;
+		trace_thread_pool_complete(n->path, r->off, (int)(int64_t)BLK_RESULT(r));
 		blk_complete(n, r, (int)(int64_t)BLK_RESULT(r));
 	}
 }

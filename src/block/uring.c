@@ -7,6 +7,7 @@
  * which has one copy of that logic. Under the node's run_lock.
  */
 #include "block/block_int.h"
+#include "base/trace.h"
 
 #include <limits.h>
 #include <liburing.h>
@@ -154,6 +155,7 @@ void blk_uring_submit(struct blk_node *n)
 	while (u->queued) {
 		int ret = io_uring_submit(&u->ring);
 
+		trace_luring_do_submit_done(n->path, ret);
 		if (ret > 0) {
 			u->queued -= MIN((unsigned)ret, u->queued);
 		} else if (ret == -EBUSY || ret == -EAGAIN) {
@@ -180,6 +182,7 @@ void blk_uring_reap(struct blk_node *n, bool wait)
 		if (!r)
 			continue;
 		u->inflight--;
+		trace_luring_process_completion(n->path, r->off, res);
 		finish(n, r, res);
 	}
 }

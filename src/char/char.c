@@ -11,6 +11,7 @@
  */
 #include "base/base.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "char/char_int.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -58,6 +59,7 @@ size_t char_write(struct char_end *c, const void *data, size_t len)
 	if (taken < len)
 		c->starved = true;
 	pthread_mutex_unlock(&c->lock);
+	trace_chr_write(c->id, len, taken);
 	if (post)
 		loop_post(c->loop, &c->work);
 	return taken;
@@ -224,6 +226,7 @@ static bool read_some(struct char_end *c, size_t room)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
+	trace_chr_read(c->id, n < 0 ? -errno : n);
 	if (n <= 0) {
 		lost(c);
 		return false;
@@ -346,6 +349,7 @@ void char_up_take(struct char_end *c, int in_fd, int out_fd)
 	c->sync_in = is_regular(in_fd);
 	c->takes_fds = is_unix(in_fd);
 	c->sync_out = is_regular(out_fd);
+	trace_chr_opened(c->id);
 	set_taking(c, true);
 	watch_in(c);
 	tell_connected(c, true);
@@ -368,8 +372,10 @@ void char_down(struct char_end *c)
 	c->out.fd = -1;
 	set_taking(c, false);
 	tell_writable(c);
-	if (was_up)
-		tell_connected(c, false);
+	if (!was_up)
+		return;
+	trace_chr_closed(c->id);
+	tell_connected(c, false);
 }
 
 bool char_is_up(const struct char_end *c)

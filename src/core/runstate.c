@@ -132,10 +132,16 @@ void vm_resume(struct vm *vm)
 	let_go(vm);
 }
 
+static void set_state(struct vm *vm, enum vm_state state)
+{
+	trace_runstate_set(state_names[vm->state], state_names[state]);
+	vm->state = state;
+}
+
 void vm_set_state(struct vm *vm, enum vm_state state)
 {
 	assert(state != VM_RUNNING && !vm->going);
-	vm->state = state;
+	set_state(vm, state);
 }
 
 void vm_stop(struct vm *vm, enum vm_state why)
@@ -143,14 +149,14 @@ void vm_stop(struct vm *vm, enum vm_state why)
 	if (vm->state != VM_RUNNING)
 		return;
 	vm_pause(vm);
-	vm->state = why;
+	set_state(vm, why);
 	trace_vm_state_notify(0, state_names[why]);
 	vm_tell_name(vm, VM_EV_STOP, NULL);
 }
 
 static void go(struct vm *vm)
 {
-	vm->state = VM_RUNNING;
+	set_state(vm, VM_RUNNING);
 	trace_vm_state_notify(1, state_names[VM_RUNNING]);
 	vm_tell_name(vm, VM_EV_RESUME, NULL); /* before the guest can do anything */
 	vm_resume(vm);
@@ -223,16 +229,19 @@ static void request(struct vm *vm, enum request_kind kind, enum vm_cause cause, 
 
 void vm_request_reset(struct vm *vm, enum vm_cause cause)
 {
+	trace_qemu_system_reset_request(causes[cause].name);
 	request(vm, REQ_RESET, cause, 0);
 }
 
 void vm_request_shutdown(struct vm *vm, enum vm_cause cause)
 {
+	trace_qemu_system_shutdown_request(causes[cause].name);
 	request(vm, REQ_SHUTDOWN, cause, 0);
 }
 
 void vm_request_exit(struct vm *vm, int exit_code, enum vm_cause cause)
 {
+	trace_qemu_system_shutdown_request(causes[cause].name);
 	request(vm, REQ_EXIT, cause, exit_code);
 }
 
@@ -251,6 +260,7 @@ void vm_request_stop(struct vm *vm, enum vm_state why)
 
 void vm_request_powerdown(struct vm *vm)
 {
+	trace_qemu_system_powerdown_request();
 	ask(vm, ASK_POWERDOWN);
 }
 
@@ -266,7 +276,7 @@ static void end(struct vm *vm, enum vm_cause cause, int exit_code)
 	vm_pause(vm);
 	vm->cause = cause;
 	vm->exit_code = exit_code;
-	vm->state = VM_SHUTDOWN;
+	set_state(vm, VM_SHUTDOWN);
 	vm->ended = true;
 	loop_stop(vm->loop);
 }
@@ -348,7 +358,7 @@ static void carry_out_reset(struct vm *vm, enum vm_cause cause)
 	}
 	tell_cause(vm, VM_EV_RESET, cause);
 	if (vm->state != VM_RUNNING)
-		vm->state = VM_PRELAUNCH;
+		set_state(vm, VM_PRELAUNCH);
 }
 
 static void watchdog(struct vm *vm)
@@ -361,16 +371,17 @@ static void watchdog(struct vm *vm)
 	};
 	enum vm_watchdog_action action = vm->actions.watchdog;
 
+	trace_watchdog_perform_action(names[action]);
 	vm_tell_name(vm, VM_EV_WATCHDOG, names[action]);
 	switch (action) {
 	case WATCHDOG_RESET:
-		request(vm, REQ_RESET, VM_CAUSE_GUEST_RESET, 0);
+		vm_request_reset(vm, VM_CAUSE_GUEST_RESET);
 		break;
 	case WATCHDOG_SHUTDOWN:
-		ask(vm, ASK_POWERDOWN);
+		vm_request_powerdown(vm);
 		break;
 	case WATCHDOG_POWEROFF:
-		request(vm, REQ_EXIT, VM_CAUSE_GUEST_RESET, 0);
+		vm_request_exit(vm, 0, VM_CAUSE_GUEST_RESET);
 		break;
 	case WATCHDOG_PAUSE:
 		vm_stop(vm, VM_WATCHDOG);

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "core/state.h"
 
 #define OBJECT_MAGIC  0x424f4b48u /* "HKOB" */
@@ -170,6 +171,7 @@ void state_save(struct state_buf *out, const char *id, const struct state_desc *
 {
 	size_t start = out->len;
 
+	trace_vmstate_save(id, d->name);
 	put(out, OBJECT_MAGIC, 4);
 	put(out, 0, 4);
 	put_name(out, id);
@@ -473,6 +475,7 @@ int state_load(const uint8_t **pos, const uint8_t *end, const char *id, const st
 	uint64_t version = 0;
 	int ret = open_object(&r, &next);
 
+	trace_vmstate_load(id, d->name);
 	if (ret == 0)
 		ret = check_header(&r, d, &version);
 	if (ret == 0)

@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "dev/uart16550.h"
 #include "base/clock.h"
+#include "base/trace.h"
 #include "core/arch.h"
 #include "core/backend.h"
 #include "core/vm.h"
@@ -41,6 +42,7 @@ static uint64_t reg_read(void *opaque, uint64_t off, unsigned size)
 	struct uart_dev *s = opaque;
 	uint8_t v = uart_read(&s->chip, (unsigned)off);
 
+	trace_serial_read((unsigned)off, v);
 	if (!off)
 		watch_idle(s);
 	return v;
@@ -50,6 +52,7 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
 	struct uart_dev *s = opaque;
 
+	trace_serial_write((unsigned)off, (uint8_t)val);
 	uart_write(&s->chip, (unsigned)off, (uint8_t)val);
 	/* A higher trigger level leaves bytes to the time-out that had been enough for an
 	 * interrupt. */

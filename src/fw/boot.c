@@ -12,6 +12,7 @@
 #include "base/base.h"
 
 #include "base/log.h"
+#include "base/trace.h"
 #include "core/vm.h"
 #include "fw/acpi.h"
 #include "fw/boot_int.h"
@@ -40,6 +41,7 @@ static int file_open(struct fw_file *f, const char *what, const char *path, stru
 	if ((uint64_t)st.st_size > FILE_MAX)
 		return err_set(e, EFBIG, "%s '%s' is larger than 16 GiB", what, path);
 	f->len = (size_t)st.st_size;
+	trace_load_file(what, path);
 	return 0;
 }
 

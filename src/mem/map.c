@@ -6,6 +6,8 @@
  * device locks (a BAR write), so listeners must not take those. Readers take nothing.
  */
 #include "base/base.h"
+#include "base/bytes.h"
+#include "base/trace.h"
 #include "mem/map.h"
 
 struct map {
@@ -406,8 +408,9 @@ static void ram_copy(uint8_t *ram, uint8_t *buf, uint64_t n, bool write)
 		memcpy(buf, ram, n);
 }
 
-static void io_read(const struct map_region *r, uint64_t off, uint8_t *buf, unsigned n)
+static void io_read(const struct map_range *range, uint64_t off, uint8_t *buf, unsigned n)
 {
+	const struct map_region *r = range->region;
 	unsigned min = r->ops->min ? r->ops->min : 1, max = r->ops->max ? r->ops->max : 8;
 
 	while (n) {
@@ -418,7 +421,9 @@ static void io_read(const struct map_region *r, uint64_t off, uint8_t *buf, unsi
 			size >>= 1;
 		skip = off & (size - 1);
 		take = MIN(n, size - skip);
-		val = r->ops->read(r->opaque, off - skip, size) >> (8 * skip);
+		val = r->ops->read(r->opaque, off - skip, size);
+		trace_memory_region_ops_read(range->addr + off - skip, val, size, r->name);
+		val >>= 8 * skip;
 		for (unsigned i = 0; i < take; i++)
 			buf[i] = (uint8_t)(val >> (8 * i));
 		buf += take;
@@ -427,8 +432,9 @@ static void io_read(const struct map_region *r, uint64_t off, uint8_t *buf, unsi
 	}
 }
 
-static void io_write(const struct map_region *r, uint64_t off, const uint8_t *buf, unsigned n)
+static void io_write(const struct map_range *range, uint64_t off, const uint8_t *buf, unsigned n)
 {
+	const struct map_region *r = range->region;
 	unsigned min = r->ops->min ? r->ops->min : 1, max = r->ops->max ? r->ops->max : 8;
 
 	while (n) {
@@ -441,6 +447,7 @@ static void io_write(const struct map_region *r, uint64_t off, const uint8_t *bu
 		take = MIN(n, size - skip);
 		for (unsigned i = 0; i < take; i++)
 			val |= (uint64_t)buf[i] << (8 * (skip + i));
+		trace_memory_region_ops_write(range->addr + off - skip, val, size, r->name);
 		r->ops->write(r->opaque, off - skip, val, size);
 		buf += take;
 		off += take;
@@ -465,25 +472,30 @@ static void access_range(const struct map_range *range, uint64_t addr, uint8_t *
 	if (r->lock)
 		pthread_mutex_lock(r->lock);
 	if (write)
-		io_write(r, off, buf, n);
+		io_write(range, off, buf, n);
 	else
-		io_read(r, off, buf, n);
+		io_read(range, off, buf, n);
 	if (r->lock)
 		pthread_mutex_unlock(r->lock);
 }
 
-bool map_access(struct map *m, enum map_space space, uint64_t addr, void *data, unsigned size,
-		bool write)
+__attribute__((cold, noinline)) static void trace_port(uint64_t addr, const void *data,
+						       unsigned size, bool write)
 {
-	struct qsbr_section section;
-	const struct map_view *v;
-	uint8_t *buf = data;
+	char letter = size == 1 ? 'b' : size == 2 ? 'w' : 'l';
+	unsigned val = (unsigned)ld_le(data, size);
+
+	if (write)
+		trace_cpu_out((unsigned)addr, letter, val);
+	else
+		trace_cpu_in((unsigned)addr, letter, val);
+}
+
+static bool access_view(const struct map_view *v, enum map_space space, uint64_t addr, uint8_t *buf,
+			unsigned size, bool write)
+{
 	bool claimed = true;
 
-	if (!write)
-		memset(data, 0xff, size);
-	qsbr_enter(&m->qsbr, &section);
-	v = current_view(m);
 	while (size) {
 		const struct map_range *range = range_from(v, space, addr);
 		uint64_t n = size;
@@ -501,12 +513,27 @@ bool map_access(struct map *m, enum map_space space, uint64_t addr, void *data, 
 		addr += n;
 		buf += n;
 		size -= (unsigned)n;
-		if (!addr && size) { /* nothing is behind the end of the address space */
-			claimed = false;
-			break;
-		}
+		if (!addr && size) /* nothing is behind the end of the address space */
+			return false;
 	}
+	return claimed;
+}
+
+bool map_access(struct map *m, enum map_space space, uint64_t addr, void *data, unsigned size,
+		bool write)
+{
+	struct qsbr_section section;
+	bool claimed;
+
+	if (!write)
+		memset(data, 0xff, size);
+	else if (trace_is_on(TRACE_ID_cpu_out) && space == MAP_PIO)
+		trace_port(addr, data, size, true);
+	qsbr_enter(&m->qsbr, &section);
+	claimed = access_view(current_view(m), space, addr, data, size, write);
 	qsbr_exit(&section);
+	if (trace_is_on(TRACE_ID_cpu_in) && !write && space == MAP_PIO)
+		trace_port(addr, data, size, false);
 	return claimed;
 }
 

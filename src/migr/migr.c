@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/trace.h"
 #include "block/block.h"
 #include "core/backend.h"
 #include "core/event.h"
@@ -85,6 +86,9 @@ static bool busy(const struct migr *m)
 
 static void set_status(struct migr *m, enum migr_status s)
 {
+	trace_migrate_set_state(status_names[s]);
+	if (s == MIGR_FAILED)
+		trace_migrate_error(m->error.msg);
 	m->status = s;
 	vm_tell_name(m->vm, VM_EV_MIGRATION, status_names[s]);
 }

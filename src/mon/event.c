@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "mon/mon_int.h"
 
 #define MAX_LIMITS 64u /* sources that are counted apart; the rest is dropped while they are full */
@@ -35,6 +36,7 @@ static json_t *stamp(const char *name, json_t *data)
 
 static void send(struct mon *m, json_t *ev)
 {
+	trace_monitor_protocol_event_emit(json_string_value(json_object_get(ev, "event")));
 	mon_qmp_send_event(m, ev);
 	json_decref(ev);
 }
@@ -80,6 +82,7 @@ static bool hold(struct mon *m, const struct qmp_event_type *type, const char *k
 			continue;
 		json_decref(l->held);
 		l->held = ev;
+		trace_monitor_protocol_event_queue(type->name, type->limit_ms);
 		return true;
 	}
 	if (n >= MAX_LIMITS) {

@@ -149,6 +149,7 @@ void hmp_run_line(struct hmp *h, const char *line)
 	const struct hmp_command *c;
 	size_t len;
 
+	trace_handle_hmp_command(line);
 	while (isspace((unsigned char)*line))
 		line++;
 	if (!*line || *line == '#')

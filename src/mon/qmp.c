@@ -8,6 +8,7 @@
  */
 #include "base/base.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "mon/mon_int.h"
 #include <unistd.h>
 
@@ -64,6 +65,7 @@ static void send_json(struct mon_qmp *q, json_t *json)
 		log_error("monitor: a reply cannot be written as JSON");
 		return;
 	}
+	trace_monitor_qmp_respond(char_id(q->out.end), text);
 	mon_out_put(&q->out, text, strlen(text));
 	mon_out_put(&q->out, "\r\n", 2);
 	free(text);
@@ -428,10 +430,19 @@ static void give_fds(struct mon_qmp *q, struct request *r)
 	q->fds.n = kept;
 }
 
+static void trace_request(const struct mon_qmp *q, const json_t *json)
+{
+	autofree char *text = json ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
+
+	trace_handle_qmp_command(char_id(q->out.end), text ?: "(not JSON)");
+}
+
 static void take_request(struct mon_qmp *q, json_t *json, const struct err *why)
 {
 	struct request *r = xnew(struct request);
 
+	if (trace_is_on(TRACE_ID_handle_qmp_command))
+		trace_request(q, json);
 	r->json = json;
 	r->why = *why;
 	give_fds(q, r);

@@ -11,6 +11,7 @@
  * thread while no vCPU runs. State: pci_dev_state.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "pci/pci_int.h"
 #include "core/state.h"
 
@@ -321,6 +322,7 @@ uint32_t pci_cfg_read(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_
 	pthread_mutex_lock(&d->irq_lock); /* the status register's INTx bit */
 	val = (uint32_t)ld_le(d->cfg + off, size);
 	pthread_mutex_unlock(&d->irq_lock);
+	trace_pci_cfg_read(d->d.path, busnr, devfn, off, val);
 	pthread_mutex_unlock(&d->d.lock);
 	return val;
 }
@@ -348,6 +350,7 @@ void pci_cfg_write(struct pci_bus *bus, uint8_t busnr, uint8_t devfn, uint32_t o
 	if (!d)
 		return;
 	pthread_mutex_lock(&d->d.lock);
+	trace_pci_cfg_write(d->d.path, busnr, devfn, off, val);
 	write_bytes(d, off, val, size);
 	if (pci_overlaps(off, size, PCI_COMMAND, 2) ||
 	    pci_overlaps(off, size, PCI_BAR0, 4 * pci_nr_bars(d)))

@@ -9,6 +9,7 @@
  * Threads: a guest moves BARs inside a configuration access, under the device's lock.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "pci/pci_int.h"
 
 #define BAR_PRIO      (-1)
@@ -93,6 +94,20 @@ uint64_t pci_bar_addr(const struct pci_dev *d, unsigned n)
 	return pci_bus_reaches(d->bus, b->kind == PCI_BAR_IO, addr, last) ? addr : UINT64_MAX;
 }
 
+static void trace_change(const struct pci_dev *d, unsigned n, bool was, uint64_t old)
+{
+	const struct map_region *r = &d->bar[n].region;
+
+	if (was == r->added && (!was || old == r->addr))
+		return;
+	if (was)
+		trace_pci_update_mappings_del(d->d.path, pci_bus_number(d->bus), d->devfn, n, old,
+					      r->size);
+	if (r->added)
+		trace_pci_update_mappings_add(d->d.path, pci_bus_number(d->bus), d->devfn, n,
+					      r->addr, r->size);
+}
+
 void pci_bars_update(struct pci_dev *d)
 {
 	struct map *map = d->d.vm->map;
@@ -101,12 +116,14 @@ void pci_bars_update(struct pci_dev *d)
 	map_begin(map);
 	for (unsigned n = 0; n < PCI_NR_BARS; n++) {
 		struct map_region *r = &d->bar[n].region;
-		uint64_t addr = pci_bar_addr(d, n);
+		uint64_t addr = pci_bar_addr(d, n), old = r->addr;
+		bool was = r->added;
 
 		if (addr == UINT64_MAX)
 			map_del(map, r);
 		else if (map_move(map, r, addr, &e) < 0)
 			dev_guest_error(&d->d, "BAR %u: %s", n, e.msg);
+		trace_change(d, n, was, old);
 	}
 	map_commit(map);
 }

@@ -7,6 +7,7 @@
  * configuration space, and INTx; it is a leaf but for the interrupt controllers' own locks.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "pci/pci_int.h"
 
 #define ENTRY_SIZE 16u
@@ -188,7 +189,10 @@ void pci_msix_fire(struct pci_dev *d, unsigned vector)
 {
 	pthread_mutex_lock(&d->irq_lock);
 	if (vector < d->nr_msix && d->msix_enabled) {
-		if (may_send(d, &d->msix[vector]))
+		bool now = may_send(d, &d->msix[vector]);
+
+		trace_msix_notify(d->d.path, vector, now);
+		if (now)
 			send(d, &d->msix[vector]);
 		else
 			d->msix[vector].pending = true;
@@ -211,6 +215,7 @@ void pci_msix_update(struct pci_dev *d)
 	ctrl = ld_le16(d->cfg + d->cap_msix + 2);
 	__atomic_store_n(&d->msix_enabled, (ctrl & MSIX_CTRL_ENABLE) != 0, __ATOMIC_RELEASE);
 	d->msix_masked = ctrl & MSIX_CTRL_MASK;
+	trace_msix_write_config(d->d.path, d->msix_enabled, d->msix_masked);
 	for (uint32_t i = 0; i < d->nr_msix; i++)
 		send_pending(d, &d->msix[i]);
 	pthread_mutex_unlock(&d->irq_lock);

@@ -167,6 +167,7 @@ static bool accept_features(struct virtio *v)
 		return false;
 	}
 	v->features = f;
+	trace_virtio_set_features(v->dev->path, f);
 	return true;
 }
 

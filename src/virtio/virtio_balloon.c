@@ -18,6 +18,7 @@
 #include "base/base.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/trace.h"
 #include "core/event.h"
 #include "core/vm.h"
 #include "virtio/virtio_balloon.h"
@@ -112,6 +113,7 @@ static void give_back(struct virtio_balloon *b, uint32_t *pfn, unsigned n)
 		for (k = i + 1; k < n && pfn[k] - pfn[k - 1] <= 1; k++)
 			;
 		pages = (uint64_t)pfn[k - 1] - pfn[i] + 1;
+		trace_virtio_balloon_handle_output(gpa, pages);
 		if (mem_give_back(b->v.vm->map, gpa, pages << PAGE_SHIFT_) < 0)
 			dev_guest_error(b->v.dev, "pages from %#" PRIx64 " on are not RAM", gpa);
 	}
@@ -303,6 +305,7 @@ static void balloon_cfg_written(struct virtio *v, unsigned off, unsigned len)
 
 	if (off + len <= CFG_ACTUAL)
 		return;
+	trace_virtio_balloon_set_config(ld_le32(v->cfg + CFG_ACTUAL));
 	ev.value = (int64_t)memory_left(v, CFG_ACTUAL);
 	vm_tell(v->vm, &ev);
 }
@@ -373,14 +376,17 @@ static struct virtio *balloon_needed(struct vm *vm, struct err *e)
 int balloon_set_target(struct vm *vm, uint64_t bytes, struct err *e)
 {
 	struct virtio *v = balloon_needed(vm, e);
+	uint32_t pages;
 
 	if (!v)
 		return -ENODEV;
 	if (!bytes)
 		return err_set(e, EINVAL, "a guest cannot do with no memory at all");
 	bytes = MIN(bytes, vm->ram->size);
+	pages = (uint32_t)((vm->ram->size - bytes) >> PAGE_SHIFT_);
+	trace_virtio_balloon_to_target(bytes, pages);
 	pthread_mutex_lock(&v->dev->lock);
-	st_le32(v->cfg + CFG_NUM_PAGES, (uint32_t)((vm->ram->size - bytes) >> PAGE_SHIFT_));
+	st_le32(v->cfg + CFG_NUM_PAGES, pages);
 	virtio_cfg_changed(v);
 	pthread_mutex_unlock(&v->dev->lock);
 	return 0;

@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/trace.h"
 
 #define SECTOR	   512u
 #define HEADER_LEN 16u
@@ -95,6 +96,7 @@ static void finish(struct vblk_req *q, uint8_t status)
 	struct virtio_blk *b = q->q->b;
 	struct vq *vq = virtio_vq(&b->v, q->q->index);
 
+	trace_virtio_blk_req_complete(b->v.dev->path, q->c.head, status);
 	iov_from_buf(q->iov + q->c.out_n, q->c.in_n, q->c.in_len - 1, &status, 1);
 	vq_push(vq, &q->c, (uint32_t)q->c.in_len);
 	vq_notify(vq);
@@ -120,6 +122,7 @@ static void on_done(struct blk_req *r, int ret)
 	uint8_t status = S_OK;
 
 	pthread_mutex_lock(&b->lock);
+	trace_virtio_blk_rw_complete(b->v.dev->path, q->c.head, ret);
 	if (ret < 0) {
 		report(q, ret);
 		status = ret == -EOPNOTSUPP ? S_UNSUPP : S_IOERR;
@@ -169,6 +172,10 @@ static uint8_t submit_rw(struct vblk_req *q, uint64_t sector, bool write)
 	unsigned total = q->c.out_n + q->c.in_n;
 	uint64_t len = write ? q->c.out_len - HEADER_LEN : q->c.in_len - 1;
 
+	if (write)
+		trace_virtio_blk_handle_write(b->v.dev->path, q->c.head, sector, len / SECTOR);
+	else
+		trace_virtio_blk_handle_read(b->v.dev->path, q->c.head, sector, len / SECTOR);
 	if (!in_range(b, sector, len)) {
 		dev_guest_error(b->v.dev, "%s of %" PRIu64 " bytes at sector %" PRIu64,
 				write ? "write" : "read", len, sector);

@@ -10,6 +10,7 @@
  */
 #include "base/base.h"
 #include "base/bytes.h"
+#include "base/trace.h"
 #include "core/vm.h"
 #include "virtio/virtio_console.h"
 #include "virtio/virtio_dev.h"
@@ -95,6 +96,7 @@ static size_t make_message(struct console_port *p, unsigned bit, uint8_t *msg)
 		value = p->host_open;
 		break;
 	}
+	trace_virtio_serial_send_control_event(p->nr, event, value);
 	st_le32(msg, p->nr);
 	st_le16(msg + 4, event);
 	st_le16(msg + 6, value);
@@ -156,6 +158,7 @@ static void handle_message(struct virtio_console *vc, const uint8_t *msg)
 	uint16_t event = ld_le16(msg + 4), value = ld_le16(msg + 6);
 	struct console_port *p = id < vc->max_ports ? &vc->port[id] : NULL;
 
+	trace_virtio_serial_handle_control_message(id, event, value);
 	if (event == DEVICE_READY) {
 		for (unsigned i = 0; value && i < vc->max_ports; i++)
 			vc->port[i].todo |= vc->port[i].present ? TODO_ADD : 0;

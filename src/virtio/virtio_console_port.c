@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "core/backend.h"
 #include "core/event.h"
 #include "core/vm.h"
@@ -29,6 +30,13 @@ static pthread_mutex_t *lock_of(struct console_port *p)
 
 /* ---- guest to host ---- */
 
+static void set_blocked(struct console_port *p, bool blocked)
+{
+	if (p->tx_blocked != blocked)
+		trace_virtio_serial_throttle_port(p->nr, blocked);
+	p->tx_blocked = blocked;
+}
+
 /* Writes from byte tx_off on; true when all of the chain is out. */
 static bool send_chain(struct console_port *p, const struct vq_chain *c)
 {
@@ -43,6 +51,7 @@ static bool send_chain(struct console_port *p, const struct vq_chain *c)
 			continue;
 		}
 		n = char_write(p->end, (const uint8_t *)v->iov_base + skip, v->iov_len - skip);
+		trace_virtio_console_flush_buf(p->nr, v->iov_len - skip, n);
 		p->tx_off += (uint32_t)n;
 		if (n < v->iov_len - skip)
 			return false;
@@ -64,7 +73,7 @@ void console_port_send(struct console_port *p)
 	while (done < TX_BUDGET && vq_pop(vq, &c) > 0) {
 		if (!send_chain(p, &c)) {
 			vq_unpop(vq, &c);
-			p->tx_blocked = true;
+			set_blocked(p, true);
 			break;
 		}
 		done += c.out_len + TX_CHAIN_COST;
@@ -80,7 +89,7 @@ static void front_writable(struct char_front *f)
 	struct console_port *p = container_of(f, struct console_port, front);
 
 	pthread_mutex_lock(lock_of(p));
-	p->tx_blocked = false;
+	set_blocked(p, false);
 	console_port_send(p);
 	pthread_mutex_unlock(lock_of(p));
 }
@@ -148,6 +157,7 @@ static void front_receive(struct char_front *f, const uint8_t *data, size_t len)
 	struct vq_chain c = { .iov = p->vc->iov };
 	struct vq *vq = console_rx_queue(p);
 
+	trace_virtio_console_chr_read(p->nr, len);
 	pthread_mutex_lock(lock_of(p));
 	while (len && guest_listens(p) && vq_pop(vq, &c) > 0) {
 		size_t n = iov_from_buf(c.iov + c.out_n, c.in_n, 0, data, len);

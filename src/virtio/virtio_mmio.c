@@ -9,6 +9,7 @@
  * Threads: registers under the device's lock; interrupts from any thread. State: virtio_mmio_state.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "core/state.h"
 #include "core/vm.h"
 #include "virtio/virtio_dev.h"
@@ -66,6 +67,7 @@ static void update_line(struct virtio_mmio *m)
 
 	do {
 		set = level;
+		trace_virtio_mmio_setting_irq(m->d.path, set);
 		irq_set(&m->irq, set);
 		level = __atomic_load_n(&m->isr, __ATOMIC_SEQ_CST) != 0;
 	} while (level != set);
@@ -131,6 +133,7 @@ static uint64_t mmio_read(void *opaque, uint64_t off, unsigned size)
 {
 	struct virtio_mmio *m = opaque;
 
+	trace_virtio_mmio_read(m->d.path, off);
 	if (off >= CONFIG)
 		return virtio_cfg_read(m->v, off - CONFIG, size);
 	if (size != 4) {
@@ -218,6 +221,7 @@ static void mmio_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
 	struct virtio_mmio *m = opaque;
 
+	trace_virtio_mmio_write_offset(m->d.path, off, val);
 	if (off >= CONFIG)
 		virtio_cfg_write(m->v, off - CONFIG, val, size);
 	else if (size != 4)

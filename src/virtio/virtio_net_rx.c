@@ -8,6 +8,7 @@
 #include "virtio/virtio_net.h"
 
 #include "base/bytes.h"
+#include "base/trace.h"
 
 #define HDR_FLAGS	0u
 #define HDR_GSO_TYPE	1u
@@ -151,6 +152,7 @@ bool vnet_receive(struct net_nic *nic, const struct iovec *v, unsigned nv)
 		taken = !(__atomic_load_n(&n->v.status, __ATOMIC_ACQUIRE) & 4);
 	else if (vnet_filter_wants(&n->filter, eth))
 		taken = deliver(n, v, nv, len);
+	trace_virtio_net_rx(n->v.dev->path, len - NET_HDR_LEN, taken);
 	pthread_mutex_unlock(&n->lock);
 	return taken;
 }

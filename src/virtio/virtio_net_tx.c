@@ -9,6 +9,7 @@
 #include "virtio/virtio_net.h"
 
 #include "base/bytes.h"
+#include "base/trace.h"
 
 #define BUDGET	   256u /* frames before others have their turn */
 #define MAX_PIECES 60u	/* more are put together first */
@@ -112,6 +113,7 @@ static ssize_t send_chain(struct virtio_net *n, const struct vq_chain *c)
 static int transmit_one(struct virtio_net *n, struct vq *vq)
 {
 	struct vq_chain c = { .iov = n->scratch };
+	ssize_t ret;
 
 	if (vq_pop(vq, &c) <= 0)
 		return 0;
@@ -120,7 +122,9 @@ static int transmit_one(struct virtio_net *n, struct vq *vq)
 			     c.out_len, c.in_len);
 		return 0;
 	}
-	if (send_chain(n, &c) == -EAGAIN) {
+	ret = send_chain(n, &c);
+	trace_virtio_net_tx(n->v.dev->path, c.out_len - NET_HDR_LEN, ret);
+	if (ret == -EAGAIN) {
 		vq_unpop(vq, &c);
 		n->tx_blocked = true;
 		return 0;

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "core/backend.h"
 #include "core/object.h"
 #include "core/vm.h"
@@ -122,6 +123,7 @@ static void serve(struct virtio_rng *s)
 	while (done < KICK_MAX && has_bytes(s) && vq_pop(vq, &c) > 0) {
 		uint32_t n = fill(s, &c);
 
+		trace_virtio_rng_pushed(s->v.dev->path, n);
 		vq_push(vq, &c, n);
 		done += MAX(n, 64u); /* a chain without room costs too */
 	}

@@ -203,8 +203,10 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	c->out_n = c->in_n = 0;
 	c->out_len = c->in_len = 0;
 	ret = vq->packed ? vq_packed_pop(vq, c) : vq_split_pop(vq, c);
-	if (ret > 0)
+	if (ret > 0) {
 		c->seq = vq->pop_seq++;
+		trace_virtqueue_pop(vq->v->dev->path, vq->index, c->head, c->in_n, c->out_n);
+	}
 	return ret;
 }
 
@@ -252,6 +254,7 @@ void vq_push(struct vq *vq, const struct vq_chain *c, uint32_t written)
 
 	if (!vq_ready(vq))
 		return;
+	trace_virtqueue_fill(vq->v->dev->path, vq->index, c->head, done.written);
 	for (unsigned i = 0; written && i < c->in_n; i++) {
 		const struct iovec *v = &c->iov[c->out_n + i];
 

@@ -19,6 +19,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = os.path.dirname(HERE)
 sys.path.insert(0, TOOLS)
+import trace_doc  # noqa: E402
 from check import fetch_guests  # noqa: E402
 
 L1_SUITE = "trixie-backports"
@@ -158,6 +159,17 @@ moves() {
 }'''
 
 
+# A test program with all trace events on (tests/lib/trace_to.c), and which of KVM's there were.
+TRACED = ("(TRACE_TO=/trace {program} </dev/null; code=$?; cut -d' ' -f1 /trace | grep ^kvm_ | sort -u; rm /trace; "
+          "exit $code)")
+
+
+def kvm_events(irqchip):
+    """Those that have to occur: of interrupts with KVM's controllers, or the others."""
+    names = [e.name for e in trace_doc.read(f"{os.path.dirname(TOOLS)}/src/base/trace.def")]
+    return [f"^{name}$" for name in names if name.startswith("kvm_") and name.startswith("kvm_irqchip_") == irqchip]
+
+
 def all_parts():
     """Group, name, command, what it has to show. The longest group stands first."""
     parts = []
@@ -168,9 +180,11 @@ def all_parts():
         group = "microvm" if name.startswith("microvm") else "pc"
         parts.append((group, name, f"{GUEST % chips} -smp {cpus} {options} -append "
                       f"'console=ttyS0 quiet panic=-1 hanok.do={do}' </dev/null", wanted))
-    parts.append(("engine", "accel-kvm", "/t-accel kvm </dev/null", ["PASSED", r"OK \] engine_memory"]))
+    parts.append(("engine", "accel-kvm", TRACED.format(program="/t-accel kvm"),
+                  ["PASSED", r"OK \] engine_memory"] + kvm_events(False)))
     for one, other in MOVES:
-        parts.append(("engine", f"{one}-to-{other}", f"/t-move {one} {other} </dev/null", ["PASSED"]))
+        wanted = ["PASSED"] + (kvm_events(True) if one == other == "kvm" else [])
+        parts.append(("engine", f"{one}-to-{other}", TRACED.format(program=f"/t-move {one} {other}"), wanted))
     for name, accel, words, wanted in MONITORS:
         words = "".join(f"echo '{w}'; " for w in words)
         parts.append(("engine", name, MONITOR.format(accel=accel, words=words), wanted))
@@ -205,7 +219,7 @@ def verdict(text, name, wanted):
     elif "type=1326" in behind:
         problem = "the sandbox forbade a call"
     for pattern in wanted:
-        if not problem and not re.search(pattern, said):
+        if not problem and not re.search(pattern, said, re.M):
             problem = f"'{pattern}' is missing"
     return problem, said + behind, int(seconds)
 

@@ -4,6 +4,7 @@
  * vCPUs, power-on states. Control thread. Source: Linux Documentation/virt/kvm/api.rst.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "accel/kvm/kvm_int.h"
 #include "isa/x86/reset.h"
 #include <cpuid.h>
@@ -27,7 +28,10 @@ int kvm_ioctl(int fd, unsigned long request, const void *arg)
 	do
 		r = ioctl(fd, request, arg);
 	while (r < 0 && errno == EINTR && request != KVM_RUN);
-	return r < 0 ? -errno : r;
+	if (r < 0)
+		r = -errno;
+	trace_kvm_ioctl(fd, request, r);
+	return r;
 }
 
 int kvm_cap(const struct kvm_vm *kv, unsigned cap)
@@ -252,6 +256,7 @@ static int open_vcpu(struct kvm_vcpu *c, struct err *e)
 	struct kvm_device_attr tsc = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET };
 	void *run;
 
+	trace_kvm_init_vcpu(v->index, v->apic_id);
 	/* The number is the APIC id: KVM's own APICs, where they are used, take it for theirs. */
 	c->fd = kvm_ioctl(c->kv->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)v->apic_id);
 	if (c->fd < 0)

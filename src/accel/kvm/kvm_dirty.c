@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include <sys/mman.h>
 
 /* #syscalls control vcpu migr: ioctl(KVM_CLEAR_DIRTY_LOG) ioctl(KVM_GET_DIRTY_LOG)
@@ -139,6 +140,7 @@ static void drain_rings(struct kvm_vm *kv)
 	}
 	if (n)
 		kvm_ioctl(kv->fd, KVM_RESET_DIRTY_RINGS, NULL);
+	trace_kvm_dirty_ring_reap(n);
 }
 
 /* Of the bitmap only what is told to be clear again; what is written meanwhile stays. */
@@ -155,6 +157,7 @@ static int read_bitmap(struct kvm_vm *kv, unsigned space, unsigned n, struct err
 
 	if (r >= 0 && kvm_cap(kv, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & 1)
 		r = kvm_ioctl(kv->fd, KVM_CLEAR_DIRTY_LOG, &clear);
+	trace_kvm_clear_dirty_log(n, 0, clear.num_pages);
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM does not tell which pages of slot %u are dirty",
 				     n);

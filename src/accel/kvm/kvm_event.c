@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
+#include "base/trace.h"
 
 /* #syscalls control vcpu io: ioctl(KVM_IOEVENTFD) */
 
@@ -65,6 +66,10 @@ static void tell(struct kvm_vm *kv, const struct kvm_bell *b, bool add)
 	};
 	int r = kvm_ioctl(kv->fd, KVM_IOEVENTFD, &k);
 
+	if (b->space == MAP_PIO)
+		trace_kvm_set_ioeventfd_pio(b->fd, b->addr, b->val, add, b->size, b->match);
+	else
+		trace_kvm_set_ioeventfd_mmio(b->fd, b->addr, b->val, add, b->size, b->match);
 	if (r < 0)
 		log_warn("KVM does not %s eventfd %d for writes to guest address %#" PRIx64
 			 " (KVM_IOEVENTFD: %s); they reach the device by exits, which are slower",

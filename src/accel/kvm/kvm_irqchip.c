@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "isa/x86/irqchip.h"
 #include <stdio.h>
 
@@ -102,6 +103,7 @@ static int write_routes(struct kvm_vm *kv)
 		n->u.msi.address_hi = (uint32_t)(r->msi.addr >> 32);
 		n->u.msi.data = r->msi.data;
 	}
+	trace_kvm_irqchip_commit_routes(t->nr);
 	return kvm_ioctl(kv->fd, KVM_SET_GSI_ROUTING, t);
 }
 
@@ -174,6 +176,7 @@ static int add_irqfd(struct kvm_vm *kv, int fd, const char *user, const struct m
 	}
 	kv->routes[gsi] = (struct kvm_route){ .used = true, .msi = *msi, .fd = fd };
 	snprintf(kv->routes[gsi].user, sizeof(kv->routes[gsi].user), "%s", user);
+	trace_kvm_irqchip_add_msi_route(user, gsi);
 	r = write_routes(kv);
 	if (r >= 0)
 		r = tell_irqfd(kv, gsi, true);
@@ -207,6 +210,7 @@ static int irqfd_set(struct vm *vm, int id, const struct msi *msi, struct err *e
 	struct kvm_vm *kv = vm->accel_state;
 	int r;
 
+	trace_kvm_irqchip_update_msi_route((unsigned)id);
 	pthread_mutex_lock(&kv->routes_lock);
 	kv->routes[id].msi = *msi;
 	r = write_routes(kv);
@@ -223,6 +227,7 @@ static void irqfd_del(struct vm *vm, int id)
 	struct kvm_vm *kv = vm->accel_state;
 	int r;
 
+	trace_kvm_irqchip_release_virq((unsigned)id);
 	pthread_mutex_lock(&kv->routes_lock);
 	r = tell_irqfd(kv, (unsigned)id, false);
 	kv->routes[id].used = false;

@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "base/uapi.h"
 
 /* #syscalls control vcpu: ioctl(KVM_SET_USER_MEMORY_REGION)
@@ -68,8 +69,10 @@ static int tell_space(struct kvm_vm *kv, unsigned space, unsigned n, const struc
 		.memory_size = s->size,
 		.userspace_addr = (uintptr_t)s->host,
 	};
+	int ret = kvm_ioctl(kv->fd, KVM_SET_USER_MEMORY_REGION, &r);
 
-	return kvm_ioctl(kv->fd, KVM_SET_USER_MEMORY_REGION, &r);
+	trace_kvm_set_user_memory(r.slot, r.flags, s->gpa, s->size, r.userspace_addr, ret);
+	return ret;
 }
 
 static int tell_bound(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
@@ -84,8 +87,10 @@ static int tell_bound(struct kvm_vm *kv, unsigned n, const struct kvm_slot *s)
 		.guest_memfd = (uint32_t)s->rb->fd,
 		.guest_memfd_offset = s->rb->fd_off + off,
 	};
+	int ret = kvm_ioctl(kv->fd, HK_KVM_SET_USER_MEMORY_REGION2, &r);
 
-	return kvm_ioctl(kv->fd, HK_KVM_SET_USER_MEMORY_REGION2, &r);
+	trace_kvm_set_user_memory(n, r.flags, s->gpa, s->size, r.userspace_addr, ret);
+	return ret;
 }
 
 /* Whether slot n can have its pages from its guest_memfd, each of which KVM binds once. */

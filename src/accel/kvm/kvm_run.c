@@ -486,6 +486,7 @@ static bool take_exit(struct kvm_vcpu *c, enum vcpu_exit *why)
 			c->vcpu->ops->eoi(c->vcpu, run->eoi.vector);
 		return true;
 	case KVM_EXIT_DIRTY_RING_FULL:
+		trace_kvm_dirty_ring_full(c->vcpu->index);
 		kvm_dirty_ring_full(c->kv);
 		return true;
 	case KVM_EXIT_SHUTDOWN:

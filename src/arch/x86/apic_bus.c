@@ -4,6 +4,7 @@
  * Intel SDM vol. 3, 10.6. Any thread, no locks: see lapic.h.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "arch/x86/lapic.h"
 
 #define SVR_ENABLE	   0x100u
@@ -145,6 +146,7 @@ unsigned apic_bus_send(struct apic_bus *bus, const struct apic_msg *m)
 {
 	unsigned n = 0;
 
+	trace_apic_deliver_irq(m->dest, m->logical, m->mode, m->vector, m->level);
 	if (m->mode == APIC_DM_INIT && m->deassert)
 		return 0; /* sets arbitration ids, nothing since the P4 */
 	if (m->mode == APIC_DM_LOWEST)

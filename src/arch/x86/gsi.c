@@ -6,6 +6,7 @@
  * Threads: any; one lock around the counting, then PIC and IOAPIC under theirs.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "arch/x86/board.h"
 #include "core/accel.h"
 
@@ -77,8 +78,10 @@ static void set_gsi(void *opaque, int n, int level)
 		g->sources[gsi] &= ~BIT32(source);
 	if (gsi < GSI_PIRQ)
 		update_pic(b, gsi);
-	if (was != gsi_up(g, gsi))
+	if (was != gsi_up(g, gsi)) {
+		trace_x86_gsi_interrupt(gsi, !was);
 		ioapic_pin(b, gsi ? gsi : GSI_PIT_PIN, !was);
+	}
 	g->raised[gsi] += !was && level;
 	pthread_mutex_unlock(&g->lock);
 }
@@ -116,8 +119,10 @@ void gsi_pci_intx(void *opaque, uint8_t devfn, unsigned pin, int level)
 	g->pirq_sources[pirq] = (uint16_t)(g->pirq_sources[pirq] + (level ? 1 : -1));
 	if (g->pirq_route[pirq] < 16)
 		update_pic(b, g->pirq_route[pirq]);
-	if (gsi_up(g, GSI_PIRQ + pirq) != was)
+	if (gsi_up(g, GSI_PIRQ + pirq) != was) {
+		trace_x86_gsi_interrupt(GSI_PIRQ + pirq, !was);
 		ioapic_pin(b, GSI_PIRQ + pirq, !was);
+	}
 	g->raised[GSI_PIRQ + pirq] += !was && level;
 	pthread_mutex_unlock(&g->lock);
 }

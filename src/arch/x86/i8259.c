@@ -10,6 +10,7 @@
  * Threads: the chips are not locked; the device locks dev->lock.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "arch/x86/i8259.h"
 #include "core/vm.h"
 
@@ -95,7 +96,7 @@ static void take(struct i8259 *p, unsigned n)
 int i8259_ack(struct i8259_pair *s)
 {
 	struct i8259 *m = &s->pic[0], *sl = &s->pic[1];
-	int n = request(m, true), n2, vector;
+	int n = request(m, true), n2, irq = 7, vector;
 
 	if (n < 0) {
 		vector = m->vector_base + 7; /* spurious */
@@ -105,12 +106,15 @@ int i8259_ack(struct i8259_pair *s)
 			take(sl, (unsigned)n2);
 		else
 			n2 = 7;
+		irq = 8 + n2;
 		vector = sl->vector_base + n2;
 		take(m, CASCADE);
 	} else {
 		take(m, (unsigned)n);
+		irq = n;
 		vector = m->vector_base + n;
 	}
+	trace_pic_interrupt((unsigned)irq, vector);
 	update(s);
 	return vector;
 }
@@ -242,7 +246,7 @@ static uint8_t read_poll(struct i8259 *p, bool master)
 	return (uint8_t)(0x80 | n);
 }
 
-uint8_t i8259_read(struct i8259_pair *s, unsigned port)
+static uint8_t read_reg(struct i8259_pair *s, unsigned port)
 {
 	struct i8259 *p = &s->pic[port >> 7 & 1];
 	uint8_t val;
@@ -259,10 +263,25 @@ uint8_t i8259_read(struct i8259_pair *s, unsigned port)
 	return p->read_isr ? p->isr : p->irr;
 }
 
+/* The ports of the second chip are A0, A1 and 4D1. */
+static bool is_master(unsigned port)
+{
+	return port >= 0x4d0 ? port == 0x4d0 : !(port & 0x80);
+}
+
+uint8_t i8259_read(struct i8259_pair *s, unsigned port)
+{
+	uint8_t val = read_reg(s, port);
+
+	trace_pic_ioport_read(is_master(port), port, val);
+	return val;
+}
+
 void i8259_write(struct i8259_pair *s, unsigned port, uint8_t val)
 {
 	struct i8259 *p = &s->pic[port >> 7 & 1];
 
+	trace_pic_ioport_write(is_master(port), port, val);
 	if (port == 0x4d0 || port == 0x4d1) {
 		p = &s->pic[port & 1];
 		p->elcr = val & p->elcr_mask;
@@ -280,6 +299,7 @@ void i8259_set(struct i8259_pair *s, unsigned irq, int level)
 {
 	if (irq > 15 || irq == CASCADE)
 		return;
+	trace_pic_set_irq(irq < 8, irq & 7, level);
 	set_input(&s->pic[irq >> 3], irq & 7, level);
 	update(s);
 }

@@ -10,6 +10,7 @@
  * take no lock.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "arch/x86/ioapic.h"
 #include "core/vm.h"
 
@@ -80,6 +81,7 @@ void ioapic_set(struct ioapic *s, unsigned pin, int level)
 
 	if (pin >= IOAPIC_PINS)
 		return;
+	trace_ioapic_set_irq(pin, level);
 	bit = BIT32(pin);
 	s->line = level ? old | bit : old & ~bit;
 	if (s->redir[pin] & REDIR_LEVEL) {
@@ -101,6 +103,7 @@ static void end_pin(struct ioapic *s, unsigned pin)
 
 void ioapic_eoi(struct ioapic *s, unsigned vector)
 {
+	trace_ioapic_eoi_broadcast(vector);
 	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
 		uint64_t e = s->redir[pin];
 
@@ -230,14 +233,17 @@ const struct state_desc ioapic_state = {
 static uint64_t mmio_read(void *opaque, uint64_t off, unsigned size)
 {
 	struct ioapic_dev *s = opaque;
+	uint32_t val = ioapic_read(&s->chip, off);
 
-	return ioapic_read(&s->chip, off);
+	trace_ioapic_mem_read((unsigned)off, s->chip.select, val);
+	return val;
 }
 
 static void mmio_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
 	struct ioapic_dev *s = opaque;
 
+	trace_ioapic_mem_write((unsigned)off, s->chip.select, (uint32_t)val);
 	ioapic_write(&s->chip, off, (uint32_t)val);
 }
 

@@ -11,6 +11,7 @@
  * uses the LAPIC, and until then it accepts nothing.
  */
 #include "base/base.h"
+#include "base/trace.h"
 #include "arch/x86/lapic.h"
 #include "isa/x86/x86.h"
 
@@ -216,6 +217,7 @@ static void lint_rose(struct lapic *l, unsigned reg)
 
 	if ((lvt & LVT_MASKED) || mode == APIC_DM_EXTINT)
 		return;
+	trace_apic_local_deliver(reg - LAPIC_LVT_TIMER, mode);
 	lapic_deliver(l, mode, lvt & LVT_VECTOR, mode == APIC_DM_FIXED && (lvt & LVT_LEVEL));
 }
 
@@ -348,10 +350,14 @@ static bool reg_write(struct lapic *l, unsigned reg, uint32_t val)
 
 uint32_t lapic_mmio_read(struct lapic *l, unsigned reg)
 {
+	uint32_t val;
+
 	settle(l);
 	if (!lapic_hw_enabled(l) || lapic_is_x2apic(l))
 		return UINT32_MAX;
-	return reg_read(l, reg);
+	val = reg_read(l, reg);
+	trace_apic_register_read(reg, val);
+	return val;
 }
 
 void lapic_mmio_write(struct lapic *l, unsigned reg, uint32_t val)
@@ -359,6 +365,7 @@ void lapic_mmio_write(struct lapic *l, unsigned reg, uint32_t val)
 	settle(l);
 	if (!lapic_hw_enabled(l) || lapic_is_x2apic(l))
 		return;
+	trace_apic_register_write(reg, val);
 	switch (reg) {
 	case LAPIC_LDR:
 		APIC_STORE(l->ldr, val & 0xff000000);
@@ -409,6 +416,7 @@ static int x2apic_read(struct lapic *l, unsigned reg, uint64_t *val)
 	*val = reg_read(l, reg);
 	if (reg == LAPIC_ICR)
 		*val |= (uint64_t)l->icr_high << 32;
+	trace_apic_register_read(reg, *val);
 	return 0;
 }
 
@@ -439,6 +447,7 @@ static int x2apic_write(struct lapic *l, unsigned reg, uint64_t val)
 {
 	if (!lapic_is_x2apic(l) || (val & x2apic_reserved(reg)))
 		return -EINVAL;
+	trace_apic_register_write(reg, val);
 	switch (reg) {
 	case LAPIC_ICR:
 		l->icr_low = (uint32_t)val & ~LVT_PENDING;
@@ -464,6 +473,7 @@ static int write_base(struct lapic *l, uint64_t val)
 	    (old_mode == (APIC_BASE_ENABLE | APIC_BASE_X2APIC) && mode == APIC_BASE_ENABLE) ||
 	    (!old_mode && mode == (APIC_BASE_ENABLE | APIC_BASE_X2APIC)))
 		return -EINVAL;
+	trace_cpu_set_apic_base(val);
 	APIC_STORE(l->apic_base, val);
 	if (mode == old_mode)
 		return 0;

@@ -230,6 +230,12 @@ static void doorbells(void **state)
 	ring(fd, &rang, &wrote);
 	assert_int_equal(wrote, 100);
 	map_del(t->vm.map, &r);
+	map_dev(&r, MAP_PIO, 0x5000, 0x20);
+	map_set_doorbells(t->vm.map, &r, &bell, 1);
+	/* mov $0x5010,%dx; out %al,(%dx); hlt */
+	EXEC(64, 0x66, 0xba, 0x10, 0x50, 0xee, 0xf4);
+	assert_int_equal(read(fd, &rang, sizeof(rang)), accel->doorbells ? sizeof(rang) : -1);
+	map_del(t->vm.map, &r);
 	close(fd);
 }
 

@@ -23,9 +23,32 @@ class Options(unittest.TestCase):
                 self.assertIn("trace event 'no_such_event' does not exist", vm.stderr())
             with open(out, encoding="utf-8") as f:
                 said = f.read().splitlines()
-        self.assertEqual(said[0:3], ["vm_state_notify running 1 state running",
-                                     "vm_state_notify running 0 state paused",
-                                     "vm_state_notify running 1 state running"])
+        self.assertEqual(said[0:3], ["vm_state_notify running 1 reason running",
+                                     "vm_state_notify running 0 reason paused",
+                                     "vm_state_notify running 1 reason running"])
+
+
+    def test_files(self):
+        """Without file= the lines go where the log goes; with it, only they go there."""
+        with tempfile.TemporaryDirectory() as folder:
+            log, out = os.path.join(folder, "log"), os.path.join(folder, "out")
+            for more, where in ((["-D", log], log), (["-trace", f"file={out}"], out),
+                                (["-D", log, "-trace", f"runstate_set,file={out}"], out)):
+                with Machine("-trace", "runstate_set", "-trace", "no_such_event", *more) as vm:
+                    vm.cmd("cont")
+                    vm.cmd("stop")
+                    err = vm.stderr()
+                said = {"err": err}
+                for path in (log, out):
+                    with open(path, "a+", encoding="utf-8") as f:
+                        f.seek(0)
+                        said[path] = f.read()
+                    os.unlink(path)
+                warned = log if "-D" in more else "err"
+                for name, text in said.items():
+                    self.assertEqual("runstate_set current_run_state prelaunch new_state running\n" in text,
+                                     name == where, (more, name))
+                    self.assertEqual("'no_such_event' does not exist" in text, name == warned, (more, name))
 
     def test_help(self):
         lists = [subprocess.run([os.environ["HANOK"], "qemu", *line], capture_output=True, text=True,
@@ -112,7 +135,29 @@ class Switches(unittest.TestCase):
             vm.hmp("trace-event vm_state_notify off")
             vm.cmd("stop")
             said = [line for line in vm.stderr().splitlines() if line.startswith("vm_state_notify")]
-            self.assertEqual(said, ["vm_state_notify running 1 state running"])
+            self.assertEqual(said, ["vm_state_notify running 1 reason running"])
+
+    def test_what_is_said(self):
+        """A byte from the serial port's other side to the guest and back."""
+        with Machine("-trace", "serial_*", "-trace", "c*", "-msg", "timestamp=on") as vm:
+            vm.running()
+            vm.hmp("trace-event cpu_in off")
+            vm.hmp("trace-event serial_read off")
+            mark = len(vm.stderr())
+            vm.serial.tell("x")
+            vm.serial.expect("x")
+            said = [line.split(":", 1) for line in vm.stderr()[mark:].splitlines()]
+        for head, _ in said:
+            self.assertRegex(head, r"^[0-9]+@[0-9]+\.[0-9]{6}$")
+        texts = [text for _, text in said]
+        self.assertEqual([t for t in texts if "cpu" in t or t.startswith("serial")],
+                         ["cpu_out addr 0x3f8(b) value 120", "serial_write write addr 0x00 val 0x78"])
+        read = next(t for t in texts if t.startswith("chr_read"))
+        self.assertRegex(read, "^chr_read chardev [a-z0-9]+ len 1$")
+        self.assertIn(read.replace("read", "write") + " taken 1", texts)
+        cpu = {head.split("@")[0] for head, text in said if text.startswith("cpu_out")}
+        self.assertEqual(len(cpu), 1)
+        self.assertNotIn(next(head.split("@")[0] for head, text in said if text.startswith("chr_read")), cpu)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,9 @@ static void lines(void **state)
 						      "virtio_set_status vdev /virtio0 val 15\n"
 						      "virtio_notify vdev /virtio0 vq 1\n"
 						      "kvm_run_exit cpu_index 2, reason 6\n"
-						      "vm_state_notify running 0 state paused\n");
+						      "vm_state_notify running 0 reason paused\n");
+	trace_handle_hmp_command("info\n\x1b[2Jx\x7f");
+	assert_string_equal(said(text, sizeof(text)), "handle_hmp_command cmdline: info??[2Jx?\n");
 	log_set_timestamps(true);
 	trace_kvm_run_exit(2, 6);
 	assert_int_equal(sscanf(said(text, sizeof(text)),
