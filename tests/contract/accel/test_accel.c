@@ -1071,8 +1071,9 @@ static void time_stands_still(void **state)
 {
 	const uint64_t tsc = BIT64(44), ns = 1000 * NS_PER_SEC;
 	struct err e = { 0 };
-	uint64_t before, after, clock[2] = { 0 }, at[2] = { 0 }, khz = t->vm.tsc_khz;
+	uint64_t before, after, clock[2] = { 0 }, at[2] = { 0 }, khz = host_tsc_khz();
 
+	t->vm.tsc_khz = khz;
 	/* rdtsc; shl $32,%rdx; or %rdx,%rax; hlt */
 	EXEC(64, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xf4);
 	before = guest_tsc();
