@@ -118,9 +118,8 @@ int qemu_opt_overcommit(struct qemu_line *line, const char *arg, const char *whe
 	r = keyvals_check(&kvs, rules, e);
 	lock = keyvals_get(&kvs, "mem-lock");
 	pm = keyvals_get(&kvs, "cpu-pm");
-	if (!r && pm && !strcmp(pm, "on"))
-		r = err_set(e, ENOTSUP,
-			    "cpu-pm=on (idle guests keep their host CPUs) is not here yet");
+	if (!r && pm)
+		line->conf->cpu_pm = !strcmp(pm, "on");
 	if (!r && lock)
 		line->conf->mem_lock = !strcmp(lock, "on")	   ? MEM_LOCK_ALL
 				       : !strcmp(lock, "on-fault") ? MEM_LOCK_TOUCHED

@@ -54,6 +54,7 @@ struct vm_conf {
 	bool no_irqchip; /* interrupt controllers are the board's even where the engine has some */
 	bool has_halt_poll;
 	uint32_t halt_poll_ns;	  /* how long a halted vCPU is looked after before it sleeps */
+	bool cpu_pm;		  /* idle guests keep their host CPUs, which sleep as they say */
 	bool split_irqchip;	  /* or all but the local APICs are */
 	uint32_t dirty_ring_size; /* entries of a vCPU's ring of dirty pages; 0: bitmaps */
 	char *cpu;     /* "default", "x86-64-v2", ..., with ",+feature,-feature" behind */

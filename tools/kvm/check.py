@@ -64,6 +64,13 @@ MONITORS = [
 ]
 
 
+# The small guest halts for good; with cpu-pm=on KVM does not hear of it, and the machine can still be ended.
+HALTS = ("(sleep 5; printf i; sleep 1; printf '\\001c'; sleep 1; echo info kvm; sleep 1; echo quit) | "
+         "timeout 60 /hanok qemu -accel kvm{more} -display none -nodefaults -m 64 -kernel /qmp-guest.elf "
+         "-serial mon:stdio && echo ended")
+IRQCHIPS = ["on", "split", "off"]
+ASLEEP = r"cpu 0 halt_exits: \d+"
+
 # Both watchdogs of the small guest go off, and each time it says that the NMI came.
 WATCHDOGS = ("(sleep 5; printf w; sleep 3; printf W; sleep 6; printf p) | timeout 60 /hanok qemu -accel kvm "
              "-display none -nodefaults -m 64 -kernel /qmp-guest.elf -serial stdio -device ib700 "
@@ -188,6 +195,10 @@ def all_parts():
     for name, accel, words, wanted in MONITORS:
         words = "".join(f"echo '{w}'; " for w in words)
         parts.append(("engine", name, MONITOR.format(accel=accel, words=words), wanted))
+    parts.append(("engine", "halts", HALTS.format(more=""), ["ready", ASLEEP, "ended"]))
+    for chips in IRQCHIPS:
+        parts.append(("engine", f"cpu-pm-{chips}", HALTS.format(more=f",kernel-irqchip={chips} -overcommit cpu-pm=on"),
+                      ["ready", r"kvm support: enabled", rf"\A(?!(.|\n)*{ASLEEP})", "\nended"]))
     parts.append(("engine", "watchdogs", WATCHDOGS, ["ready", "NN"]))
     return parts
 

@@ -163,6 +163,27 @@ static int set_halt_poll(struct kvm_vm *kv, struct err *e)
 	return r < 0 ? err_set_errno(e, -r, "halt-poll-ns=%u", conf->halt_poll_ns) : 0;
 }
 
+/* A guest that halts, waits or spins does so on its host CPU; KVM does not take that away. */
+static int set_cpu_pm(struct kvm_vm *kv, struct err *e)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+	int r;
+
+	if (!kv->vm->conf || !kv->vm->conf->cpu_pm)
+		return 0;
+	cap.args[0] = (unsigned)kvm_cap(kv, KVM_CAP_X86_DISABLE_EXITS) &
+		      (KVM_X86_DISABLE_EXITS_MWAIT | KVM_X86_DISABLE_EXITS_HLT |
+		       KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_CSTATE);
+	if (!(cap.args[0] & KVM_X86_DISABLE_EXITS_HLT))
+		return err_set(e, ENOTSUP,
+			       "cpu-pm=on: this host's KVM does not let a guest halt its CPU "
+			       "(KVM_CAP_X86_DISABLE_EXITS)");
+	r = kvm_ioctl(kv->fd, KVM_ENABLE_CAP, &cap);
+	return r < 0 ? err_set_errno(e, -r, "cpu-pm=on: KVM refuses exits %#llx",
+				     (unsigned long long)cap.args[0])
+		     : 0;
+}
+
 static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 {
 	int r = kvm_cap(kv, KVM_CAP_XSAVE2);
@@ -178,6 +199,8 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 	r = kvm_dirty_init(kv, e);
 	if (!r)
 		r = set_halt_poll(kv, e);
+	if (!r)
+		r = set_cpu_pm(kv, e);
 	if (!r)
 		r = kvm_cpuid_init(kv, model, e);
 	if (!r && kv->vm->conf && !kv->vm->conf->no_irqchip)
@@ -243,6 +266,8 @@ static void kvm_vcpu_fini(struct vcpu *v)
 	kvm_dirty_vcpu_fini(c);
 	if (c->run)
 		munmap(c->run, c->kv->run_size);
+	if (c->stats_fd >= 0)
+		close(c->stats_fd);
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->xsave);
@@ -269,6 +294,7 @@ static int open_vcpu(struct kvm_vcpu *c, struct err *e)
 	if (run == MAP_FAILED)
 		return err_set_errno(e, errno, "the page that KVM shares for vCPU %u", v->index);
 	c->run = run;
+	c->stats_fd = kvm_stats_open(c->fd);
 	/* Which instruction it was, of every exit, without a call for it. */
 	if (kvm_cap(c->kv, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS)
 		c->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
@@ -283,7 +309,7 @@ static int kvm_vcpu_init(struct vcpu *v, struct err *e)
 
 	c->vcpu = v;
 	c->kv = v->vm->accel_state;
-	c->fd = -1;
+	c->fd = c->stats_fd = -1;
 	c->timer_ns = UINT64_MAX;
 	v->engine = c;
 	c->xsave = xcalloc(1, c->kv->xsave_size);

@@ -83,6 +83,7 @@ struct kvm_vcpu {
 	struct vcpu *vcpu;
 	struct kvm_vm *kv;
 	int fd;
+	int stats_fd; /* -1: this host's KVM keeps none */
 	struct kvm_run *run;
 	enum x86_mp_state mp_state; /* with the board's interrupt controllers, halting is ours */
 	pthread_t thread;	    /* that runs it; set before in_guest */
@@ -115,6 +116,8 @@ void kvm_dirty_ring_full(struct kvm_vm *);
 
 /* kvm_stats.c */
 struct stats;
+/* The statistics of a VM or a vCPU, which must not run yet; -errno when KVM keeps none. */
+int kvm_stats_open(int fd);
 int kvm_stats(struct vm *, struct vcpu *, struct stats *, struct err *e) MUST_CHECK;
 
 static inline struct kvm_vcpu *kvm_vcpu(struct vcpu *v)

@@ -48,6 +48,8 @@ static int soft_vm_init(struct vm *vm, const char *model, struct err *e)
 		free(sv);
 		return ret;
 	}
+	if (vm->conf && vm->conf->cpu_pm)
+		log_warn("cpu-pm=on is for KVM: here a guest that halts gives its host CPU back");
 	sv->vm = vm;
 	sv->map = vm->map;
 	sv->nr_cpus = vm->conf ? vm->conf->cpus : vm->nr_vcpus;

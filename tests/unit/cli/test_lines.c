@@ -473,6 +473,10 @@ static void test_objects(void **state)
 	qemu_bad("-object rng-builtin,id=a -object rng-builtin,id=a", "already");
 	qemu_bad("-object monitor-qmp,id=m", "chardev=");
 	qemu_bad("-overcommit mem-lok=on", "mem-lock");
+	qemu_bad("-overcommit cpu-pm=yes", "cpu-pm");
+	conf = qemu_ok("-overcommit cpu-pm=on,mem-lock=on -nographic");
+	assert_true(conf->cpu_pm && conf->mem_lock == MEM_LOCK_ALL);
+	vm_conf_free(conf);
 	qemu_bad("-m 512,slots=2,maxmem=1G", "hot-plug");
 	qemu_bad("-m sise=1G", "'size'");
 }
