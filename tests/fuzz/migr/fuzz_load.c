@@ -4,8 +4,10 @@
  * checksum made right again, and the machine takes it or refuses it. What it takes it must also be
  * able to run for a moment, to save again, and to be reset from.
  *
- * Input: the header's text when the first byte is odd; else changes, each a number of an object
- * (u8), a place in it (u16) and the new byte.
+ * Input, by the first byte modulo 4: 1, 3 the header's text; 0 changes, each a number of an object
+ * (u8), a place in it (u16) and the new byte; 2 memory behind that state: chunks, each a number of
+ * pages (u8, 0 ends them), a block (u8), a first page (u16) and a byte that fills the map, and then
+ * what is written over anywhere: places (u32) and bytes.
  */
 #include "fuzz_input.h"
 #include "base/crc32c.h"
@@ -13,6 +15,7 @@
 #include "migr/desc.h"
 #include "migr/format.h"
 #include "migr/machine.h"
+#include <sys/mman.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -86,13 +89,83 @@ static void changed_state(struct fuzz_input *in)
 		abort();
 }
 
+static void put(int fd, const void *p, size_t n)
+{
+	if (write(fd, p, n) != (ssize_t)n)
+		abort();
+}
+
+/* A chunk whose checksums are right; false: it was the last. */
+static bool put_chunk(int fd, struct fuzz_input *in)
+{
+	static const uint8_t page[FMT_PAGE] = { 1 };
+	uint8_t head[FMT_PAGE] = { 0 };
+	unsigned pages = fuzz_more(in) ? fuzz_u8(in) % 8 : 0;
+	uint32_t crc = 0;
+
+	st_le32(head + CHUNK_MAGIC, FMT_CHUNK_MAGIC);
+	st_le32(head + CHUNK_PAGES, pages);
+	if (pages) {
+		st_le32(head + CHUNK_BLOCK, fuzz_u8(in) == 0xff);
+		st_le64(head + CHUNK_FIRST, (uint64_t)fuzz_u16(in) * 64);
+		head[CHUNK_MAP + fuzz_u8(in) % (FMT_CHUNK_PAGES / 8)] = (uint8_t)(BIT32(pages) - 1);
+	}
+	for (unsigned i = 0; i < pages; i++)
+		crc = crc32c(crc, page, FMT_PAGE);
+	st_le32(head + CHUNK_DATA_CRC, crc);
+	st_le32(head + CHUNK_CRC, crc32c(0, head, FMT_PAGE));
+	put(fd, head, FMT_PAGE);
+	for (unsigned i = 0; i < pages; i++)
+		put(fd, page, FMT_PAGE);
+	return pages;
+}
+
+static void changed_memory(struct fuzz_input *in)
+{
+	static const uint8_t zeroes[FMT_PAGE];
+	int fd = memfd_create("saved", MFD_CLOEXEC);
+	uint8_t head[FMT_SECTION_LEN];
+	struct ram_count count = { 0 };
+	struct load l = { .state = NULL };
+	struct migr_stream s;
+	struct err e = { 0 };
+	off_t len;
+
+	put(fd, whole.data, whole.len);
+	section_encode(head, FMT_RAM, 0, 0);
+	put(fd, head, sizeof(head));
+	put(fd, zeroes, -(whole.len + sizeof(head)) % FMT_PAGE);
+	while (put_chunk(fd, in))
+		;
+	len = lseek(fd, 0, SEEK_CUR);
+	section_encode(head, FMT_END, (uint64_t)len, 0);
+	put(fd, head, sizeof(head));
+	for (int i = 0; i < 16 && fuzz_more(in); i++) {
+		off_t at = fuzz_u32(in) % (len + FMT_SECTION_LEN);
+		uint8_t byte = fuzz_u8(in);
+
+		if (pwrite(fd, &byte, 1, at) != 1)
+			abort();
+	}
+	if (lseek(fd, 0, SEEK_SET) < 0 || stream_init_take(&s, fd, &e) < 0)
+		abort();
+	if ((load_head(&s, &l.text, &e) < 0 || load_state_section(&s, &l, &e) < 0 ||
+	     load_ram(vm, &s, &count, &e) < 0) &&
+	    !e.msg[0])
+		abort();
+	load_fini(&l);
+	stream_fini(&s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input in = { data, data + size };
+	unsigned kind;
 
 	if (!vm)
 		set_up();
-	if (fuzz_u8(&in) & 1) {
+	kind = fuzz_u8(&in) & 3;
+	if (kind & 1) {
 		struct migr_text saved = { 0 }, here = { 0 };
 		struct err e = { 0 };
 
@@ -104,6 +177,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		text_fini(&here);
 		return 0;
 	}
-	changed_state(&in);
+	if (kind)
+		changed_memory(&in);
+	else
+		changed_state(&in);
 	return 0;
 }

@@ -9,6 +9,8 @@
 #include "sandbox/sandbox_int.h"
 #include "cmocka_all.h"
 #include <fcntl.h>
+#include <linux/landlock.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -290,6 +292,17 @@ static int landlocked(enum sandbox_role role, int (*fn)(void))
 	return WEXITSTATUS(status);
 }
 
+/* 1 when it is refused, and not for want of somebody who listens. */
+static int do_connect(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno == EACCES;
+}
+
 static void test_landlock(void **state)
 {
 	int ret = landlocked(SANDBOX_VCPU, do_open);
@@ -299,6 +312,11 @@ static void test_landlock(void **state)
 	assert_int_equal(ret, 1);
 	assert_int_equal(landlocked(SANDBOX_CONTROL, do_open), 0);
 	assert_int_equal(landlocked(SANDBOX_CONTROL, do_execve), 1);
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 4)
+		return; /* it knows no networks yet */
+	assert_int_equal(landlocked(SANDBOX_VCPU, do_connect), 1);
+	assert_int_equal(landlocked(SANDBOX_MIGR, do_connect), 1);
+	assert_int_equal(landlocked(SANDBOX_CONTROL, do_connect), 0);
 }
 
 int main(void)
