@@ -190,6 +190,11 @@ static int write_headers(struct kdump *k, struct err *e)
 	*h = (struct main_header){
 		.signature = { 'K', 'D', 'U', 'M', 'P', ' ', ' ', ' ' },
 		.version = VERSION,
+		/* Nobody knows which, but libkdumpfile (drgn) takes no machine without a system. */
+		.sysname = "Linux",
+		.nodename = "?",
+		.release = "?",
+		.kernel = "?",
 		.machine = "x86_64",
 		.status = PACKED_ZLIB,
 		.block_size = PAGE,

@@ -79,7 +79,8 @@ class Kdump:
     def __init__(self, data):
         self.data = data
         assert data[:8] == b"KDUMP   " and struct.unpack_from("<I", data, 8) == (6,)
-        assert data[12 + 4 * 65:12 + 5 * 65].rstrip(b"\0") == b"x86_64"
+        assert [data[12 + i * 65:12 + (i + 1) * 65].rstrip(b"\0") for i in range(6)] == [
+            b"Linux", b"?", b"?", b"?", b"x86_64", b""]
         status, block, sub, bitmaps, frames = struct.unpack_from("<5I", data, 424)
         self.cpus, = struct.unpack_from("<I", data, 460)
         phys_base, level, split, _, _, info, _, notes, notes_len = struct.unpack_from("<QII6Q", data, block)
