@@ -124,6 +124,24 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	errno = saved;
 }
 
+void log_from_handler(const char *text)
+{
+	const char *part[] = { atomic_load_explicit(&log_name, memory_order_acquire),
+			       ": error: ", text, "\n" };
+	int fd = atomic_load_explicit(&log_fd, memory_order_relaxed);
+	char line[LOG_LINE_MAX];
+	size_t len = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(part); i++) {
+		size_t n = MIN(strlen(part[i]), sizeof(line) - len);
+
+		memcpy(line + len, part[i], n);
+		len += n;
+	}
+	if (write(fd, line, len) < 0)
+		return;
+}
+
 void log_event(const char *name, const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];

@@ -26,6 +26,8 @@ void log_set_name(const char *name);
 /* Dates in front of each line; a name in front of its text (kept; NULL: none). */
 void log_set_timestamps(bool on);
 void log_set_guest(const char *name);
+/* An error's line whose text needs no formatting: safe in a signal handler. */
+void log_from_handler(const char *text);
 /* Lines go to fd from now on, which stays open for ever; those of log_event() to one of their own. */
 void log_set_fd(int fd);
 void log_set_event_fd(int fd);

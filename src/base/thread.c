@@ -10,6 +10,7 @@ int thread_start(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void
 	int ret;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited by the new thread */
 	ret = pthread_create(thread, attr, fn, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

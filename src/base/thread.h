@@ -8,7 +8,8 @@
 
 /*
  * pthread_create() of a thread with all signals blocked from its first instruction: they are for
- * the control and vCPU threads. attr may be NULL. 0 or -errno.
+ * the control and vCPU threads; but SIGBUS, which is about what the thread itself touches
+ * (core/memory_lost.h). attr may be NULL. 0 or -errno.
  */
 int thread_start(pthread_t *, const pthread_attr_t *attr, void *(*fn)(void *),
 		 void *arg) MUST_CHECK;

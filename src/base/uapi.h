@@ -44,6 +44,13 @@ struct hk_kvm_memory_region2 {
 	uint64_t pad2[14];
 };
 
+/* KVM_RUN failed for memory at a guest address; what struct kvm_run has for it. Linux 6.8. */
+#define HK_KVM_EXIT_MEMORY_FAULT 39
+
+struct hk_kvm_memory_fault {
+	uint64_t flags, gpa, size;
+};
+
 struct hk_kvm_create_guest_memfd {
 	uint64_t size, flags, reserved[6];
 };

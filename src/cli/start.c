@@ -14,6 +14,7 @@
 #include "cli/front.h"
 #include "core/backend.h"
 #include "core/fdset.h"
+#include "core/memory_lost.h"
 #include "core/vm.h"
 #include "migr/dump.h"
 #include "migr/migr.h"
@@ -214,6 +215,8 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 		r = open_signals(f, e);
 	char_guard_terminal();
 	if (r == 0)
+		r = memory_lost_catch(e);
+	if (r == 0)
 		r = lock_memory(conf->mem_lock, e);
 	conf->sandbox.lock_memory = conf->mem_lock != MEM_LOCK_NONE;
 	if (r < 0) {
@@ -224,7 +227,9 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	if (!f->vm)
 		return -EINVAL;
 	set_escapes(f);
-	r = open_monitors(f, e);
+	r = memory_lost_listen(f->vm, e);
+	if (r == 0)
+		r = open_monitors(f, e);
 	if (r < 0)
 		return r;
 	r = loop_add(f->vm->loop, &f->signals, e);

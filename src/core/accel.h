@@ -18,6 +18,7 @@ struct x86_cpu_model;
 struct x86_cpu_source; /* isa/x86/cpuid.h */
 struct x86_chips;      /* isa/x86/irqchip.h */
 struct x86_lapic_regs;
+struct x86_mce; /* isa/x86/mce.h */
 
 /*
  * Interrupt controllers that an engine has itself, local APICs among them: the board hands lines
@@ -108,6 +109,11 @@ struct accel_ops {
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 	/* The engine's own numbers (core/stats.h). Optional. */
 	int (*stats)(struct vm *, struct vcpu *, struct stats *, struct err *e);
+	/*
+	 * Puts a machine check into its bank; an uncorrected one is the exception #MC next. The
+	 * guest's registers allow it (arch_memory_lost()). On the vCPU's thread. 0 or -errno.
+	 */
+	int (*inject_mce)(struct vcpu *, const struct x86_mce *);
 	/*
 	 * A file of size bytes of guest memory that belongs to this VM (ram_options.engine_fd): its
 	 * pages are found without a look at this process's page tables. The caller's to close.

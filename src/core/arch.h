@@ -102,6 +102,22 @@ void arch_board_power_button(struct vm *vm);
  */
 bool arch_takes_nmi(struct vcpu *v);
 
+/* What became of telling a guest that memory was lost. */
+enum arch_mce {
+	ARCH_MCE_INJECTED,
+	ARCH_MCE_IGNORED, /* it is being told of another, or does not want to hear */
+	ARCH_MCE_RESET,	  /* it cannot go on, and has no handler for this */
+	ARCH_MCE_NONE,	  /* its processors have no way to say it */
+};
+/*
+ * Tells v's guest that its page at gpa is lost; required: v cannot go on without it. *recursive: it
+ * has not yet dealt with the one before. On v's thread.
+ */
+enum arch_mce arch_memory_lost(struct vcpu *v, uint64_t gpa, bool required, bool *recursive);
+/* Whether all processors hear of it; if so, what the others hear. On v's thread. */
+bool arch_memory_lost_is_for_all(const struct vm *vm);
+void arch_memory_lost_elsewhere(struct vcpu *v);
+
 /* A board, by a name whose hardware stays the same for ever. */
 struct arch_machine {
 	const char *name, *alias, *help;

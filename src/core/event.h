@@ -29,7 +29,11 @@ enum vm_event_kind {
 	VM_EV_VSERPORT_CHANGE, /* name: id of the port, value: open */
 	VM_EV_MIGRATION,       /* name: status */
 	VM_EV_MIGRATION_PASS,  /* value: which pass */
+	VM_EV_MEMORY_FAILURE,  /* path: recipient, name: action, value: VM_MEMORY_ bits */
 };
+
+#define VM_MEMORY_REQUIRED  1 /* somebody needs what is lost */
+#define VM_MEMORY_RECURSIVE 2 /* while the guest was dealing with another one */
 
 struct vm_event {
 	enum vm_event_kind kind;

@@ -77,6 +77,12 @@ struct vcpu {
 	void *ops_opaque;
 	void *engine; /* the engine's own struct */
 	char fail[512];
+	/*
+	 * The engine's: this thread is where a SIGBUS is the guest's, and not ours. If one comes,
+	 * lost is the host address, with bit 0 set, for vcpu_memory_lost() (core/memory_lost.h).
+	 */
+	_Atomic bool guest_faults;
+	_Atomic uintptr_t lost;
 	struct exits exits; /* written by this vCPU's thread */
 	/* core's */
 	pthread_t thread;

@@ -8,6 +8,7 @@
 #include "core/dev.h"
 #include "core/object.h"
 #include "core/event.h"
+#include "core/memory_lost.h"
 #include "core/vm.h"
 #include "core/vm_int.h"
 
@@ -155,6 +156,7 @@ static int make_base(struct vm *vm, struct err *e)
 	loop_set_idle(vm->loop, &vm->idle);
 	vm->request_work.fn = vm_requests_fn;
 	vm->event_queue = vm_event_queue_new(vm);
+	vm->lost = memory_lost_new(vm);
 	return 0;
 }
 
@@ -296,6 +298,7 @@ struct vm *vm_free(struct vm *vm)
 	if (vm->map)
 		qsbr_unregister(&vm->reader);
 	map_free(vm->map);
+	memory_lost_free(vm);
 	ram_free(vm->ram);
 	vm_event_queue_free(vm);
 	loop_free(vm->loop);
@@ -318,6 +321,7 @@ void vm_add_reset_hook(struct vm *vm, struct vm_reset_hook *hook)
 
 int vm_reset_machine(struct vm *vm, struct err *e)
 {
+	memory_lost_replace(vm);
 	for (unsigned i = 0; i < vm->nr_vcpus; i++) {
 		struct vcpu *v = vm->vcpus[i];
 

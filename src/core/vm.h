@@ -19,6 +19,7 @@
 struct accel_irqchip;
 struct accel_ops;
 struct dump;
+struct memory_lost;
 struct migr;
 struct pci_bus;
 struct virtio_mmio_bus;
@@ -125,6 +126,7 @@ struct vm {
 	/* Where the guest's time stands while it does not run: clock and TSC of the host. */
 	uint64_t stopped_ns, stopped_tsc;
 	struct backend *backends; /* core/backend.h */
+	struct memory_lost *lost; /* core/memory_lost.h */
 	/* requests from any thread, carried out by the control thread */
 	_Atomic uint32_t requests;
 	_Atomic uint32_t asks; /* bits: requests that do not exclude each other */

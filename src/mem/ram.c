@@ -235,6 +235,16 @@ void ram_give_back(struct ram_block *rb, uint64_t off, uint64_t len)
 	ram_written_slow(rb, first, end - first);
 }
 
+void ram_replace(struct ram_block *rb, uint64_t off, uint64_t len)
+{
+	if (rb->fd >= 0 && fallocate(rb->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				     (off_t)(rb->fd_off + off), (off_t)len) < 0)
+		return;
+	/* The hole leaves the mark of a page that is lost in the page tables. */
+	madvise(rb->host + off, len, MADV_DONTNEED);
+	ram_written_slow(rb, off, len);
+}
+
 /* The engine's files know no SEEK_DATA. They are never swapped out: what there is, is in core. */
 static uint64_t next_in_core(const struct ram_block *rb, uint64_t off)
 {

@@ -116,6 +116,11 @@ int ram_discard(struct ram_block *, struct err *e) MUST_CHECK;
  */
 void ram_give_back(struct ram_block *, uint64_t off, uint64_t len);
 /*
+ * Other memory in the place of [off, off + len), page aligned, which may be such as the host cannot
+ * read any more: zeroes, or what is in the file below. Nobody may use it meanwhile.
+ */
+void ram_replace(struct ram_block *, uint64_t off, uint64_t len);
+/*
  * The first byte from off on that may be other than zero; rb->size when there is none. What the
  * host never had to give memory for is passed over without touching it.
  */

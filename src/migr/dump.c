@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "core/memory_lost.h"
 #include "core/vm.h"
 #include "mem/map.h"
 #include "migr/chan.h"
@@ -170,7 +171,7 @@ static int may_start(const struct dump *d, struct err *e)
 			       vm_state_name(d->vm->state));
 	if (!d->vm->ram || !d->vm->nr_vcpus)
 		return err_set(e, EINVAL, "this machine has no memory to look at");
-	return 0;
+	return memory_lost_check(d->vm, e);
 }
 
 static int open_stream(struct dump *d, struct migr_fds *fds, struct err *e)

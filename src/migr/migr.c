@@ -15,6 +15,7 @@
 #include "block/block.h"
 #include "core/backend.h"
 #include "core/event.h"
+#include "core/memory_lost.h"
 #include "core/vm.h"
 #include "migr/chan.h"
 #include "migr/desc.h"
@@ -320,12 +321,17 @@ int migr_continue(struct migr *m, struct err *e)
 
 int migr_save(struct migr *m, const char *uri, struct migr_fds *fds, struct err *e)
 {
+	int r;
+
 	if (!m->vm->ram || !m->vm->nr_vcpus)
 		return err_set(e, EINVAL, "this machine has nothing to save");
 	if (m->vm->state == VM_INMIGRATE)
 		return err_set(e, EINVAL, "Guest is waiting for an incoming migration");
 	if (m->vm->state == VM_SAVE_VM)
 		return err_set(e, EBUSY, "There is a dump in process, please wait.");
+	r = memory_lost_check(m->vm, e);
+	if (r < 0)
+		return r;
 	return open_job(m, uri, false, fds, e);
 }
 

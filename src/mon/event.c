@@ -189,6 +189,13 @@ void mon_hear(struct vm_observer *o, const struct vm_event *ev)
 		mon_event(m, "VSERPORT_CHANGE",
 			  json_pack("{s:o,s:b}", "id", mon_text(ev->name), "open", ev->value != 0));
 		break;
+	case VM_EV_MEMORY_FAILURE:
+		mon_event(m, "MEMORY_FAILURE",
+			  json_pack("{s:s,s:s,s:{s:b,s:b}}", "recipient", ev->path, "action",
+				    ev->name, "flags", "action-required",
+				    (ev->value & VM_MEMORY_REQUIRED) != 0, "recursive",
+				    (ev->value & VM_MEMORY_RECURSIVE) != 0));
+		break;
 	case VM_EV_MIGRATION:
 	case VM_EV_MIGRATION_PASS:
 		hear_migration(m, ev);

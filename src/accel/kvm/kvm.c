@@ -341,6 +341,7 @@ static void kvm_reset(struct vcpu *v, bool init)
 	} else {
 		kvm_msrs_reset(kvm_vcpu(v));
 		x86_power_on(&s, id[0], v->index == 0);
+		kvm_msrs_keep(kvm_vcpu(v), &s);
 	}
 	if (kvm_write_state(v, &s, &e) < 0)
 		snprintf(v->fail, sizeof(v->fail), "%s", e.msg);
@@ -368,6 +369,7 @@ const struct accel_ops accel_kvm = {
 	.model = kvm_cpuid_model,
 	.cpuid = kvm_cpuid_leaf,
 	.stats = kvm_stats,
+	.inject_mce = kvm_inject_mce,
 	.memory_fd = kvm_memory_fd,
 	.dirty_start = kvm_dirty_start,
 	.dirty_sync = kvm_dirty_sync,

@@ -190,6 +190,8 @@ int kvm_write_state(struct vcpu *, const struct cpu_state *, struct err *e) MUST
 int kvm_tsc_offset(struct kvm_vcpu *, unsigned long request, uint64_t *offset);
 
 /* kvm_msr.c */
+struct x86_mce;
+int kvm_inject_mce(struct vcpu *, const struct x86_mce *);
 int kvm_msr_filter(struct kvm_vm *, struct err *e) MUST_CHECK; /* behind the irqchip */
 int kvm_msr_vcpu(struct kvm_vcpu *, struct err *e) MUST_CHECK;
 /* What KVM leaves to us of the access in run->msr: whether it is done, else it is #GP. */
@@ -197,6 +199,8 @@ bool kvm_msr_exit(struct kvm_vcpu *, bool write, uint64_t *val);
 int kvm_msrs_get(struct kvm_vcpu *, struct cpu_state *);
 /* Power-on: KVM stops writing paravirtual clocks and counters to the guest's memory. */
 void kvm_msrs_reset(struct kvm_vcpu *);
+/* Into *s, which is to be set: what KVM does not let change any more (Linux 6.14 on). */
+void kvm_msrs_keep(struct kvm_vcpu *, struct cpu_state *s);
 int kvm_msrs_set(struct kvm_vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;
 
 #endif

@@ -7,11 +7,13 @@
 #include "base/base.h"
 #include "accel/kvm/kvm_int.h"
 #include "base/log.h"
+#include "isa/x86/mce.h"
 #include "isa/x86/msr.h"
 #include "isa/x86/x86.h"
 #include <linux/kvm_para.h>
 
 /* #syscalls start: ioctl(KVM_ENABLE_CAP) ioctl(KVM_X86_SET_MSR_FILTER) ioctl(KVM_X86_SETUP_MCE) */
+/* #syscalls vcpu: ioctl(KVM_X86_SET_MCE) */
 /* #syscalls control vcpu: ioctl(KVM_GET_MSRS) ioctl(KVM_SET_MSRS) */
 
 #define MSR_FLUSH_CMD 0x10bu
@@ -157,6 +159,15 @@ int kvm_msrs_set(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e)
 	return 0;
 }
 
+/* A feature's register is the vCPU's for good when it has run; this one guests write. */
+void kvm_msrs_keep(struct kvm_vcpu *c, struct cpu_state *s)
+{
+	struct cpu_state now;
+
+	if (c->left && kvm_msrs_get(c, &now) == 0)
+		s->amd_de_cfg = now.amd_de_cfg;
+}
+
 /* What a host or a model lacks was never on, so refusals do not matter. */
 void kvm_msrs_reset(struct kvm_vcpu *c)
 {
@@ -273,13 +284,28 @@ int kvm_msr_filter(struct kvm_vm *kv, struct err *e)
 /* As many banks as the state has. */
 int kvm_msr_vcpu(struct kvm_vcpu *c, struct err *e)
 {
-	uint64_t cap = ARRAY_SIZE(((struct cpu_state *)0)->mc_ctl) |
-		       BIT64(8); /* MCG_CTL is there */
+	uint64_t cap = x86_mcg_cap(&c->kv->model);
 	int r = kvm_ioctl(c->fd, KVM_X86_SETUP_MCE, &cap);
 
 	return r < 0 ? err_set_errno(e, -r, "KVM refuses %u banks of machine checks",
 				     (unsigned)(cap & 0xff))
 		     : 0;
+}
+
+int kvm_inject_mce(struct vcpu *v, const struct x86_mce *m)
+{
+	const struct kvm_x86_mce mce = {
+		.status = m->status,
+		.addr = m->addr,
+		.misc = m->misc,
+		.mcg_status = m->mcg_status,
+		.bank = (uint8_t)m->bank,
+	};
+	int r = kvm_ioctl(kvm_vcpu(v)->fd, KVM_X86_SET_MCE, &mce);
+
+	if (r >= 0 && (m->status & MCI_STATUS_UC))
+		kvm_vcpu(v)->mp_state = MP_RUNNABLE; /* an exception ends a halt */
+	return r;
 }
 
 /* ---- what comes to us ---- */

@@ -14,6 +14,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "base/uapi.h"
+#include "core/memory_lost.h"
 #include "isa/x86/reset.h"
 #include "isa/x86/x86.h"
 #include <pthread.h>
@@ -543,9 +545,11 @@ static int enter(struct kvm_vcpu *c, bool immediately)
 	if (immediately || (vcpu_events(v) & ~held_events(c)))
 		c->run->immediate_exit = 1;
 	short_trip = c->run->immediate_exit;
+	atomic_store_explicit(&v->guest_faults, true, memory_order_relaxed);
 	start = __rdtsc();
 	r = kvm_ioctl(c->fd, KVM_RUN, NULL);
 	c->left = __rdtsc();
+	atomic_store_explicit(&v->guest_faults, false, memory_order_relaxed);
 	c->trip = short_trip ? 0 : c->left - start;
 	set_out_of_guest(c);
 	qsbr_online(&v->reader);
@@ -568,6 +572,30 @@ static enum vcpu_exit run_failed(struct kvm_vcpu *c, int r)
 		    : r == -EFAULT
 			    ? ": memory of the guest cannot be had (the host's, or its file's)"
 			    : "");
+}
+
+/*
+ * The guest touched a page that the host has lost. Of a mapped one KVM sends SIGBUS, of one of a
+ * guest_memfd it comes back with the address. False: *why says how run() ends.
+ */
+static bool tell_of_lost(struct kvm_vcpu *c, int r, enum vcpu_exit *why)
+{
+	struct vcpu *v = c->vcpu;
+	struct hk_kvm_memory_fault fault;
+	int ret;
+
+	if (atomic_load_explicit(&v->lost, memory_order_relaxed)) {
+		ret = vcpu_memory_lost(v);
+	} else if (r == -EHWPOISON && c->run->exit_reason == HK_KVM_EXIT_MEMORY_FAULT) {
+		memcpy(&fault, c->run->padding, sizeof(fault));
+		c->completing = false;
+		ret = vcpu_memory_lost_at(v, fault.gpa);
+	} else {
+		*why = run_failed(c, r);
+		return false;
+	}
+	*why = VCPU_EXIT_FAIL;
+	return ret == 0;
 }
 
 /* HLT or waiting for a SIPI. */
@@ -634,9 +662,10 @@ enum vcpu_exit kvm_run_guest(struct vcpu *v)
 			continue;
 		set_timer(c);
 		r = enter(c, false);
-		if (r < 0) {
-			why = run_failed(c, r);
-			break;
+		if (unlikely(r < 0 || atomic_load_explicit(&v->lost, memory_order_relaxed))) {
+			if (!tell_of_lost(c, r, &why))
+				break;
+			continue;
 		}
 		if (!handle_exit(c, &why))
 			break;

@@ -8,6 +8,7 @@
 #include "accel/soft/soft_vm.h"
 #include "accel/soft/sys.h"
 #include "base/log.h"
+#include "isa/x86/mce.h"
 #include "isa/x86/msr.h"
 #include <x86intrin.h>
 
@@ -163,8 +164,6 @@ static bool write_mtrr(struct soft_cpu *c, uint32_t msr, uint64_t *at, uint64_t 
 	return true;
 }
 
-#define MC_BANKS ARRAY_SIZE(((struct cpu_state *)0)->mc_ctl)
-
 static uint64_t *mc_at(struct soft_cpu *c, uint32_t msr)
 {
 	unsigned bank = (msr - MSR_MC0_CTL) / 4;
@@ -285,7 +284,7 @@ static int read_special(struct soft_cpu *c, uint32_t msr, uint64_t *val)
 		*val = ARCH_CAP_SAFE;
 		return cpu_has(c, X86F_ARCH_CAP);
 	case MSR_MCG_CAP:
-		*val = MC_BANKS | BIT64(8); /* MCG_CTL is there */
+		*val = x86_mcg_cap(c->vm->model);
 		return cpu_has(c, X86F_MCE);
 	case MSR_EFER:
 		*val = c->s.efer;

@@ -12,6 +12,7 @@
 #include "accel/soft/soft_vm.h"
 #include "core/vm.h"
 #include "isa/x86/cpuid.h"
+#include "isa/x86/mce.h"
 #include <cpuid.h>
 
 static void map_changed(struct map_listener *l, const struct map_view *old,
@@ -31,7 +32,8 @@ static int soft_probe(struct err *e)
 
 	__cpuid(1, a, b, c, d);
 	if (!(c & bit_OSXSAVE))
-		return err_set(e, ENOTSUP, "the soft engine needs a host CPU with XSAVE; a host that "
+		return err_set(e, ENOTSUP,
+			       "the soft engine needs a host CPU with XSAVE; a host that "
 			       "is a virtual machine itself may be hiding it");
 	return 0;
 }
@@ -213,9 +215,10 @@ static int check_extent(const struct soft_cpu *c, const struct cpu_state *s, str
 			       "lacks with CPU model '%s' (it has %#" PRIx64 ")",
 			       s->xcr0, c->vm->model->name, xcr0);
 	if (s->pv_async_pf & 1)
-		return err_set(e, EINVAL,
-			       "vCPU state: the guest uses asynchronous page faults, which the soft "
-			       "engine lacks");
+		return err_set(
+			e, EINVAL,
+			"vCPU state: the guest uses asynchronous page faults, which the soft "
+			"engine lacks");
 	return 0;
 }
 
@@ -251,6 +254,28 @@ static void soft_hold_time(struct vm *vm, uint64_t ns, uint64_t tsc)
 		c->s.tsc_offset -= tsc;
 		atomic_store_explicit(&c->vcpu->tsc_offset, c->s.tsc_offset, memory_order_relaxed);
 	}
+}
+
+static int soft_inject_mce(struct vcpu *v, const struct x86_mce *m)
+{
+	struct cpu_state *s = &((struct soft_cpu *)v->engine)->s;
+	bool exception = m->status & MCI_STATUS_UC;
+
+	if (exception && s->event_injected)
+		return -EBUSY;
+	s->mc_status[m->bank] = m->status;
+	s->mc_addr[m->bank] = m->addr;
+	s->mc_misc[m->bank] = m->misc;
+	if (!exception)
+		return 0;
+	s->mcg_status = m->mcg_status;
+	s->event_injected = true;
+	s->event_has_error = false;
+	s->event_type = X86_EVENT_EXCEPTION;
+	s->event_vector = X86_MC;
+	if (s->mp_state == MP_HALTED)
+		s->mp_state = MP_RUNNABLE;
+	return 0;
 }
 
 static void soft_reset(struct vcpu *v, bool init)
@@ -309,5 +334,6 @@ const struct accel_ops accel_soft = {
 	.reset = soft_reset,
 	.model = soft_model,
 	.hold_time = soft_hold_time,
+	.inject_mce = soft_inject_mce,
 	.cpuid = soft_cpuid,
 };

@@ -42,7 +42,7 @@ static const uint8_t engine_features[] = {
 	X86F_SMAP, X86F_UMIP, X86F_LA57, X86F_RDPID, X86F_FSRM, X86F_LAHF_LM,
 	X86F_PREFETCHW, X86F_SYSCALL, X86F_NX, X86F_PDPE1GB, X86F_RDTSCP, X86F_LM,
 	X86F_CMP_LEGACY, X86F_TOPOEXT, X86F_SPEC_CTRL, X86F_ARCH_CAP, X86F_AMD_SSB_NO,
-	X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE, X86F_AUTO_IBRS,
+	X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE, X86F_AUTO_IBRS, X86F_OVERFLOW_RECOV, X86F_SUCCOR,
 };
 
 /* first is of no use without second */
@@ -164,6 +164,12 @@ static bool is_engine_feature(unsigned f)
 	return false;
 }
 
+/* Whatever the processor: machine checks come from us, and are such as these promise. */
+static bool is_machine_check_feature(unsigned f)
+{
+	return f == X86F_OVERFLOW_RECOV || f == X86F_SUCCOR;
+}
+
 static bool needs_avx_state(unsigned f)
 {
 	switch (f) {
@@ -210,7 +216,7 @@ static bool host_has(struct host_leaves *h, unsigned f)
 	const struct feature_desc *d = &feature_descs[f];
 	uint32_t r[4] = { 0 };
 
-	if (!h->src && is_engine_feature(f))
+	if (is_machine_check_feature(f) || (!h->src && is_engine_feature(f)))
 		return true;
 	if (!h->src && f >= X86F_HARDWARE)
 		return false;
@@ -388,7 +394,8 @@ static void vendor_features(struct x86_cpu_model *m, struct host_leaves *host)
 					 X86F_SSBD, 0 };
 	static const uint8_t amd[] = { X86F_AMD_SSB_NO, X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE,
 				       X86F_AUTO_IBRS, X86F_TOPOEXT, X86F_AMD_IBPB, X86F_AMD_IBRS,
-				       X86F_AMD_STIBP, X86F_AMD_SSBD, 0 };
+				       X86F_AMD_STIBP, X86F_AMD_SSBD, X86F_OVERFLOW_RECOV,
+				       X86F_SUCCOR, 0 };
 
 	for (const uint8_t *f = m->vendor == X86_VENDOR_AMD ? amd : intel; *f; f++)
 		if (m->hardware ? host_has(host, *f) : is_engine_feature(*f))
@@ -414,7 +421,7 @@ static void pass_through(struct x86_cpu_model *m, struct host_leaves *host)
 {
 	for (unsigned f = 1; f < X86F_NR; f++)
 		if (f != X86F_HT && f != X86F_CMP_LEGACY && f != X86F_TOPOEXT && f != X86F_INVTSC &&
-		    host_has(host, f))
+		    !is_machine_check_feature(f) && host_has(host, f))
 			feat_set(m, f, true);
 	m->passthrough = true;
 	x86_host_features(m, host->src);

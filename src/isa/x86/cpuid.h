@@ -99,6 +99,8 @@
 	X(PDPE1GB, "pdpe1gb", 0x80000001, 0, 3, 26)  \
 	X(RDTSCP, "rdtscp", 0x80000001, 0, 3, 27)    \
 	X(LM, "lm", 0x80000001, 0, 3, 29)            \
+	X(OVERFLOW_RECOV, "overflow-recov", 0x80000007, 0, 1, 0) \
+	X(SUCCOR, "succor", 0x80000007, 0, 1, 1)     \
 	X(INVTSC, "invtsc", 0x80000007, 0, 3, 8)     \
 	X(CLZERO, "clzero", 0x80000008, 0, 1, 0)     \
 	X(XSAVEERPTR, "xsaveerptr", 0x80000008, 0, 1, 2) \

@@ -9,8 +9,10 @@
 #include "cmocka_all.h"
 #include "soft_vm.h"
 #include "base/clock.h"
+#include "core/arch.h"
 #include "core/dirty.h"
 #include "core/stats.h"
+#include "isa/x86/mce.h"
 #include "isa/x86/x86.h"
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -1044,6 +1046,77 @@ static void engine_memory(void **state)
 	init_in_smm(state);
 }
 
+/* ---- machine checks ---- */
+
+/* On the way to nop; hlt, with machine checks switched on, or not. */
+static void ready_for_checks(bool on)
+{
+	static const uint8_t code[] = { 0x90, 0xf4 };
+	struct cpu_state s;
+
+	tvm_put(t, TVM_CODE, code, sizeof(code));
+	tvm_setup(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.cr4 = on ? s.cr4 | CR4_MCE : s.cr4 & ~CR4_MCE;
+	s.mcg_ctl = UINT64_MAX;
+	s.mcg_status = 0;
+	for (unsigned i = 0; i < MC_BANKS; i++) {
+		s.mc_ctl[i] = UINT64_MAX;
+		s.mc_status[i] = 0;
+	}
+	tvm_set(t, 0, &s);
+}
+
+static const struct x86_cpu_model *model_of_guest(void)
+{
+	const struct x86_cpu_source *src;
+
+	return accel->model(&t->vm, &src);
+}
+
+static void machine_checks(void **state)
+{
+	const uint64_t gpa = 0x123000;
+	bool intel = model_of_guest()->vendor == X86_VENDOR_INTEL, again;
+	struct cpu_state s;
+
+	/* What the guest needs now is an exception at once, in a bank that says where. */
+	ready_for_checks(true);
+	assert_int_equal(arch_memory_lost(t->v[0], gpa, true, &again), ARCH_MCE_INJECTED);
+	assert_false(again);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), X86_MC);
+	s = now(0);
+	assert_int_equal(s.mcg_status, MCG_STATUS_RIPV | MCG_STATUS_EIPV | MCG_STATUS_MCIP);
+	assert_int_equal(s.mc_addr[2], gpa);
+	assert_int_equal(s.mc_misc[2], 0x8c);
+	assert_int_equal(s.mc_status[2] >> 48, intel ? 0xbd80 : 0xbc00);
+	/* In the middle of one: what can wait does, what cannot is the end of this guest. */
+	assert_int_equal(arch_memory_lost(t->v[0], gpa, false, &again), ARCH_MCE_IGNORED);
+	assert_true(again);
+	assert_int_equal(arch_memory_lost(t->v[0], gpa, true, &again), ARCH_MCE_RESET);
+	/* A guest that has no handler yet. */
+	ready_for_checks(false);
+	assert_int_equal(arch_memory_lost(t->v[0], gpa, true, &again), ARCH_MCE_RESET);
+	assert_false(again);
+	/* What nobody has needed: told at once on Intel's processors, found in the bank on AMD's. */
+	ready_for_checks(true);
+	assert_int_equal(arch_memory_lost(t->v[0], gpa, false, &again), ARCH_MCE_INJECTED);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), intel ? X86_MC : -1);
+	s = now(0);
+	assert_int_equal(s.mc_addr[2], gpa);
+	assert_true(s.mc_status[2] & MCI_STATUS_VAL);
+	assert_int_equal(!(s.mc_status[2] & MCI_STATUS_DEFERRED), intel);
+	/* The other processors of an Intel machine, once each. */
+	ready_for_checks(true);
+	arch_memory_lost_elsewhere(t->v[0]);
+	arch_memory_lost_elsewhere(t->v[0]);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), X86_MC);
+	assert_int_equal(now(0).mc_status[1], MCI_STATUS_VAL | MCI_STATUS_UC);
+}
+
 /* ---- time ---- */
 
 /* What the guest reads, in the code that is there already. */
@@ -1138,7 +1211,7 @@ int main(int argc, char **argv)
 		T(pdptes_survive), T(dirty_pages),
 		T(dirty_much),	   T(dirty_and_map),
 		T(dirty_ring),	   T(engine_memory),
-		T(statistics),	   T(time_stands_still),
+		T(machine_checks), T(statistics),	   T(time_stands_still),
 		T(same_msrs),	   T(host_model),
 	};
 	struct err e = { 0 };

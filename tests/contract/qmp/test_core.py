@@ -160,6 +160,16 @@ class Life(unittest.TestCase):
                                  {"guest": False, "reason": "host-signal"})
                 self.assertEqual(vm.wait(), 0)
 
+    def test_shorter_file(self):
+        """Memory that somebody takes away under the guest: the end, with the reason."""
+        with Machine("-object", "memory-backend-file,id=m,size=64M,mem-path=memory,share=on",
+                     "-machine", "memory-backend=m") as vm:
+            vm.running()
+            os.truncate(os.path.join(vm.dir, "memory"), 0)
+            self.assertEqual(vm.wait(), -signal.SIGBUS)
+            self.assertRegex(vm.stderr(), "error: guest memory at offset 0x[0-9a-f]+ is not there "
+                             ".*a file under it was made shorter")
+
     def test_nmi(self):
         with Machine() as vm:
             vm.running()
