@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a start costs under KVM, hanok's microvm beside QEMU's machines, for docs/measurements.md.
+"""What a start costs under KVM, hanok's microvm beside QEMU's machines, and an interrupt; for docs/measurements.md.
 
     bench/kvm.py BUILDDIR [hanok|qemu]...
 
@@ -79,11 +79,14 @@ def job_text(who):
         lines += ["trace", f"/kvm_launch {name} {command} -append '{append}' 2>/dev/null",
                   f"sed 's/^/{name} exit /' $T/kvm/kvm_userspace_exit/hist",
                   f"sed 's/^/{name} call /' $T/raw_syscalls/sys_enter/hist", "trace !"]
+    if "hanok" in who:
+        lines.append("/kvm_irq")
     return "\n".join(lines) + "\n"
 
 
 def run_l1(build, work, who):
-    files = [f"{build}/hanok", f"{build}/bench/kvm_launch", f"{work}/vmlinux", f"{work}/init.cpio", f"{work}/tiny"]
+    files = [f"{build}/hanok", f"{build}/bench/kvm_launch", f"{build}/bench/kvm_irq", f"{work}/vmlinux",
+             f"{work}/init.cpio", f"{work}/tiny"]
     if "qemu" in who:
         files.append(subprocess.run(["which", "qemu-system-x86_64"], stdout=subprocess.PIPE, text=True,
                                     check=True).stdout.strip())
@@ -129,7 +132,12 @@ def show(text, who):
         else:
             print(f"{name:<26}{f['instructions'] / 1e9:>16.3f}{f['exits']:>18}{f['beside'] / 1024:>17.2f}"
                   f"{f['threads']:>9}")
-    return complete
+    irq = re.search(r"^irq board=(\d+) eventfd=(\d+) begin=(\d+) change=(\d+) end=(\d+)", text, re.M)
+    if irq:
+        board, eventfd, begin, change, end = map(int, irq.groups())
+        print(f"an MSI-X interrupt, instructions: {eventfd} by eventfd, {board} by KVM_SIGNAL_MSI "
+              f"({eventfd / board:.2f}); the first {begin}, one with a new message {change}, the end {end}")
+    return complete and ("hanok" not in who or irq is not None)
 
 
 def main():

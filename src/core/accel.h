@@ -42,7 +42,9 @@ struct accel_irqchip {
 	/*
 	 * From here on whoever signals the eventfd - the kernel or another process too - sends msi,
 	 * and no thread of ours has a part in it. user: whose it is, for messages. Returns a number
-	 * for the other two. An eventfd serves one message only. Any thread; optional.
+	 * for the other two. An eventfd serves one message only: -EBUSY when it has one already. A
+	 * message that is none of an interrupt is refused. What was signalled before irqfd_del() is
+	 * in the interrupt controllers when that returns. Any thread; optional.
 	 */
 	int (*irqfd_add)(struct vm *, int fd, const char *user, const struct msi *, struct err *e);
 	int (*irqfd_set)(struct vm *, int id, const struct msi *, struct err *e);

@@ -209,6 +209,7 @@ void pci_dev_detach(struct pci_dev *d)
 	/* A vCPU may still be inside a register by an older view. */
 	map_synchronize(d->d.vm->map);
 	pci_intx(d, 0);
+	pci_msix_pause(d);
 	free(take_ptr(d->msix));
 	free(take_ptr(d->cfg_before));
 	d->nr_msix = 0;
@@ -483,6 +484,7 @@ static const struct state_desc msix_entry_state = {
 			ST_U32(struct pci_msix_entry, data),
 			ST_U32(struct pci_msix_entry, ctrl),
 			ST_BOOL(struct pci_msix_entry, pending),
+			ST_HOST(struct pci_msix_entry, route),
 			ST_END,
 		},
 };
@@ -517,6 +519,7 @@ const struct state_desc pci_dev_state = {
 			ST_HOST(struct pci_dev, msix_pba_off),
 			ST_DERIVED(struct pci_dev, msix_enabled),
 			ST_DERIVED(struct pci_dev, msix_masked),
+			ST_HOST(struct pci_dev, msix_paused),
 			ST_DERIVED(struct pci_dev, upstream_master),
 			ST_BOOL(struct pci_dev, intx_level),
 			ST_DERIVED(struct pci_dev, intx_out),

@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "core/dev.h"
 #include "core/irq.h"
+#include "core/msi_route.h"
 #include "mem/map.h"
 
 #define PCI_CFG_SIZE	    256
@@ -35,6 +36,7 @@ struct pci_msix_entry {
 	uint64_t addr;
 	uint32_t data, ctrl;
 	bool pending; /* its PBA bit */
+	struct msi_route route;
 };
 
 struct pci_dev {
@@ -62,6 +64,7 @@ struct pci_dev {
 	unsigned msix_bar;
 	uint32_t msix_table_off, msix_pba_off;
 	bool msix_enabled, msix_masked; /* derived from cfg */
+	bool msix_paused;		/* messages are there when they have been sent */
 	bool upstream_master;		/* the bridges above pass its requests on; derived */
 	bool intx_level;		/* what the device asserts */
 	bool intx_out;			/* what the board was told: less when INTx is disabled */
@@ -145,6 +148,12 @@ void pci_msix_write(struct pci_dev *, uint64_t off, uint64_t val, unsigned size)
  * thread. */
 void pci_msix_fire(struct pci_dev *, unsigned vector);
 bool pci_msix_on(const struct pci_dev *);
+/*
+ * For dev_type.pause and resume: from here on no message is on its way to the interrupt
+ * controllers when whoever has sent it goes on, so that they can be saved.
+ */
+void pci_msix_pause(struct pci_dev *);
+void pci_msix_resume(struct pci_dev *);
 void pci_intx(struct pci_dev *, int level); /* any thread; respects INTx disable */
 
 /*

@@ -3,6 +3,11 @@
  * Interrupts of a PCI function: MSI-X and INTx.
  * PCI Local Bus 3.0 sections 6.8.2 (MSI-X) and 6.2.2 (INTx disable and status).
  *
+ * A vector that sends has an eventfd in the engine for it (core/msi_route.h). What may be sent is
+ * decided here, behind the lock, so that a masked vector's eventfd is not signalled and its pending
+ * bit is exact. An eventfd may send a moment after it was signalled, on a thread of the kernel's:
+ * while the machine stands still, and may be saved, there are none.
+ *
  * Threads: any. irq_lock guards the table, the pending bits, the enable bits derived from the
  * configuration space, and INTx; it is a leaf but for the interrupt controllers' own locks.
  */
@@ -89,15 +94,17 @@ static bool may_send(const struct pci_dev *d, const struct pci_msix_entry *m)
 	       (pci_command(d) & PCI_COMMAND_MASTER) && d->upstream_master;
 }
 
-static void send(struct pci_dev *d, const struct pci_msix_entry *m)
+static void send(struct pci_dev *d, struct pci_msix_entry *m)
 {
 	struct msi msi = { .addr = m->addr,
 			   .data = m->data,
 			   .devid = (uint32_t)pci_bus_number(d->bus) << 8 | d->devfn };
-	const struct msi_sink *sink = &d->d.vm->msi;
+	struct vm *vm = d->d.vm;
 
-	if (sink->send)
-		sink->send(sink->opaque, &msi);
+	if (!d->msix_paused)
+		msi_route_send(&m->route, vm, &msi, d->d.path, (unsigned)(m - d->msix));
+	else if (vm->msi.send)
+		vm->msi.send(vm->msi.opaque, &msi);
 }
 
 static void send_pending(struct pci_dev *d, struct pci_msix_entry *m)
@@ -227,11 +234,31 @@ void pci_msix_reset(struct pci_dev *d)
 		return;
 	pthread_mutex_lock(&d->irq_lock);
 	for (uint32_t i = 0; i < d->nr_msix; i++)
-		d->msix[i] = (struct pci_msix_entry){ .ctrl = PCI_MSIX_MASKED };
+		d->msix[i] = (struct pci_msix_entry){ .ctrl = PCI_MSIX_MASKED,
+						      .route = d->msix[i].route };
 	st_le16(d->cfg + d->cap_msix + 2, (uint16_t)(d->nr_msix - 1));
 	d->msix_enabled = false;
 	d->msix_masked = false;
 	pthread_mutex_unlock(&d->irq_lock);
+}
+
+static void set_paused(struct pci_dev *d, bool paused)
+{
+	pthread_mutex_lock(&d->irq_lock);
+	d->msix_paused = paused;
+	for (uint32_t i = 0; i < d->nr_msix; i++)
+		msi_route_close(&d->msix[i].route, d->d.vm);
+	pthread_mutex_unlock(&d->irq_lock);
+}
+
+void pci_msix_pause(struct pci_dev *d)
+{
+	set_paused(d, true);
+}
+
+void pci_msix_resume(struct pci_dev *d)
+{
+	set_paused(d, false);
 }
 
 /* ---- INTx ---- */

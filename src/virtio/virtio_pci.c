@@ -448,12 +448,16 @@ void virtio_pci_dev_pause(struct dev *d)
 
 	pthread_mutex_lock(&d->lock);
 	virtio_pause(p->v);
+	pci_msix_pause(&p->pci);
 	pthread_mutex_unlock(&d->lock);
 }
 
 void virtio_pci_dev_resume(struct dev *d)
 {
-	virtio_dev_resume(container_of(d, struct virtio_pci, pci.d)->v);
+	struct virtio_pci *p = container_of(d, struct virtio_pci, pci.d);
+
+	pci_msix_resume(&p->pci);
+	virtio_dev_resume(p->v);
 }
 
 /* ---- state ---- */

@@ -32,6 +32,8 @@ GUEST = ("timeout 240 /hanok qemu -accel kvm,kernel-irqchip=%s -cpu default,-xsa
 # name, whose interrupt controllers are KVM's, vCPUs, what the guest's init does, more options, what its
 # console has to show
 DISK = "-drive file=/disk.img,if=virtio,format=raw"
+IOTHREAD = ("-object iothread,id=t0 -drive file=/disk.img,if=none,id=d0,format=raw "
+            "-device virtio-blk-pci,drive=d0,iothread=t0")
 GUEST_MEMFD = "-object memory-backend-memfd,id=m,size=%dM,guest-memfd=on -machine memory-backend=m"
 FINE = ["guest: disk .*read back and equal", "guest: kernel-errors 0", "guest: done"]
 GUESTS = [
@@ -40,6 +42,8 @@ GUESTS = [
     ("reboot-2", "on", 2, "reboot", "-no-reboot", ["guest: rebooting"]),
     ("panic-1", "on", 1, "panic", "-no-reboot", ["Kernel panic"]),
     ("host-1", "on", 1, "check", DISK + " -cpu host,-xsave,migratable=off", FINE),
+    ("iothread-2", "on", 2, "check", IOTHREAD, FINE),
+    ("iothread-split", "split", 1, "check", IOTHREAD, FINE),
     ("split-1", "split", 1, "check", DISK, FINE),
     ("split-4", "split", 4, "check", DISK, FINE + ["guest: cpus 4"]),
     ("own-chips-2", "off", 2, "check", DISK, FINE + ["guest: cpus 2"]),

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* #syscalls control vcpu: ioctl(KVM_CHECK_EXTENSION) */
+/* #syscalls control vcpu io: ioctl(KVM_CHECK_EXTENSION) */
 /* #syscalls start: ioctl(KVM_CREATE_VCPU) ioctl(KVM_CREATE_VM)
  * ioctl(KVM_GET_API_VERSION) ioctl(KVM_GET_VCPU_MMAP_SIZE) ioctl(KVM_HAS_DEVICE_ATTR)
  * ioctl(KVM_SET_TSS_ADDR) ioctl(KVM_ENABLE_CAP) */

@@ -137,6 +137,20 @@ static int tell_irqfd(struct kvm_vm *kv, unsigned gsi, bool add)
 	return kvm_ioctl(kv->fd, KVM_IRQFD, &k);
 }
 
+/*
+ * KVM looks at no more of an address than a local APIC would, and would take any for that of an
+ * interrupt.
+ */
+static int check_address(const struct msi *msi, const char *user, struct err *e)
+{
+	return msi->addr >> 20 != 0xfee
+		       ? err_set(e, EINVAL,
+				 "the message of %s is no interrupt: its address is %#" PRIx64
+				 ", and those of interrupts begin at 0xfee00000",
+				 user, msi->addr)
+		       : 0;
+}
+
 /* The number of a free route behind the lines, or that of one with this eventfd and *taken set. */
 static unsigned find_route(struct kvm_vm *kv, int fd, bool *taken)
 {
@@ -159,8 +173,10 @@ static int add_irqfd(struct kvm_vm *kv, int fd, const char *user, const struct m
 {
 	bool taken;
 	unsigned gsi = find_route(kv, fd, &taken);
-	int max = kvm_cap(kv, KVM_CAP_IRQ_ROUTING), r;
+	int max = kvm_cap(kv, KVM_CAP_IRQ_ROUTING), r = check_address(msi, user, e);
 
+	if (r < 0)
+		return r;
 	if (taken)
 		return err_set(e, EBUSY,
 			       "eventfd %d of %s is the interrupt of %s already: each needs one "
@@ -186,9 +202,9 @@ static int add_irqfd(struct kvm_vm *kv, int fd, const char *user, const struct m
 	if (r == -EBUSY)
 		return err_set(
 			e, EBUSY,
-			"eventfd %d of %s is an interrupt of another virtual machine or device "
-			"already (KVM_IRQFD: %s): since Linux 6.17 an eventfd belongs to one "
-			"only, in whichever process",
+			"eventfd %d of %s is the interrupt of another virtual machine or "
+			"device already (KVM_IRQFD: %s): since Linux 6.17 one eventfd is one "
+			"interrupt, over all processes; give each an eventfd of its own",
 			fd, user, strerror(-r));
 	return err_set_errno(
 		e, -r, "KVM does not take eventfd %d as an interrupt of %s (KVM_IRQFD)", fd, user);
@@ -212,6 +228,11 @@ static int irqfd_set(struct vm *vm, int id, const struct msi *msi, struct err *e
 
 	trace_kvm_irqchip_update_msi_route((unsigned)id);
 	pthread_mutex_lock(&kv->routes_lock);
+	r = check_address(msi, kv->routes[id].user, e);
+	if (r < 0) {
+		pthread_mutex_unlock(&kv->routes_lock);
+		return r;
+	}
 	kv->routes[id].msi = *msi;
 	r = write_routes(kv);
 	pthread_mutex_unlock(&kv->routes_lock);
@@ -230,9 +251,8 @@ static void irqfd_del(struct vm *vm, int id)
 	trace_kvm_irqchip_release_virq((unsigned)id);
 	pthread_mutex_lock(&kv->routes_lock);
 	r = tell_irqfd(kv, (unsigned)id, false);
+	/* Nobody signals the route any more: KVM's table loses it when it is next written. */
 	kv->routes[id].used = false;
-	if (r >= 0)
-		r = write_routes(kv);
 	pthread_mutex_unlock(&kv->routes_lock);
 	if (r < 0)
 		log_warn("KVM does not let go of the interrupt of %s (KVM_IRQFD: %s)",

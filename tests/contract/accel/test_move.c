@@ -15,6 +15,7 @@
 #include "arch/x86/board.h"
 #include "base/bytes.h"
 #include "core/accel.h"
+#include "isa/x86/irqchip.h"
 #include "isa/x86/x86.h"
 #include <semaphore.h>
 #include <stdio.h>
@@ -364,6 +365,7 @@ static void eventfds(void **state)
 	if (one_irqfd_only()) {
 		assert_int_equal(other, -EBUSY);
 		assert_non_null(strstr(e.msg, "another virtual machine"));
+		assert_non_null(strstr(e.msg, "an eventfd of its own"));
 	} else if (other >= 0) {
 		chip->irqfd_del(&b->m->vm, other);
 	}
@@ -385,6 +387,67 @@ static void eventfds(void **state)
 	machine_free(b);
 }
 
+/*
+ * What was signalled before the eventfd is let go of can be saved then, also what KVM does not send
+ * at once: a message to all.
+ */
+static void eventfds_arrive(void **state)
+{
+	struct machine *a = start(move_oneshot);
+	const struct accel_irqchip *chip = a->m->vm.irqchip;
+	struct err e = { 0 };
+	int fd, id;
+
+	if (!chip || !chip->irqfd_add) {
+		machine_free(a);
+		skip();
+	}
+	fd = eventfd(0, EFD_CLOEXEC);
+	for (unsigned vector = 0x80; vector < 0xe0; vector++) {
+		struct msi all = { .addr = 0xfeeff000, .data = vector };
+		struct x86_lapic_regs regs;
+
+		id = chip->irqfd_add(&a->m->vm, fd, "net0, vector 1", &all, &e);
+		assert_true(id >= 0);
+		assert_int_equal(eventfd_write(fd, 1), 0);
+		chip->irqfd_del(&a->m->vm, id);
+		must(chip->get_lapic(a->m->v[0], &regs), &e);
+		assert_true(regs.reg[0x20 + vector / 32] >> (vector & 31) & 1); /* IRR */
+	}
+	close(fd);
+	machine_free(a);
+}
+
+/* A message that goes elsewhere than to local APICs is none that an eventfd may send. */
+static void eventfds_of_interrupts_only(void **state)
+{
+	static const struct msi good = { .addr = 0xfee00000, .data = 0x61 },
+				bad[] = { { .addr = 0xfed00000, .data = 0x61 },
+					  { .addr = 0x1fee00000, .data = 0x61 } };
+	struct machine *a = start(move_oneshot);
+	const struct accel_irqchip *chip = a->m->vm.irqchip;
+	struct err e = { 0 };
+	int fd, id;
+
+	if (!chip || !chip->irqfd_add) {
+		machine_free(a);
+		skip();
+	}
+	fd = eventfd(0, EFD_CLOEXEC);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(chip->irqfd_add(&a->m->vm, fd, "net0", &bad[i], &e), -EINVAL);
+	id = chip->irqfd_add(&a->m->vm, fd, "net0", &good, &e);
+	assert_true(id >= 0);
+	assert_int_equal(chip->irqfd_set(&a->m->vm, id, &bad[0], &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "0xfed00000"));
+	assert_int_equal(eventfd_write(fd, 1), 0); /* it is what it was */
+	a->want[0] = a->want[1] = 0x61;
+	run(a);
+	chip->irqfd_del(&a->m->vm, id);
+	close(fd);
+	machine_free(a);
+}
+
 static bool find(const char *name, struct kind *k)
 {
 	k->no_irqchip = !strcmp(name, "kvm-off");
@@ -400,7 +463,8 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pics),	   cmocka_unit_test(apics),  cmocka_unit_test(x2apic),
 		cmocka_unit_test(oneshot), cmocka_unit_test(events),
-		cmocka_unit_test(eventfds),
+		cmocka_unit_test(eventfds), cmocka_unit_test(eventfds_arrive),
+		cmocka_unit_test(eventfds_of_interrupts_only),
 	};
 	struct err e = { 0 };
 

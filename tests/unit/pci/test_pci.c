@@ -6,9 +6,13 @@
 #include "cmocka_all.h"
 
 #include "base/bytes.h"
+#include "core/accel.h"
 #include "core/state.h"
 #include "rng.h"
 #include "virtio_driver.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
 
 struct gadget {
 	struct pci_dev p; /* first */
@@ -359,6 +363,161 @@ static void msix(void **state)
 	pci_msix_fire(p, UINT32_MAX);
 	assert_true(pci_msix_covers(p, 5, 0) && pci_msix_covers(p, 5, p->msix_pba_off));
 	assert_false(pci_msix_covers(p, 5, 64) || pci_msix_covers(p, 0, 0));
+}
+
+/* ---- an engine whose eventfds are interrupts ---- */
+
+static struct chips {
+	int fd[4]; /* of each number; 0: free */
+	struct msi msi[4];
+	unsigned adds, sets;
+	bool full, stubborn; /* refuses new ones, or changes */
+	char user[64];
+} chips;
+
+static int chips_add(struct vm *vm, int fd, const char *user, const struct msi *msi, struct err *e)
+{
+	int id = 0;
+
+	chips.adds++;
+	if (chips.full)
+		return err_set(e, ENOSPC, "no room");
+	while (chips.fd[id])
+		id++;
+	chips.fd[id] = fd;
+	chips.msi[id] = *msi;
+	snprintf(chips.user, sizeof(chips.user), "%s", user);
+	return id;
+}
+
+static int chips_set(struct vm *vm, int id, const struct msi *msi, struct err *e)
+{
+	assert_true(chips.fd[id]);
+	chips.sets++;
+	if (chips.stubborn)
+		return err_set(e, EINVAL, "no");
+	chips.msi[id] = *msi;
+	return 0;
+}
+
+static void chips_del(struct vm *vm, int id)
+{
+	assert_true(chips.fd[id]);
+	chips.fd[id] = 0;
+}
+
+/* How often the eventfd of the message data was signalled since the last look; -1: it has none. */
+static int signalled(uint32_t data)
+{
+	for (unsigned id = 0; id < 4; id++) {
+		uint64_t n;
+
+		if (chips.fd[id] && chips.msi[id].data == data)
+			return read(chips.fd[id], &n, 8) == 8 ? (int)n : 0;
+	}
+	return -1;
+}
+
+static struct pci_dev *with_eventfds(struct rig *r)
+{
+	static const struct accel_irqchip irqchip = { .irqfd_add = chips_add,
+						      .irqfd_set = chips_set,
+						      .irqfd_del = chips_del };
+
+	chips = (struct chips){ .adds = 0 };
+	r->t->vm.irqchip = &irqchip;
+	msix_on(r);
+	entry(r, 0, 0);
+	entry(r, 1, 0);
+	return &r->g->p;
+}
+
+static void msix_eventfds(void **state)
+{
+	struct rig *r = *state;
+	struct pci_dev *p = with_eventfds(r);
+
+	assert_int_equal(chips.adds, 0); /* for what sends nothing there is none */
+	pci_msix_fire(p, 1);
+	pci_msix_fire(p, 1);
+	pci_msix_fire(p, 0);
+	assert_int_equal(chips.adds, 2);
+	assert_int_equal(signalled(1), 2);
+	assert_int_equal(signalled(0), 1);
+	assert_non_null(strstr(chips.user, p->d.path));
+	assert_non_null(strstr(chips.user, "vector 0"));
+	assert_int_equal(r->t->msi[0] + r->t->msi[1], 0);
+	/* Masked, it is pending and no eventfd knows. */
+	entry(r, 1, 1);
+	pci_msix_fire(p, 1);
+	assert_int_equal(signalled(1), 0);
+	assert_int_equal(pba(r), 2);
+	entry(r, 1, 0);
+	assert_int_equal(signalled(1), 1);
+	assert_int_equal(pba(r), 0);
+	/* A new message is told when it is sent, once for all that was written. */
+	pci_msix_write(p, 16, 0xfee01000, 8);
+	pci_msix_write(p, 24, 9, 4);
+	assert_int_equal(chips.sets, 0);
+	pci_msix_fire(p, 1);
+	pci_msix_fire(p, 1);
+	assert_int_equal(chips.sets, 1);
+	assert_int_equal(signalled(9), 2);
+	assert_int_equal(chips.msi[0].addr, 0xfee01000);
+	assert_int_equal(chips.adds, 2);
+}
+
+static void msix_eventfds_refused(void **state)
+{
+	struct rig *r = *state;
+	struct pci_dev *p = with_eventfds(r);
+
+	/* The board sends what the engine does not take, and it is not asked again. */
+	chips.full = true;
+	pci_msix_fire(p, 0);
+	pci_msix_fire(p, 0);
+	assert_int_equal(chips.adds, 1);
+	assert_int_equal(r->t->msi[0], 2);
+	chips.full = false;
+	chips.stubborn = true;
+	pci_msix_fire(p, 1);
+	assert_int_equal(signalled(1), 1);
+	pci_msix_write(p, 24, 2, 4);
+	pci_msix_fire(p, 1);
+	pci_msix_fire(p, 1);
+	assert_int_equal(chips.sets, 1);
+	assert_int_equal(r->t->msi[2], 2);
+	assert_int_equal(signalled(1), -1); /* closed */
+}
+
+/* While the machine stands still what is sent has arrived; a reset leaves the eventfds be. */
+static void msix_eventfds_pause(void **state)
+{
+	struct rig *r = *state;
+	struct pci_dev *p = with_eventfds(r);
+	int fd;
+
+	pci_msix_fire(p, 0);
+	fd = chips.fd[0];
+	pci_msix_pause(p);
+	assert_int_equal(signalled(0), -1);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	pci_msix_fire(p, 0);
+	assert_int_equal(r->t->msi[0], 1);
+	pci_msix_resume(p);
+	pci_msix_fire(p, 0);
+	assert_int_equal(signalled(0), 1);
+	gadget_reset(&p->d);
+	assert_int_equal(signalled(0), 0);
+	msix_on(r);
+	entry(r, 0, 0);
+	pci_msix_fire(p, 0);
+	assert_int_equal(signalled(0), 1);
+	assert_int_equal(chips.adds, 2);
+	fd = chips.fd[0];
+	dev_destroy(&p->d);
+	assert_int_equal(signalled(0), -1);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
 static void msix_registers(void **state)
@@ -713,6 +872,9 @@ int main(void)
 		T(moves_inside_an_access),
 		T(capabilities),
 		T(msix),
+		T(msix_eventfds),
+		T(msix_eventfds_refused),
+		T(msix_eventfds_pause),
 		T(msix_registers),
 		T(intx),
 		T(addresses),
