@@ -17,7 +17,8 @@
 
 static _Atomic int log_level_now = LOG_LEVEL_INFO;
 static const char *_Atomic log_name = "hanok";
-static const char *_Atomic log_guest;
+static const char *_Atomic log_guest; /* NULL, or log_guest_copy */
+static char log_guest_copy[128];
 static _Atomic bool log_dates;
 static _Atomic int log_fd = STDERR_FILENO;
 static _Atomic int log_event_fd = -1; /* -1: where the others go */
@@ -49,7 +50,9 @@ void log_set_timestamps(bool on)
 
 void log_set_guest(const char *name)
 {
-	atomic_store_explicit(&log_guest, name, memory_order_release);
+	if (name)
+		snprintf(log_guest_copy, sizeof(log_guest_copy), "%s", name);
+	atomic_store_explicit(&log_guest, name ? log_guest_copy : NULL, memory_order_release);
 }
 
 void log_set_fd(int fd)

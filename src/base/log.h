@@ -23,7 +23,8 @@ struct log_item {
 extern const struct log_item log_items[];
 /* What stands in front of each line; default "hanok". name must outlive the process. */
 void log_set_name(const char *name);
-/* Dates in front of each line; a name in front of its text (kept; NULL: none). */
+/* Dates in front of each line; a name in front of its text (copied; NULL: none),
+ * to be set before there are threads. */
 void log_set_timestamps(bool on);
 void log_set_guest(const char *name);
 /* An error's line whose text needs no formatting: safe in a signal handler. */

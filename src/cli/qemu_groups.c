@@ -44,8 +44,8 @@ const struct opt_group opt_groups[] = {
 	  PARAMS({ "enable", OPT_BOOL, NULL }, { "obsolete", OPT_STRING, NULL },
 		 { "elevateprivileges", OPT_STRING, NULL }, { "spawn", OPT_STRING, NULL },
 		 { "resourcecontrol", OPT_STRING, NULL }) },
-	{ "run-with", PARAMS({ "async-teardown", OPT_BOOL, NULL }, { "chroot", OPT_STRING, NULL },
-			     { "user", OPT_STRING, NULL }) },
+	/* async-teardown=on is refused: who asks here does not ask for it then */
+	{ "run-with", PARAMS({ "chroot", OPT_STRING, NULL }, { "user", OPT_STRING, NULL }) },
 	{ "overcommit", PARAMS({ "mem-lock", OPT_STRING, NULL }, { "cpu-pm", OPT_BOOL, NULL }) },
 	{ "boot-opts",
 	  PARAMS({ "order", OPT_STRING, NULL }, { "once", OPT_STRING, NULL },

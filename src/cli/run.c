@@ -206,17 +206,17 @@ static int one_option(struct run_line *line, int opt, const char *arg, struct er
 /* What getopt_long() did not like: ':' an argument is missing, '?' no such option. */
 static int bad_option(int opt, const char *word, struct err *e)
 {
-	static const char *const names[] = { "--kernel",  "--initrd",  "--disk",   "--net",
-					     "--machine", "--cpus",    "--memory", "--cpu",
-					     "--name",	  "--control", "--quiet",  "--help",
-					     NULL };
+	const char *names[ARRAY_SIZE(options)] = { NULL };
 	autofree char *name = xasprintf("%.*s", (int)strcspn(word, "="), word);
-	const char *near = nearest_word(name, names);
+	const char *near;
 
 	if (opt == ':')
 		return err_set(e, EINVAL, "%s needs an argument; see hanok run --help", word);
+	for (size_t i = 0; options[i].name; i++)
+		names[i] = options[i].name;
+	near = nearest_word(name + strspn(name, "-"), names);
 	return err_set(e, EINVAL, "option %s is not known%s%s%s; see hanok run --help", name,
-		       near ? " (did you mean " : "", near ?: "", near ? "?)" : "");
+		       near ? " (did you mean --" : "", near ?: "", near ? "?)" : "");
 }
 
 /* Everything behind "--", joined by spaces, with the console in front. */

@@ -260,7 +260,6 @@ int front_start_take(struct vm_conf *conf)
 		migr_end(f.vm);
 		dump_end(f.vm);
 		mon_free(f.mon);
-		log_set_guest(NULL); /* the name goes with the VM */
 		vm_free(f.vm);
 	}
 	pidfile_remove(&f.pidfile);

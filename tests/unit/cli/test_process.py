@@ -35,6 +35,14 @@ def file_size_limit(work):
     assert "memory" in err and "File too large" in err, err
 
 
+def name_of_a_guest(work):
+    """-msg guest-name=on: also in front of why there is no guest."""
+    proc = run_kernel(work, "-msg", "guest-name=on", "-name", "web server")
+    err = proc.communicate(timeout=30)[1]
+    assert proc.returncode == 1, (proc.returncode, err)
+    assert all(line.startswith("web server qemu-system-x86_64: ") for line in err.splitlines()), err
+
+
 def wait_for_peer_ends(work):
     """A machine that waits for its chardev's peer can be told to stop."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,6 +59,6 @@ def wait_for_peer_ends(work):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    for test in (file_size_limit, wait_for_peer_ends):
+    for test in (file_size_limit, name_of_a_guest, wait_for_peer_ends):
         test(folder)
         print("ok", test.__name__)
