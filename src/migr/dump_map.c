@@ -30,7 +30,7 @@ static int add(struct mapper *m, struct dump_load l)
 	}
 	if (c->nr_loads == DUMP_MAX_LOADS)
 		return -ENOBUFS;
-	if (c->nr_loads == m->cap) {
+	if (!c->loads || c->nr_loads == m->cap) {
 		m->cap = m->cap ? 2 * m->cap : 64;
 		c->loads = xrealloc(c->loads, m->cap, sizeof(*c->loads));
 	}
