@@ -143,6 +143,8 @@ class Switches(unittest.TestCase):
             vm.running()
             vm.hmp("trace-event cpu_in off")
             vm.hmp("trace-event serial_read off")
+            vm.hmp("stop")  # a line that was on its way is there now
+            vm.hmp("cont")
             mark = len(vm.stderr())
             vm.serial.tell("x")
             vm.serial.expect("x")
