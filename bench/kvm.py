@@ -2,15 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a start costs under KVM, hanok's microvm beside QEMU's machines, and an interrupt; for docs/measurements.md.
 
-    bench/kvm.py BUILDDIR [hanok|qemu]...
+    bench/kvm.py BUILDDIR [NAME]...
 
-Runs in L1 (tools/kvm/l1.sh) whose clock counts instructions, one a nanosecond: figures depend on
-nothing else that the machine does. The guest is Debian's newest cloud kernel, uncompressed, with an
-init of a few instructions. What does not come to its end in BENCH_TIMEOUT seconds (default 1800) is
-left out and said.
+Names begin those of the rows: hanok, qemu, hanok-microvm, irq... Each start has a machine of its own,
+L1 (tools/kvm/l1.sh), whose clock counts instructions, one a nanosecond: figures depend on nothing
+else that the machine does. The guest is Debian's newest cloud kernel, uncompressed, with an init of
+a few instructions, and arguments that suit the board. QEMU 7.2 with -icount lets one nested start
+in a few hang (an interrupt comes to a guest's guest that has switched them off): what has not ended
+after BENCH_CPU seconds of CPU (default 120, several times what it needs) is tried again with another
+seed. A row that misses its goal says so; the exit code is that of the measuring. BENCH_LOG keeps
+what the machines said.
 """
 import os
 import re
+import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -25,25 +31,32 @@ from run import tiny_kernel  # noqa: E402
 SUITE = "trixie-backports"
 FIRMWARE = ["bios-256k.bin", "bios-microvm.bin", "pvh.bin", "linuxboot_dma.bin", "kvmvapic.bin"]
 # QEMU before 9 lets a nested guest's XSETBV through without telling KVM: so no XSAVE there.
-COMMON = "-m 256M -nodefaults -display none -chardev stdio,id=c -device isa-debugcon,iobase=0xe9,chardev=c"
+COMMON = "-m 256M -nodefaults -display none -chardev file,id=c,path=/proc/self/fd/1 -device isa-debugcon,iobase=0xe9,chardev=c"
 LINUX = "-kernel /vmlinux -initrd /init.cpio"
-SERIAL = "-serial file:/serial.log"
-QUIET = "quiet mitigations=off"
+SERIAL = "-serial file:/proc/self/fd/1"
+ARGS = "quiet mitigations=off"
+# What hanok's microvm adds by itself.
+TUNED = f"{ARGS} cryptomgr.notests pci=off 8250.nr_uarts="
 HANOK = f"/hanok qemu -accel kvm -cpu default,-xsave {COMMON}"
 QEMU = f"/qemu-system-x86_64 -L / -accel kvm -cpu host,-xsave {COMMON}"
+LEAN = "microvm,pit=off,pic=off,rtc=off"
 
-# name, who, command, kernel arguments
+# name, command, kernel arguments, goals
 STARTS = [
-    ("hanok-tiny-warm", "hanok", f"{HANOK} -M microvm -kernel /tiny", ""),
-    ("hanok-tiny", "hanok", f"{HANOK} -M microvm -kernel /tiny", ""),
-    ("hanok-microvm", "hanok", f"{HANOK} -M microvm {LINUX} {SERIAL}", f"console=ttyS0 {QUIET}"),
-    ("hanok-microvm-no-serial", "hanok", f"{HANOK} -M microvm,isa-serial=off {LINUX}", QUIET),
-    ("hanok-q35", "hanok", f"{HANOK} -M q35 {LINUX} {SERIAL}", f"console=ttyS0 {QUIET}"),
-    ("qemu-tiny", "qemu", f"{QEMU} -M microvm -kernel /tiny", ""),
-    ("qemu-microvm", "qemu", f"{QEMU} -M microvm,pit=off,pic=off,rtc=off {LINUX} {SERIAL}",
-     f"console=ttyS0 {QUIET}"),
-    ("qemu-q35", "qemu", f"{QEMU} -M q35 {LINUX} {SERIAL}", f"console=ttyS0 {QUIET}"),
+    ("hanok-tiny", f"{HANOK} -M microvm -kernel /tiny", "", {"calls": 120, "cpu": 1.5e6}),
+    ("hanok-microvm", f"{HANOK} -M microvm {LINUX} {SERIAL}", f"console=ttyS0 {ARGS}",
+     {"instructions": 1.09e9, "exits": 300, "beside": 2048}),
+    ("hanok-microvm-no-serial", f"{HANOK} -M microvm,isa-serial=off {LINUX}", ARGS,
+     {"instructions": 1.09e9, "exits": 50, "beside": 2048}),
+    ("hanok-q35", f"{HANOK} -M q35 {LINUX} {SERIAL}", f"console=ttyS0 {ARGS} cryptomgr.notests", {}),
+    ("qemu-tiny", f"{QEMU} -M microvm -kernel /tiny", "", {}),
+    ("qemu-microvm", f"{QEMU} -M {LEAN} {LINUX} {SERIAL}", f"console=ttyS0 {TUNED}1", {}),
+    ("qemu-microvm-no-serial", f"{QEMU} -M {LEAN},isa-serial=off {LINUX}", f"{TUNED}0", {}),
+    ("qemu-q35", f"{QEMU} -M q35 {LINUX} {SERIAL}", f"console=ttyS0 {ARGS} cryptomgr.notests", {}),
 ]
+COLUMNS = [("instructions", "to init, G insn", 1e9), ("exits", "user-space exits", 1),
+           ("beside", "beside RAM, MiB", 1024), ("calls", "calls to KVM_RUN", 1),
+           ("cpu", "CPU to KVM_RUN, M insn", 1e6)]
 
 
 def unpack_kernel(vmlinuz, out):
@@ -67,92 +80,130 @@ def make_initrd(init, work):
         subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], input=b"init\n", stdout=out, cwd=root, check=True)
 
 
-def job_text(who):
-    """The script that runs in L1."""
-    lines = ["mount -t tracefs none /sys/kernel/tracing", "T=/sys/kernel/tracing/events",
-             "trace() { for e in kvm/kvm_userspace_exit raw_syscalls/sys_enter; do",
-             "case $e in kvm*) k=reason;; *) k=common_pid;; esac",
-             "echo \"${1}hist:keys=$k\" >$T/$e/trigger; done; }"]
-    for name, by, command, append in STARTS:
-        if by not in who:
-            continue
-        lines += ["trace", f"/kvm_launch {name} {command} -append '{append}' 2>/dev/null",
-                  f"sed 's/^/{name} exit /' $T/kvm/kvm_userspace_exit/hist",
-                  f"sed 's/^/{name} call /' $T/raw_syscalls/sys_enter/hist", "trace !"]
-    if "hanok" in who:
-        lines.append("/kvm_irq")
+def job_text(command, append, tiny):
+    """The script that runs in L1. What a small guest costs is taken when all is warm and nothing is
+    traced; calls are counted in a run of their own, from exec to the first entry of a guest."""
+    launch = f"{command} -append '{append}' 2>/launch.err || cat /launch.err"
+    lines = ["mount -t tracefs none /sys/kernel/tracing", "T=/sys/kernel/tracing/events"]
+    if tiny:
+        lines += [f"/kvm_launch warm {launch}", f"/kvm_launch start {launch}"]
+    else:
+        lines += ["echo hist:keys=reason >$T/kvm/kvm_userspace_exit/trigger",
+                  f"/kvm_launch start $T/kvm/kvm_userspace_exit/hist {launch}"]
+    lines += ["echo '!hist:keys=reason' >$T/kvm/kvm_userspace_exit/trigger",
+              "echo hist:keys=id.syscall:pause >$T/raw_syscalls/sys_enter/trigger",
+              f"echo 'enable_hist:raw_syscalls:sys_enter if filename == \"{command.split()[0]}\"'"
+              " >$T/sched/sched_process_exec/trigger",
+              "echo disable_hist:raw_syscalls:sys_enter >$T/kvm/kvm_entry/trigger",
+              f"/kvm_launch count $T/raw_syscalls/sys_enter/hist {launch}"]
     return "\n".join(lines) + "\n"
 
 
-def run_l1(build, work, who):
-    files = [f"{build}/hanok", f"{build}/bench/kvm_launch", f"{build}/bench/kvm_irq", f"{work}/vmlinux",
-             f"{work}/init.cpio", f"{work}/tiny"]
-    if "qemu" in who:
-        files.append(subprocess.run(["which", "qemu-system-x86_64"], stdout=subprocess.PIPE, text=True,
-                                    check=True).stdout.strip())
-        for name in FIRMWARE:
-            for folder in ("/usr/share/seabios", "/usr/share/qemu"):
-                if os.path.exists(f"{folder}/{name}"):
-                    files.append(f"{folder}/{name}")
-                    break
+def l1_files(build, work, name):
+    files = [f"{build}/bench/kvm_launch", f"{work}/vmlinux", f"{work}/init.cpio", f"{work}/tiny"]
+    if name.startswith("hanok"):
+        return files + [f"{build}/hanok"]
+    files.append(shutil.which("qemu-system-x86_64"))
+    for firmware in FIRMWARE:
+        for folder in ("/usr/share/seabios", "/usr/share/qemu"):
+            if os.path.exists(f"{folder}/{firmware}"):
+                files.append(f"{folder}/{firmware}")
+                break
+    return files
+
+
+def run_l1(build, work, name, job_text, files, seed):
     with open(f"{work}/job", "w") as job:
-        job.write(job_text(who))
-    env = dict(os.environ, L1_ICOUNT="1", L1_MEMORY="3072", L1_TIMEOUT=os.environ.get("BENCH_TIMEOUT", "1800"))
-    proc = subprocess.run([f"{TOP}/tools/kvm/l1.sh", f"{build}/guest/{SUITE}", f"{work}/job"] + files, env=env,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return proc.stdout.decode(errors="replace").replace("\r", "")
+        job.write(job_text)
+    env = dict(os.environ, L1_ICOUNT="1", L1_SEED=str(seed), L1_MEMORY="3072")
+    cpu = int(os.environ.get("BENCH_CPU", "120"))
+    proc = subprocess.run([f"{TOP}/tools/kvm/l1.sh", f"{build}/guest/{SUITE}", f"{work}/job"] + files, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu)))
+    text = proc.stdout.decode(errors="replace").replace("\r", "")
+    if os.environ.get("BENCH_LOG"):
+        with open(os.environ["BENCH_LOG"], "a") as log:
+            log.write(f"==== {name}, seed {seed}\n{text}")
+    return text
 
 
-def figures(text, name):
+def hits(text, name):
+    return sum(int(n) for n in re.findall(rf"^hist {name} .*hitcount: +(\d+)", text, re.M))
+
+
+def figures(text, tiny):
     """What the launcher and the trace say of one start, or None when it did not come to its end."""
-    said = re.search(rf"^launch {name} ok=1 ns=(\d+)(.*?) cpu=(\d+) beside=(\d+) threads=(\d+)", text, re.M)
-    if not said:
+    said = re.search(r"^launch start ok=1 ns=(\d+) cpu=(\d+) beside=(\d+)", text, re.M)
+    if not said or not re.search(r"^launch count ok=1", text, re.M):
         return None
-    tasks = re.findall(r"task=(\d+)", said.group(2))
-    exits = re.findall(rf"^{name} exit .*reason: +(\d+) .*hitcount: +(\d+)", text, re.M)
-    calls = re.findall(rf"^{name} call .*common_pid: +(\d+) .*hitcount: +(\d+)", text, re.M)
-    return {"instructions": int(said.group(1)), "cpu": int(said.group(3)), "beside": int(said.group(4)),
-            "threads": int(said.group(5)), "exits": sum(int(n) for _, n in exits),
-            "calls": sum(int(n) for pid, n in calls if pid in tasks)}
+    found = {"instructions": int(said.group(1)), "beside": int(said.group(3)), "calls": hits(text, "count")}
+    if tiny:
+        return {"calls": found["calls"], "cpu": int(said.group(2))}
+    found["exits"] = hits(text, "start")
+    return found
 
 
-def show(text, who):
-    print(f"{'start':<26}{'to init, G insn':>16}{'user-space exits':>18}{'beside RAM, MiB':>17}{'threads':>9}")
-    complete = True
-    for name, by, _, _ in STARTS:
-        if by not in who or name.endswith("warm"):
-            continue
-        f = figures(text, name)
-        complete &= f is not None
-        if not f:
-            print(f"{name:<26}{'did not finish':>16}")
-        elif name.endswith("tiny"):
-            print(f"{name:<26}exec to the first guest instruction: {f['cpu'] / 1e6:.2f} M insn of CPU, "
-                  f"{f['calls']} system calls to the end of the process")
-        else:
-            print(f"{name:<26}{f['instructions'] / 1e9:>16.3f}{f['exits']:>18}{f['beside'] / 1024:>17.2f}"
-                  f"{f['threads']:>9}")
-    irq = re.search(r"^irq board=(\d+) eventfd=(\d+) begin=(\d+) change=(\d+) end=(\d+)", text, re.M)
+def show(name, found, goals):
+    row = f"{name:<25}"
+    for key, title, unit in COLUMNS:
+        value = "" if key not in found else f"{found[key] / unit:.{3 if unit == 1e9 else 2 if unit > 1 else 0}f}"
+        row += f"{value:>{len(title) + 2}}"
+    missed = [f"{title} over its goal of {goals[key] / unit:.4g}" for key, title, unit in COLUMNS
+              if key in goals and found[key] > goals[key]]
+    print(row + "   " + (", ".join(missed) if missed else "meets its goals" if goals else ""), flush=True)
+
+
+def ratios(all_found):
+    """hanok's figure over that of QEMU's machine of the same name, in the same L1."""
+    for name, found in all_found.items():
+        other = all_found.get(name.replace("hanok", "qemu"))
+        if name.startswith("hanok") and other:
+            parts = [f"{title} {found[key] / other[key]:.3f}" for key, title, _ in COLUMNS
+                     if key in found and other.get(key)]
+            print(f"{name} / {name.replace('hanok', 'qemu')}: " + ", ".join(parts))
+
+
+def tried(what):
+    """The first of a few seeds' results that is one."""
+    found = None
+    for seed in range(1, 5):
+        found = found or what(seed)
+    return found
+
+
+def interrupts(build, work):
+    """What a virtio device's interrupt costs, by each way."""
+    irq = tried(lambda seed: re.search(r"^irq board=(\d+) eventfd=(\d+) begin=(\d+) change=(\d+) end=(\d+)",
+                                       run_l1(build, work, "irq", "/kvm_irq\n", [f"{build}/bench/kvm_irq"], seed), re.M))
     if irq:
         board, eventfd, begin, change, end = map(int, irq.groups())
         print(f"an MSI-X interrupt, instructions: {eventfd} by eventfd, {board} by KVM_SIGNAL_MSI "
               f"({eventfd / board:.2f}); the first {begin}, one with a new message {change}, the end {end}")
-    return complete and ("hanok" not in who or irq is not None)
+    return irq is not None
 
 
 def main():
     build = os.path.abspath(sys.argv[1])
-    who = sys.argv[2:] or ["hanok", "qemu"]
+    names = tuple(sys.argv[2:]) or ("",)
+    starts = [s for s in STARTS if s[0].startswith(names)]
+    all_found = {}
     fetch_guests(build, [SUITE])
+    print(f"{'start':<25}" + "".join(f"  {title}" for _, title, _ in COLUMNS), flush=True)
     with tempfile.TemporaryDirectory(prefix="hanok-bench.") as work:
         unpack_kernel(f"{build}/guest/{SUITE}/vmlinuz", f"{work}/vmlinux")
         make_initrd(f"{build}/bench/kvm_init", work)
         tiny_kernel(f"{work}/tiny")
-        text = run_l1(build, work, who)
-    if os.environ.get("BENCH_LOG"):
-        with open(os.environ["BENCH_LOG"], "w") as log:
-            log.write(text)
-    return 0 if show(text, who) else 1
+        for name, command, append, goals in starts:
+            tiny = name.endswith("tiny")
+            found = tried(lambda seed: figures(run_l1(build, work, name, job_text(command, append, tiny),
+                                                      l1_files(build, work, name), seed), tiny))
+            if found:
+                all_found[name] = found
+                show(name, found, goals)
+            else:
+                print(f"{name:<25}did not finish", flush=True)
+        ratios(all_found)
+        complete = len(all_found) == len(starts)
+        return 0 if (not "irq".startswith(names) or interrupts(build, work)) and complete else 1
 
 
 if __name__ == "__main__":

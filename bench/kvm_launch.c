@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a VMM until its guest has written '!' to the debug console, which is the VMM's stdout, and
+ * Runs a VMM until its guest has written '~' to the debug console, which is the VMM's stdout, and
  * says what that took; for bench/kvm.py, in L1.
  *
- *	kvm_launch NAME COMMAND...
+ *	kvm_launch NAME [HIST] COMMAND...
  *
- * ns: from fork to the byte. cpu: what its threads have run since their exec. beside: resident
- * memory in KiB of the mappings that are not guest RAM, which are the memfd's, the kernel image's
- * over it, and any of 100 MiB or more. Waits a moment after the byte, so that what the start left
- * behind is gone.
+ * HIST is a file .../hist of the kernel's tracing: its lines as they are when the byte comes, each
+ * behind "hist NAME". ns: from fork to the byte. cpu: what its threads have run since their exec.
+ *beside: resident memory in KiB of the mappings that are not guest RAM, which are the memfd's, the
+ *kernel image's over it, and any of 100 MiB or more. Waits a moment after the byte, so that what
+ *the start left behind is gone.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -53,7 +54,6 @@ static uint64_t cpu_ns(int pid, unsigned *threads)
 		if (f)
 			fclose(f);
 		++*threads;
-		printf(" task=%s", d->d_name);
 	}
 	if (dir)
 		closedir(dir);
@@ -77,7 +77,8 @@ static int read_maps(int pid, struct mapping *m, int max)
 		struct mapping *x = &m[n];
 
 		if (sscanf(line, "%lx-%lx %7s", &x->first, &x->last, perms) == 3) {
-			x->bare = !strcmp(perms, "rw-p") && !strchr(line, '/') && !strchr(line, '[');
+			x->bare = !strcmp(perms, "rw-p") && !strchr(line, '/') &&
+				  !strchr(line, '[');
 			x->ram = (x->last - x->first) >> 10 >= RAM_KIB || strstr(line, "memfd:") ||
 				 strstr(line, "vmlinux");
 			x->rss = 0;
@@ -109,14 +110,27 @@ static unsigned long beside_ram(int pid)
 	return sum;
 }
 
+static void print_hist(const char *name, const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f))
+		printf("hist %s %s", name, line);
+	if (f)
+		fclose(f);
+}
+
 int main(int argc, char **argv)
 {
+	const char *hist = argc > 2 && strstr(argv[2], "/hist") ? argv[2] : NULL;
+	char **command = argv + (hist ? 3 : 2);
+	uint64_t start, end, cpu;
 	unsigned threads = 0;
 	int out[2], pid;
-	uint64_t start, end;
 	char c = 0;
 
-	if (argc < 3 || pipe(out))
+	if (argc < (hist ? 4 : 3) || pipe(out))
 		return 2;
 	start = now();
 	pid = fork();
@@ -127,19 +141,22 @@ int main(int argc, char **argv)
 		dup2(serial, 0);
 		dup2(out[1], 1);
 		close(out[0]);
-		execv(argv[2], argv + 2);
+		execv(command[0], command);
 		_exit(127);
 	}
 	close(out[1]);
-	while (read(out[0], &c, 1) == 1 && c != '!')
+	while (read(out[0], &c, 1) == 1 && c != '~')
 		;
 	end = now();
-	printf("launch %s ok=%d ns=%llu", argv[1], c == '!', (unsigned long long)(end - start));
-	printf(" cpu=%llu", (unsigned long long)cpu_ns(pid, &threads));
+	cpu = cpu_ns(pid, &threads);
+	if (hist)
+		print_hist(argv[1], hist);
+	printf("launch %s ok=%d ns=%llu cpu=%llu", argv[1], c == '~',
+	       (unsigned long long)(end - start), (unsigned long long)cpu);
 	fflush(stdout);
 	usleep(600000);
 	printf(" beside=%lu threads=%u\n", beside_ram(pid), threads);
 	kill(pid, SIGTERM);
 	waitpid(pid, NULL, 0);
-	return c != '!';
+	return c != '~';
 }

@@ -39,16 +39,16 @@ def show(name, values, unit):
           f"(from {min(values):.3f} to {max(values):.3f}, {len(values)} runs)", flush=True)
 
 
-SAY = bytes([0xb0, 0x21, 0xe6, 0xe9])  # mov $'!',%al; out %al,$0xe9
+SAY = bytes([0xb0, 0x7e, 0xe6, 0xe9])  # mov $'~',%al; out %al,$0xe9
 HALT = bytes([0xfa, 0xf4, 0xeb, 0xfd])  # cli; hlt
 
 
 def tiny_kernel(path, code=SAY + HALT):
-    """An ELF kernel of these instructions; without them it writes '!' to the debug console and halts."""
-    note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x200000)
-    head = struct.pack("<16sHHIQQQIHHHHHH", b"\177ELF\2\1\1", 2, 62, 1, 0x200000, 64, 0, 0, 64, 56, 2,
+    """An ELF kernel of these instructions; without them it writes '~' to the debug console and halts."""
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x100000)
+    head = struct.pack("<16sHHIQQQIHHHHHH", b"\177ELF\2\1\1", 2, 62, 1, 0x100000, 64, 0, 0, 64, 56, 2,
                        0, 0, 0)
-    load = struct.pack("<IIQQQQQQ", 1, 5, 0x1000, 0x200000, 0x200000, len(code), len(code), 0x1000)
+    load = struct.pack("<IIQQQQQQ", 1, 5, 0x1000, 0x100000, 0x100000, len(code), len(code), 0x1000)
     notes = struct.pack("<IIQQQQQQ", 4, 4, 0x800, 0, 0, len(note), len(note), 4)
     image = bytearray(0x1000)
     image[:len(head + load + notes)] = head + load + notes
@@ -115,7 +115,7 @@ class Bench:
                 values.append(cpu_so_far(proc.pid))
                 proc.terminate()
                 proc.wait()
-                if first != b"!":
+                if first != b"~":
                     print(f"start: the guest's first byte is {first}")
                     return False
         show("exec to first guest instruction, CPU", values, "ms")
@@ -138,7 +138,7 @@ class Bench:
                 times = [(proc.stdout.read(1), cpu_so_far(proc.pid)) for _ in range(2)]
                 proc.terminate()
                 proc.wait()
-                if [said for said, _ in times] != [b"!", b"!"]:
+                if [said for said, _ in times] != [b"~", b"~"]:
                     print(f"ports: the guest said {times}")
                     return False
                 values.append((times[1][1] - times[0][1]) * 1e6 / loops / 2)

@@ -8,7 +8,7 @@
 # KERNELDIR is what tools/guest_kernel.sh made. JOB runs as root under busybox; each FILE lies
 # beside it in /, with the libraries that it needs. The exit code is JOB's.
 # L1_CPUS, L1_MEMORY (MiB) and L1_TIMEOUT (s) change the defaults; L1_ICOUNT=1 makes L1's clock count
-# instructions, one a nanosecond, so that times there depend on nothing else. Of more than one CPU know that
+# instructions, one a nanosecond, so that times there depend on nothing else; L1_SEED is its randomness. Of more than one CPU know that
 # QEMU 7.2 sometimes runs stale code where one CPU changes that of another: L1 then dies of an int3.
 set -eu
 kernel=$1 job=$2
@@ -31,6 +31,10 @@ for file in "$@"; do
 		cp -L "$lib" "$root$lib"
 	done
 done
+# Without the loader's cache each program looks through a dozen folders, as none does elsewhere.
+mkdir -p "$root/etc"
+cp -rL /etc/ld.so.conf /etc/ld.so.conf.d "$root/etc/"
+PATH=$PATH:/sbin:/usr/sbin ldconfig -r "$root"
 : >"$root/modules.order"
 PATH=$PATH:/sbin:/usr/sbin modprobe -d "$kernel/root" -S "$version" --show-depends -a kvm-amd tun |
 	sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r path; do
@@ -44,7 +48,7 @@ done
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) >"$work/initrd"
 
 if [ -n "${L1_ICOUNT:-}" ]; then
-	clock="-accel tcg,thread=single -icount shift=0,sleep=off -seed 1 -rtc base=2026-01-01,clock=vm"
+	clock="-accel tcg,thread=single -icount shift=0,sleep=off -seed ${L1_SEED:-1} -rtc base=2026-01-01,clock=vm"
 else
 	clock="-accel tcg,thread=multi"
 fi
