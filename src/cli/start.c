@@ -26,6 +26,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define TRIM_AFTER_NS (300 * NS_PER_MS)
+
 struct front {
 	struct pidfile pidfile;
 	struct daemon daemon;
@@ -33,7 +35,7 @@ struct front {
 	struct mon *mon;
 	struct loop_fd signals;
 	struct char_escape escape;
-	struct loop_timer progress;
+	struct loop_timer progress, trim;
 };
 
 /* SIGINT, SIGTERM and SIGHUP end the VM as a whole; the terminal is restored on the way out. */
@@ -243,6 +245,11 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	return r < 0 || f->daemon.ready_fd < 0 ? r : daemon_ready(&f->daemon, e);
 }
 
+static void trim(struct loop_timer *t)
+{
+	trim_text();
+}
+
 int front_start_take(struct vm_conf *conf)
 {
 	struct front f = { .signals = { .fd = -1 }, .pidfile = { .fd = -1 }, .daemon = { -1, -1 } };
@@ -252,11 +259,14 @@ int front_start_take(struct vm_conf *conf)
 	if (start(&f, conf, &e) < 0) {
 		log_error("%s", e.msg);
 	} else {
-		trim_text();
+		/* Not now: the guest's own start comes first, and needs some of it again. */
+		f.trim.fn = trim;
+		loop_arm(f.vm->loop, &f.trim, clock_now_ns() + TRIM_AFTER_NS);
 		code = vm_run(f.vm);
 	}
 	if (f.vm) {
 		loop_del(f.vm->loop, &f.signals);
+		loop_disarm(f.vm->loop, &f.trim);
 		migr_end(f.vm);
 		dump_end(f.vm);
 		mon_free(f.mon);

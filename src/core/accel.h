@@ -62,10 +62,13 @@ struct accel_irqchip {
 struct accel_ops {
 	const char *name, *alias;    /* "soft", "tcg" */
 	bool doorbells;		     /* writes can signal eventfds: see struct map_doorbell */
-	int (*probe)(struct err *e); /* can it run here? */
-	/* model: the CPU model string of the configuration, checked here. */
+	int (*probe)(struct err *e); /* can it run here? Optional; vm_init() finds out too */
+	/* model: the CPU model string of the configuration, checked here. -ENODEV: not here. */
 	int (*vm_init)(struct vm *, const char *model, struct err *e);
 	void (*vm_fini)(struct vm *);
+	/* The rate of guests' TSC, in kHz, as the host's kernel knows it; 0: it does not. Optional.
+	 */
+	uint64_t (*tsc_khz)(struct vm *);
 	int (*vcpu_init)(struct vcpu *, struct err *e);
 	void (*vcpu_fini)(struct vcpu *);
 	/* On the vCPU's thread. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rate of the host's time stamp counter, on x86 hosts: from CPUID where it says (leaf 15h,
- * Intel SDM vol. 2A; a hypervisor's leaf 40000010h), else measured against CLOCK_MONOTONIC.
+ * The rate of the host's time stamp counter, on x86 hosts: as its kernel says, or from CPUID where
+ * it says (leaf 15h, Intel SDM vol. 2A; a hypervisor's leaf 40000010h), else measured against
+ * CLOCK_MONOTONIC, which takes as long as a start.
  */
 #include "base/base.h"
 #include "base/clock.h"
@@ -62,9 +63,9 @@ static uint64_t khz_measured(void)
 	return mul_div_u64(to.tsc - from.tsc, NS_PER_SEC / 1000, MAX(to.ns - from.ns, (uint64_t)1));
 }
 
-uint64_t host_tsc_khz(void)
+uint64_t host_tsc_khz(uint64_t known)
 {
-	uint64_t khz = khz_from_cpuid();
+	uint64_t khz = known ? known : khz_from_cpuid();
 
 	return khz ? khz : khz_measured();
 }

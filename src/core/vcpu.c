@@ -205,36 +205,45 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned index, struct err *e)
 }
 
 /* Wishes for the process as a whole are the control thread's; faults stay the engine's. */
-static void block_signals(sigset_t *old)
+static void signals_to_block(sigset_t *set)
 {
 	static const int process_wide[] = { SIGINT,  SIGTERM,  SIGHUP,	SIGQUIT, SIGPIPE,
 					    SIGCHLD, SIGWINCH, SIGCONT, SIGTSTP };
-	sigset_t set;
 
-	sigemptyset(&set);
+	sigemptyset(set);
 	for (size_t i = 0; i < ARRAY_SIZE(process_wide); i++)
-		sigaddset(&set, process_wide[i]);
-	pthread_sigmask(SIG_BLOCK, &set, old);
+		sigaddset(set, process_wide[i]);
 }
 
 int vcpu_start_thread(struct vcpu *v, struct err *e)
 {
-	sigset_t old;
+	pthread_attr_t attr;
+	sigset_t set;
 	int ret;
 
 	if (v->has_thread)
 		return 0;
-	block_signals(&old); /* inherited by the new thread */
-	ret = pthread_create(&v->thread, NULL, vcpu_main, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	signals_to_block(&set);
+	pthread_attr_init(&attr);
+	pthread_attr_setsigmask_np(&attr, &set);
+	ret = pthread_create(&v->thread, &attr, vcpu_main, v);
+	pthread_attr_destroy(&attr);
 	if (ret)
 		return err_set_errno(e, ret, "cannot start the thread of vCPU %u", v->index);
 	v->has_thread = true;
-	pthread_mutex_lock(&v->lock);
-	while (!v->tid)
-		pthread_cond_wait(&v->changed, &v->lock);
-	pthread_mutex_unlock(&v->lock);
 	return 0;
+}
+
+pid_t vcpu_tid(struct vcpu *v)
+{
+	pid_t tid;
+
+	pthread_mutex_lock(&v->lock);
+	while (v->has_thread && !v->tid)
+		pthread_cond_wait(&v->changed, &v->lock);
+	tid = v->tid;
+	pthread_mutex_unlock(&v->lock);
+	return tid;
 }
 
 void vcpu_end_thread(struct vcpu *v)

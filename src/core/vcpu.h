@@ -87,7 +87,7 @@ struct vcpu {
 	/* core's */
 	pthread_t thread;
 	bool has_thread;
-	pid_t tid;		   /* the thread's id for the host; 0 = none yet */
+	pid_t tid;		   /* see vcpu_tid() */
 	_Atomic uint32_t sleeping; /* futex word */
 	pthread_mutex_t lock;	   /* leaf: guards what follows */
 	pthread_cond_t changed;
@@ -126,8 +126,10 @@ void vcpu_poll(struct vcpu *);
 struct vcpu *vcpu_new(struct vm *, unsigned index, struct err *e);
 struct vcpu *vcpu_free(struct vcpu *); /* ends the thread; returns NULL */
 void vcpu_end_thread(struct vcpu *);
-int vcpu_start_thread(struct vcpu *, struct err *e); /* it stands still at first; tid is known */
-void vcpu_want(struct vcpu *, enum vcpu_run_state);  /* any thread; does not wait */
+int vcpu_start_thread(struct vcpu *, struct err *e); /* it stands still at first */
+/* The id of its thread for the host; 0: it has none. Waits for a thread that is just beginning. */
+pid_t vcpu_tid(struct vcpu *);
+void vcpu_want(struct vcpu *, enum vcpu_run_state); /* any thread; does not wait */
 void vcpu_wait_stopped(struct vcpu *);
 
 #endif

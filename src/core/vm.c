@@ -38,13 +38,13 @@ static const struct accel_ops *find_engine(const char *name, struct err *e)
 
 static int try_engine(struct vm *vm, const struct accel_ops *accel, struct err *e)
 {
-	int ret = accel->probe ? accel->probe(e) : 0;
+	int ret = accel->vm_init(vm, vm->conf->cpu, e);
 
-	if (ret == 0)
-		ret = accel->vm_init(vm, vm->conf->cpu, e);
-	if (ret == 0)
-		vm->accel = accel;
-	return ret;
+	if (ret)
+		return ret;
+	vm->accel = accel;
+	vm->tsc_khz = host_tsc_khz(accel->tsc_khz ? accel->tsc_khz(vm) : 0);
+	return 0;
 }
 
 /* Every engine of this build, in order of preference. */
@@ -263,7 +263,6 @@ struct vm *vm_new_take(struct vm_conf *conf, struct err *e)
 		.panic = (enum vm_panic_action)conf->panic_action,
 		.watchdog = (enum vm_watchdog_action)conf->watchdog_action,
 	};
-	vm->tsc_khz = host_tsc_khz();
 	vm->bare = !strcmp(conf->machine, "none");
 	if ((vm->bare ? build_bare(vm, e) : build(vm, e)) < 0)
 		return vm_free(vm);

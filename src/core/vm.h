@@ -220,7 +220,9 @@ struct host_moment {
 	uint64_t ns, tsc;
 };
 struct host_moment host_now(void);
-/* Host TSC rate in kHz (CPUID, else measured against CLOCK_MONOTONIC). */
-uint64_t host_tsc_khz(void);
+/*
+ * Host TSC rate in kHz: known, what the engine says of it, else from CPUID, else measured (20 ms).
+ */
+uint64_t host_tsc_khz(uint64_t known);
 
 #endif

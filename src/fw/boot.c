@@ -51,18 +51,25 @@ static int file_open(struct fw_file *f, const char *what, const char *path, stru
  * tens of megabytes and the page cache is shared, so the view it is; the files are the operator's,
  * not the guest's. Between start and a reset, though, a package upgrade may well write them anew.
  */
-static int file_map(struct fw_file *f, struct err *e)
+static int file_view(struct fw_file *f, struct err *e)
 {
-	struct stat st;
-	void *p;
-
-	if (fstat(f->fd, &st) < 0 || (uint64_t)st.st_size != f->len)
-		return err_set(e, ESTALE, "'%s' changed while the machine ran", f->path);
-	p = mmap(NULL, f->len, PROT_READ, MAP_PRIVATE, f->fd, 0);
+	void *p = mmap(NULL, f->len, PROT_READ, MAP_PRIVATE, f->fd, 0);
 	if (p == MAP_FAILED)
 		return err_set_errno(e, errno, "'%s' cannot be mapped", f->path);
 	f->data = p;
 	return 0;
+}
+
+/* The same some time after it was opened, if there is none yet. */
+static int file_map(struct fw_file *f, struct err *e)
+{
+	struct stat st;
+
+	if (f->data)
+		return 0;
+	if (fstat(f->fd, &st) < 0 || (uint64_t)st.st_size != f->len)
+		return err_set(e, ESTALE, "'%s' changed while the machine ran", f->path);
+	return file_view(f, e);
 }
 
 static void file_unmap(struct fw_file *f)
@@ -183,17 +190,14 @@ static int check_all(struct fw_boot *b, const char *kernel, const char *initrd, 
 	if (!r && initrd)
 		r = file_open(&b->initrd, "initrd", initrd, e);
 	if (!r)
-		r = file_map(&b->kernel, e);
+		r = file_view(&b->kernel, e);
 	if (r < 0)
 		return r;
 	r = parse_kernel(b, e);
 	if (r < 0)
 		return err_prefix(e, "kernel '%s': ", kernel);
 	r = check_append(b, e);
-	if (!r)
-		r = place_initrd_at(b, e);
-	file_unmap(&b->kernel);
-	return r;
+	return r < 0 ? r : place_initrd_at(b, e);
 }
 
 struct fw_boot *fw_boot_new(const char *kernel, const char *initrd, const char *append,
@@ -369,7 +373,7 @@ static int recheck(struct fw_boot *b, struct err *e)
 /* With a lease the file stays as it is from here on. */
 static void lease_kernel(struct fw_boot *b, struct vm *vm)
 {
-	if (!b->has_bz && !b->unpacked)
+	if (!b->has_bz && !b->unpacked && b->kernel.len >= KERNEL_MAP_MIN)
 		kernel_map_lease(&b->map, vm, b->kernel.fd);
 }
 

@@ -24,8 +24,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MIN_LEN KIB(64) /* less is copied as quickly */
-
 static int break_signal(void)
 {
 	return SIGRTMIN + 1;
@@ -119,7 +117,7 @@ uint64_t kernel_map_segment(struct kernel_map *k, uint64_t gpa, uint64_t off, ui
 {
 	uint64_t whole = align_down(len, RAM_PAGE_SIZE), at;
 
-	if (!k->leased || whole < MIN_LEN || ((gpa | off) & (RAM_PAGE_SIZE - 1)) ||
+	if (!k->leased || whole < KERNEL_MAP_MIN || ((gpa | off) & (RAM_PAGE_SIZE - 1)) ||
 	    !ram_offset(k, gpa, whole, &at))
 		return 0;
 	return ram_map_file(k->vm->ram, at, k->fd, off, whole) ? 0 : whole;

@@ -11,6 +11,8 @@
 
 struct vm;
 
+#define KERNEL_MAP_MIN KIB(64) /* less is copied as quickly */
+
 struct kernel_map {
 	struct vm *vm;
 	struct loop_fd breaks; /* the kernel tells that somebody wants to write */

@@ -22,7 +22,8 @@
 struct loop {
 	int epfd, wakefd;
 	atomic_bool stop;
-	atomic_bool woken; /* wakefd is readable or about to be */
+	atomic_bool woken; /* wakefd is readable or about to be, or there has been no round yet */
+	bool began;
 	pthread_mutex_t lock;
 	struct loop_timer **heap; /* heap[0] is due first */
 	size_t nr_timers, cap_timers;
@@ -42,6 +43,7 @@ struct loop *loop_new(struct err *e)
 
 	pthread_mutex_init(&l->lock, NULL);
 	l->work_tail = &l->work;
+	atomic_init(&l->woken, true);
 	l->wakefd = -1;
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epfd >= 0)
@@ -335,6 +337,10 @@ void loop_once(struct loop *l, int timeout_ms)
 	int n;
 
 	loop_of_me = l;
+	if (!l->began) {
+		l->began = true;
+		atomic_store(&l->woken, false); /* before the first look at heap and queue */
+	}
 	ns = sleep_ns(l, timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * NS_PER_MS);
 	if (l->idle)
 		l->idle->fn(l->idle, true);

@@ -199,6 +199,19 @@ static int preallocate(struct ram_block *rb, unsigned threads, uint64_t page, st
 		     : 0;
 }
 
+/*
+ * The first two megabytes have no part in it where there is more: a machine has holes there, so
+ * that no guest is given them as one page, and the first byte that is written would clear them all.
+ */
+static void advise_huge(const struct ram_block *rb)
+{
+	uint64_t skip = rb->size > RAM_ALIGN ? RAM_ALIGN : 0;
+
+	if (skip)
+		madvise(rb->host, skip, MADV_NOHUGEPAGE);
+	madvise(rb->host + skip, rb->size - skip, MADV_HUGEPAGE);
+}
+
 int ram_map_host(struct ram_block *rb, const struct ram_options *o, struct err *e)
 {
 	uint64_t page;
@@ -225,7 +238,7 @@ int ram_map_host(struct ram_block *rb, const struct ram_options *o, struct err *
 	if (ret < 0)
 		return ret;
 	/* Advice only: failing costs speed, memory or core-dump size, nothing else. */
-	madvise(rb->host, rb->size, MADV_HUGEPAGE);
+	advise_huge(rb);
 	madvise(rb->host, rb->size, o->dump ? MADV_DODUMP : MADV_DONTDUMP);
 	if (o->merge)
 		madvise(rb->host, rb->size, MADV_MERGEABLE);

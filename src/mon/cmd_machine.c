@@ -63,13 +63,13 @@ json_t *qmp_query_cpus_fast(struct mon_cmd *c, struct err *e)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < c->vm->nr_vcpus; i++) {
-		const struct vcpu *v = c->vm->vcpus[i];
+		struct vcpu *v = c->vm->vcpus[i];
 		autofree char *path = qom_cpu_path(v);
 
 		json_array_append_new(
 			list, json_pack("{s:I, s:s, s:I, s:o, s:s}", "cpu-index", (json_int_t)i,
-					"qom-path", path, "thread-id", (json_int_t)v->tid, "props",
-					cpu_place(c->vm->conf, i), "target", "x86_64"));
+					"qom-path", path, "thread-id", (json_int_t)vcpu_tid(v),
+					"props", cpu_place(c->vm->conf, i), "target", "x86_64"));
 	}
 	return list;
 }

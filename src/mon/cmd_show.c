@@ -17,7 +17,7 @@ void hmp_info_cpus(struct hmp *h)
 {
 	for (unsigned i = 0; i < h->vm->nr_vcpus; i++)
 		hmp_printf(h, "%c CPU #%u: thread_id=%d\n", i == h->cpu ? '*' : ' ', i,
-			   (int)h->vm->vcpus[i]->tid);
+			   (int)vcpu_tid(h->vm->vcpus[i]));
 }
 
 static void show_cpu(struct hmp *h, int64_t cpu, enum arch_view view)

@@ -149,6 +149,8 @@ void mon_hear(struct vm_observer *o, const struct vm_event *ev)
 {
 	struct mon *m = container_of(o, struct mon, observer);
 
+	if (!m->qmps)
+		return; /* nobody hears it */
 	switch (ev->kind) {
 	case VM_EV_STOP:
 		mon_event(m, "STOP", NULL);

@@ -45,6 +45,8 @@ static const struct role {
 	[SANDBOX_MIGR] = { "migr", filter_migr, ARRAY_SIZE(filter_migr) },
 };
 
+#define LANDLOCK_KNOWN 5 /* the newest version of which we withhold something */
+
 /* What each version of Landlock can withhold; a bit that the kernel does not know is refused. */
 static uint64_t all_of_fs(int abi)
 {
@@ -59,16 +61,11 @@ static uint64_t all_of_fs(int abi)
 	return all;
 }
 
-int sandbox_landlock(enum sandbox_role role)
+static int make_ruleset(enum sandbox_role role, int abi)
 {
-	int abi =
-		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	/* The kernel looks at no more of it than its version knows, if the rest is 0. */
 	struct hk_landlock_ruleset_attr attr = { 0 };
-	autoclose int fd = -1;
 
-	if (abi < 1)
-		return -ENOSYS;
 	if (role == SANDBOX_CONTROL) {
 		attr.handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
 					 LANDLOCK_ACCESS_FS_MAKE_BLOCK;
@@ -78,7 +75,22 @@ int sandbox_landlock(enum sandbox_role role)
 			attr.handled_access_net = HK_LANDLOCK_ACCESS_NET_BIND_TCP |
 						  HK_LANDLOCK_ACCESS_NET_CONNECT_TCP;
 	}
-	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	return (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+}
+
+int sandbox_landlock(enum sandbox_role role)
+{
+	int abi = LANDLOCK_KNOWN;
+	autoclose int fd = make_ruleset(role, abi);
+
+	/* An older kernel: as much as it has. */
+	if (fd < 0) {
+		abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
+				   LANDLOCK_CREATE_RULESET_VERSION);
+		if (abi < 1)
+			return -ENOSYS;
+		fd = make_ruleset(role, abi);
+	}
 	if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		return -errno;
 	return 0;

@@ -104,7 +104,7 @@ struct fm *fm_new_on(const struct accel_ops *accel, const char *model, enum fm_c
 	struct fm *m = make_base(cpus, ram);
 	struct err e = {0};
 
-	m->vm.tsc_khz = host_tsc_khz();
+	m->vm.tsc_khz = host_tsc_khz(0);
 	m->vm.conf->no_irqchip = chips == FM_OFF;
 	m->vm.conf->split_irqchip = chips == FM_SPLIT;
 	m->engine = true;

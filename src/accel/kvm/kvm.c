@@ -16,8 +16,8 @@
 
 /* #syscalls control vcpu io: ioctl(KVM_CHECK_EXTENSION) */
 /* #syscalls start: ioctl(KVM_CREATE_VCPU) ioctl(KVM_CREATE_VM)
- * ioctl(KVM_GET_API_VERSION) ioctl(KVM_GET_VCPU_MMAP_SIZE) ioctl(KVM_HAS_DEVICE_ATTR)
- * ioctl(KVM_SET_TSS_ADDR) ioctl(KVM_ENABLE_CAP) */
+ * ioctl(KVM_GET_API_VERSION) ioctl(KVM_GET_VCPU_MMAP_SIZE)
+ * ioctl(KVM_SET_TSS_ADDR) ioctl(KVM_GET_TSC_KHZ) ioctl(KVM_ENABLE_CAP) */
 
 #define KVM_API 12
 
@@ -93,33 +93,33 @@ static int kvm_probe(struct err *e)
 	return 0;
 }
 
-/* What there is no way around, and the Linux that brought it. */
+/*
+ * What there is no way around, and the Linux that brought it, newest first: x86 hosts have each of
+ * these from that version on, whatever they are configured as, so the first one tells of all.
+ */
 static const struct {
 	unsigned cap;
 	const char *name, *since;
 } needed[] = {
-	{ KVM_CAP_USER_MEMORY, "user memory", "2.6.25" },
-	{ KVM_CAP_EXT_CPUID, "extended CPUID", "2.6.26" },
-	{ KVM_CAP_VCPU_EVENTS, "vCPU events", "2.6.33" },
-	{ KVM_CAP_DEBUGREGS, "debug registers", "2.6.34" },
-	{ KVM_CAP_XSAVE, "XSAVE state", "2.6.36" },
-	{ KVM_CAP_XCRS, "XCR0", "2.6.36" },
-	{ KVM_CAP_READONLY_MEM, "read-only memory", "3.7" },
-	{ KVM_CAP_IMMEDIATE_EXIT, "immediate exit", "4.13" },
-	{ KVM_CAP_X86_USER_SPACE_MSR, "MSRs in user space", "5.10" },
 	{ KVM_CAP_X86_MSR_FILTER, "MSR filters", "5.10" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "immediate exit", "4.13" },
+	{ KVM_CAP_READONLY_MEM, "read-only memory", "3.7" },
 };
 
 static int check_caps(const struct kvm_vm *kv, struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+	size_t oldest = 0;
+
+	if (kvm_cap(kv, needed[0].cap) > 0)
+		return 0;
+	for (size_t i = 1; i < ARRAY_SIZE(needed); i++)
 		if (kvm_cap(kv, needed[i].cap) <= 0)
-			return err_set(
-				e, ENODEV,
-				"this host's KVM lacks %s (capability %u), which Linux has since "
-				"%s: use a newer kernel",
-				needed[i].name, needed[i].cap, needed[i].since);
-	return 0;
+			oldest = i;
+	return err_set(e, ENODEV,
+		       "this host's KVM lacks %s (capability %u), which Linux has since %s: hanok "
+		       "needs Linux %s",
+		       needed[oldest].name, needed[oldest].cap, needed[oldest].since,
+		       needed[0].since);
 }
 
 static int create_vm(struct kvm_vm *kv, struct err *e)
@@ -188,7 +188,8 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 {
 	int r = kvm_cap(kv, KVM_CAP_XSAVE2);
 
-	kv->has_sregs2 = kvm_cap(kv, KVM_CAP_SREGS2) > 0;
+	kv->has_sregs2 = true;	   /* till it is used: since Linux 5.14 */
+	kv->has_tsc_offset = true; /* till it is used: since Linux 5.16 */
 	kv->xsave_size = r > (int)sizeof(struct kvm_xsave) ? (size_t)r : sizeof(struct kvm_xsave);
 	/* Where Intel's processors keep a task state segment for real mode; others ignore it. */
 	r = kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul);
@@ -278,7 +279,6 @@ static void kvm_vcpu_fini(struct vcpu *v)
 static int open_vcpu(struct kvm_vcpu *c, struct err *e)
 {
 	struct vcpu *v = c->vcpu;
-	struct kvm_device_attr tsc = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET };
 	void *run;
 
 	trace_kvm_init_vcpu(v->index, v->apic_id);
@@ -294,11 +294,8 @@ static int open_vcpu(struct kvm_vcpu *c, struct err *e)
 	if (run == MAP_FAILED)
 		return err_set_errno(e, errno, "the page that KVM shares for vCPU %u", v->index);
 	c->run = run;
-	c->stats_fd = kvm_stats_open(c->fd);
 	/* Which instruction it was, of every exit, without a call for it. */
-	if (kvm_cap(c->kv, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS)
-		c->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
-	c->kv->has_tsc_offset = kvm_ioctl(c->fd, KVM_HAS_DEVICE_ATTR, &tsc) == 0;
+	c->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
 	return 0;
 }
 
@@ -325,12 +322,18 @@ static int kvm_vcpu_init(struct vcpu *v, struct err *e)
 	return r;
 }
 
+/*
+ * What the board starts is written once, by the board; the others have to wait in KVM for its SIPI.
+ */
 static void kvm_reset(struct vcpu *v, bool init)
 {
+	struct kvm_vcpu *c = kvm_vcpu(v);
 	struct err e = { 0 };
 	struct cpu_state s;
 	uint32_t id[4];
 
+	if (!init && !c->touched && v->index == 0)
+		return;
 	kvm_cpuid_leaf(v, 1, 0, id);
 	if (init && kvm_read_state(v, &s)) {
 		snprintf(v->fail, sizeof(v->fail), "KVM does not tell its state at an INIT");
@@ -339,12 +342,21 @@ static void kvm_reset(struct vcpu *v, bool init)
 	if (init) {
 		x86_init(&s, id[0]);
 	} else {
-		kvm_msrs_reset(kvm_vcpu(v));
-		x86_power_on(&s, id[0], v->index == 0);
-		kvm_msrs_keep(kvm_vcpu(v), &s);
+		if (c->touched)
+			kvm_msrs_reset(c);
+		kvm_power_on(v, &s);
+		kvm_msrs_keep(c, &s);
 	}
 	if (kvm_write_state(v, &s, &e) < 0)
 		snprintf(v->fail, sizeof(v->fail), "%s", e.msg);
+}
+
+static uint64_t kvm_tsc_khz(struct vm *vm)
+{
+	const struct kvm_vm *kv = vm->accel_state;
+	int r = kvm_ioctl(kv->fd, KVM_GET_TSC_KHZ, NULL);
+
+	return r > 0 ? (uint64_t)r : 0; /* of a VM since Linux 5.16 */
 }
 
 const struct accel_ops accel_kvm = {
@@ -353,6 +365,7 @@ const struct accel_ops accel_kvm = {
 	.probe = kvm_probe,
 	.vm_init = kvm_vm_init,
 	.vm_fini = kvm_vm_fini,
+	.tsc_khz = kvm_tsc_khz,
 	.vcpu_init = kvm_vcpu_init,
 	.vcpu_fini = kvm_vcpu_fini,
 	.run = kvm_run_guest,

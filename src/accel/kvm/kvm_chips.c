@@ -149,11 +149,13 @@ static struct x86_chips power_on(void)
 /* The lines go up while everything is masked, and the latches are set behind that. */
 int kvm_chips_set(struct vm *vm, const struct x86_chips *c, struct err *e)
 {
+	struct kvm_vm *kv = vm->accel_state;
 	struct x86_chips quiet = power_on();
 	int r;
 
+	atomic_store(&kv->begun, true);
 	quiet.pic[0].imr = quiet.pic[1].imr = 0xff;
-	r = write_chips(vm->accel_state, &quiet, e);
+	r = write_chips(kv, &quiet, e);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < X86_IOAPIC_PINS; i++)
@@ -161,7 +163,7 @@ int kvm_chips_set(struct vm *vm, const struct x86_chips *c, struct err *e)
 	for (unsigned i = 0; i < 16; i++)
 		if (i != 2)
 			vm->irqchip->set_pic(vm, i, c->pic[i / 8].line >> (i & 7) & 1);
-	return write_chips(vm->accel_state, c, e);
+	return write_chips(kv, c, e);
 }
 
 void kvm_chips_set_elcr(struct vm *vm, uint16_t levels)
@@ -225,6 +227,7 @@ int kvm_lapic_set(struct vcpu *v, const struct x86_lapic_regs *regs, struct err 
 	uint64_t base = regs->apic_base, deadline = regs->tsc_deadline;
 	int r = one_msr(c, KVM_SET_MSRS, MSR_APIC_BASE, &base);
 
+	atomic_store(&c->kv->begun, true);
 	if (r < 0)
 		return err_set(e, EINVAL,
 			       "KVM does not take %#" PRIx64 " as the base of vCPU %u's local "
@@ -270,6 +273,8 @@ void kvm_irqchip_reset(struct vm *vm)
 	struct x86_chips c = power_on();
 	struct err e = { 0 };
 
+	if (!atomic_load(&((struct kvm_vm *)vm->accel_state)->begun))
+		return; /* so KVM has made them */
 	if (!((struct kvm_vm *)vm->accel_state)->split && write_chips(vm->accel_state, &c, &e) < 0)
 		log_error("machine reset: %s", e.msg);
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
@@ -315,9 +320,10 @@ int kvm_get_clock(struct vm *vm, uint64_t *ns, uint64_t *tsc)
 
 int kvm_set_clock(struct vm *vm, uint64_t ns, uint64_t tsc, struct err *e)
 {
-	const struct kvm_vm *kv = vm->accel_state;
+	struct kvm_vm *kv = vm->accel_state;
 	uint64_t took = UINT64_MAX;
 
+	atomic_store(&kv->begun, true);
 	for (int i = 0; i < CLOCK_TRIES && !close_enough(vm, took); i++) {
 		uint64_t now = host_tsc();
 		struct kvm_clock_data data = { .clock = ns + mul_div_u64(now - tsc, 1000000,
@@ -364,9 +370,11 @@ void kvm_hold_time(struct vm *vm, uint64_t ns, uint64_t tsc)
 	struct err e = { 0 };
 	uint64_t clock, at;
 
-	/* On hosts that do not let us move the TSC, one clock that stands still is worse than none.
+	/*
+	 * On hosts that do not let us move the TSC, one clock that stands still is worse than none.
+	 * And before its first instruction no guest has seen the time.
 	 */
-	if (!kv->has_tsc_offset)
+	if (!kv->has_tsc_offset || !atomic_load(&kv->begun))
 		return;
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpus[i]->engine)

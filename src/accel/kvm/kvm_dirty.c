@@ -44,10 +44,8 @@ int kvm_dirty_init(struct kvm_vm *kv, struct err *e)
 	uint32_t len = kv->vm->conf ? kv->vm->conf->dirty_ring_size : 0, cap;
 	int max, r;
 
-	if (!len) /* without it the bitmap's pages are protected again as they are read */
-		return kvm_cap(kv, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & 1
-			       ? enable(kv, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1)
-			       : 0;
+	if (!len)
+		return 0;
 	cap = ring_cap(kv, &max);
 	if (max <= 0)
 		return err_set(e, ENOTSUP,
@@ -155,7 +153,7 @@ static int read_bitmap(struct kvm_vm *kv, unsigned space, unsigned n, struct err
 					     .dirty_bitmap = bits };
 	int r = kvm_ioctl(kv->fd, KVM_GET_DIRTY_LOG, &get);
 
-	if (r >= 0 && kvm_cap(kv, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & 1)
+	if (r >= 0 && kv->clears_bits)
 		r = kvm_ioctl(kv->fd, KVM_CLEAR_DIRTY_LOG, &clear);
 	trace_kvm_clear_dirty_log(n, 0, clear.num_pages);
 	if (r < 0)
@@ -171,8 +169,13 @@ static int read_bitmap(struct kvm_vm *kv, unsigned space, unsigned n, struct err
 
 int kvm_dirty_start(struct vm *vm, struct err *e)
 {
-	int r = kvm_slots_set_logging(vm->accel_state, true);
+	struct kvm_vm *kv = vm->accel_state;
+	int r;
 
+	/* Without it a bitmap's pages are protected again as they are read, all at once. */
+	kv->clears_bits = !kv->ring_len && kvm_cap(kv, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & 1 &&
+			  enable(kv, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1) >= 0;
+	r = kvm_slots_set_logging(kv, true);
 	return r < 0 ? err_set_errno(e, -r, "KVM does not log dirty pages") : 0;
 }
 

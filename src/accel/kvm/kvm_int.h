@@ -58,6 +58,9 @@ struct kvm_vm {
 	struct kvm_route *routes; /* by GSI */
 	unsigned nr_routes;
 	bool has_tsc_offset, has_sregs2;
+	/* A vCPU has run, or state was loaded: KVM's controllers and clock are not as it made them.
+	 */
+	_Atomic bool begun;
 	/*
 	 * Slots that change in a way that guests could see half done: everybody stays out of the
 	 * guest. holding is set under the lock, and looked at behind a store to in_guest.
@@ -70,10 +73,11 @@ struct kvm_vm {
 	pthread_mutex_t slots_lock; /* guards what follows; a leaf but for hold_lock */
 	bool smm_memory;	    /* system management mode has the slots too */
 	struct kvm_slot *slots;
-	unsigned nr_slots, max_slots;
-	bool has_memfd; /* there is memory of a guest_memfd */
+	unsigned nr_slots, max_slots; /* the latter 0 until it is asked for */
+	bool has_memfd;		      /* there is memory of a guest_memfd */
 	/* dirty pages: kvm_dirty.c */
 	bool logging;	   /* slots say that KVM logs */
+	bool clears_bits;  /* what was read of a bitmap is protected when we say so */
 	uint32_t ring_len; /* entries of a vCPU's ring; 0: bitmaps */
 	struct kvm_bell *bells;
 	unsigned nr_bells;
@@ -83,8 +87,11 @@ struct kvm_vcpu {
 	struct vcpu *vcpu;
 	struct kvm_vm *kv;
 	int fd;
-	int stats_fd; /* -1: this host's KVM keeps none */
+	int stats_fd; /* -1: nobody has asked, or this host's KVM keeps none */
 	struct kvm_run *run;
+	bool touched;  /* KVM's state is not as it made it; till then the vCPU is in its power-on
+			  state */
+	bool told_smm; /* KVM was given a state with system management mode or interrupt in it */
 	enum x86_mp_state mp_state; /* with the board's interrupt controllers, halting is ours */
 	pthread_t thread;	    /* that runs it; set before in_guest */
 	_Atomic uint32_t in_guest;  /* somebody who kicks has to interrupt KVM_RUN */
@@ -116,8 +123,6 @@ void kvm_dirty_ring_full(struct kvm_vm *);
 
 /* kvm_stats.c */
 struct stats;
-/* The statistics of a VM or a vCPU, which must not run yet; -errno when KVM keeps none. */
-int kvm_stats_open(int fd);
 int kvm_stats(struct vm *, struct vcpu *, struct stats *, struct err *e) MUST_CHECK;
 
 static inline struct kvm_vcpu *kvm_vcpu(struct vcpu *v)
@@ -186,6 +191,8 @@ int kvm_set_extra(struct vcpu *, const void *buf, size_t len, struct err *e);
 /* The same without vcpu->events, in which others may set bits: for the vCPU's own thread. */
 int kvm_read_state(struct vcpu *, struct cpu_state *);
 int kvm_write_state(struct vcpu *, const struct cpu_state *, struct err *e) MUST_CHECK;
+/* The state of a machine that has just been switched on. */
+void kvm_power_on(struct vcpu *, struct cpu_state *);
 /* request: KVM_GET_DEVICE_ATTR or KVM_SET_DEVICE_ATTR. *offset is kept where KVM has none to give. */
 int kvm_tsc_offset(struct kvm_vcpu *, unsigned long request, uint64_t *offset);
 

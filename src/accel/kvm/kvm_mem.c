@@ -174,13 +174,18 @@ static bool have(const struct kvm_vm *kv, const struct kvm_slot *piece)
 	return false;
 }
 
+/* Hosts have as many at the least; how many more is asked when it matters. */
+#define SLOTS_EVERYWHERE 32u
+
 static int free_slot(struct kvm_vm *kv)
 {
 	unsigned n = 0;
 
 	while (n < kv->nr_slots && kv->slots[n].size)
 		n++;
-	if (n >= kv->max_slots)
+	if (n >= SLOTS_EVERYWHERE && !kv->max_slots)
+		kv->max_slots = MAX((unsigned)kvm_cap(kv, KVM_CAP_NR_MEMSLOTS), SLOTS_EVERYWHERE);
+	if (n >= SLOTS_EVERYWHERE && n >= kv->max_slots)
 		return -ENOSPC;
 	if (n == kv->nr_slots) {
 		kv->slots = xrealloc(kv->slots, n + 1, sizeof(*kv->slots));
@@ -360,9 +365,6 @@ int kvm_mem_smm(struct kvm_vm *kv)
 
 int kvm_mem_init(struct kvm_vm *kv, struct err *e)
 {
-	int slots = kvm_cap(kv, KVM_CAP_NR_MEMSLOTS);
-
-	kv->max_slots = slots > 0 ? (unsigned)slots : 32;
 	kv->listener.commit = map_changed;
 	map_add_listener(kv->vm->map, &kv->listener);
 	return follow(kv, map_view(kv->vm->map), e);

@@ -124,39 +124,39 @@ int kvm_msrs_get(struct kvm_vcpu *c, struct cpu_state *s)
 	return 0;
 }
 
-static int set_one(struct kvm_vcpu *c, const struct msr_row *row, uint64_t val, struct err *e)
+/* KVM stops at the first that it refuses, and says how far it came. */
+static int set_all(struct kvm_vcpu *c, const struct kvm_msrs *m, struct err *e)
 {
-	autofree struct kvm_msrs *m = xcalloc(1, sizeof(*m) + sizeof(m->entries[0]));
+	int n = m->nmsrs ? kvm_ioctl(c->fd, KVM_SET_MSRS, m) : 0;
 
-	m->nmsrs = 1;
-	m->entries[0] = (struct kvm_msr_entry){ .index = row->msr, .data = val };
-	if (kvm_ioctl(c->fd, KVM_SET_MSRS, m) == 1)
+	if (n < 0)
+		return err_set_errno(e, -n, "KVM does not take the vCPU's MSRs (KVM_SET_MSRS)");
+	if ((unsigned)n == m->nmsrs)
 		return 0;
 	return err_set(e, EINVAL,
 		       "vCPU state: MSR %#x = %#" PRIx64 " is not to be had under this host's "
 		       "KVM with CPU model '%s'",
-		       row->msr, val, c->kv->model.name);
+		       m->entries[n].index, (uint64_t)m->entries[n].data, c->kv->model.name);
 }
 
 /* Only what differs is written: the host's log gets a line for each write that KVM ignores. */
 int kvm_msrs_set(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e)
 {
+	autofree struct kvm_msrs *m =
+		xcalloc(1, sizeof(*m) + ARRAY_SIZE(rows) * sizeof(m->entries[0]));
 	struct cpu_state now;
-	int r;
+	int r = kvm_msrs_get(c, &now);
 
-	r = kvm_msrs_get(c, &now);
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM does not tell the vCPU's MSRs (KVM_GET_MSRS)");
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t val = *member(s, &rows[i]);
 
-		if (val == *member(&now, &rows[i]))
-			continue;
-		r = set_one(c, &rows[i], val, e);
-		if (r)
-			return r;
+		if (val != *member(&now, &rows[i]))
+			m->entries[m->nmsrs++] =
+				(struct kvm_msr_entry){ .index = rows[i].msr, .data = val };
 	}
-	return 0;
+	return set_all(c, m, e);
 }
 
 /* A feature's register is the vCPU's for good when it has run; this one guests write. */

@@ -627,11 +627,29 @@ static bool finish_access(struct kvm_vcpu *c, enum vcpu_exit *why)
 	return true;
 }
 
+/* A vCPU that nobody gave a state goes on from its power-on state. */
+static bool begin(struct kvm_vcpu *c)
+{
+	struct err e = { 0 };
+	struct cpu_state s;
+
+	atomic_store_explicit(&c->kv->begun, true, memory_order_relaxed);
+	if (c->touched)
+		return true;
+	kvm_power_on(c->vcpu, &s);
+	if (kvm_write_state(c->vcpu, &s, &e) == 0)
+		return true;
+	snprintf(c->vcpu->fail, sizeof(c->vcpu->fail), "%s", e.msg);
+	return false;
+}
+
 enum vcpu_exit kvm_run_guest(struct vcpu *v)
 {
 	struct kvm_vcpu *c = kvm_vcpu(v);
 	enum vcpu_exit why = VCPU_EXIT_INTR;
 
+	if (!begin(c))
+		return VCPU_EXIT_FAIL;
 	run_of_me = c->run;
 	c->thread = pthread_self();
 	for (;;) {

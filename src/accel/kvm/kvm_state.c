@@ -76,8 +76,12 @@ static int sregs_ioctl(struct kvm_vcpu *c, bool set, struct kvm_sregs2 *k)
 	struct kvm_sregs old = { .cr0 = 0 };
 	int r;
 
-	if (c->kv->has_sregs2)
-		return kvm_ioctl(c->fd, set ? KVM_SET_SREGS2 : KVM_GET_SREGS2, k);
+	if (c->kv->has_sregs2) {
+		r = kvm_ioctl(c->fd, set ? KVM_SET_SREGS2 : KVM_GET_SREGS2, k);
+		if (r != -EINVAL || kvm_cap(c->kv, KVM_CAP_SREGS2) > 0)
+			return r;
+		c->kv->has_sregs2 = false; /* KVM's word for a request that it does not know */
+	}
 	if (set)
 		memcpy(&old, k, SREGS_BOTH);
 	r = kvm_ioctl(c->fd, set ? KVM_SET_SREGS : KVM_GET_SREGS, &old);
@@ -374,7 +378,8 @@ static int get_events(struct kvm_vcpu *c, struct cpu_state *s)
 
 static int set_events(struct kvm_vcpu *c, const struct cpu_state *s, struct err *e)
 {
-	bool smm = kvm_cap(c->kv, KVM_CAP_X86_SMM) > 0;
+	bool asks = s->in_smm || s->smi_pending || c->told_smm || c->kv->smm_memory;
+	bool smm = asks && kvm_cap(c->kv, KVM_CAP_X86_SMM) > 0;
 	struct kvm_vcpu_events k = {
 		.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
 			 (smm ? KVM_VCPUEVENT_VALID_SMM : 0u),
@@ -390,6 +395,7 @@ static int set_events(struct kvm_vcpu *c, const struct cpu_state *s, struct err 
 		return err_set(e, EINVAL,
 			       "this host's KVM has no system management mode, in which the "
 			       "vCPU is");
+	c->told_smm = smm;
 	r = s->in_smm ? kvm_mem_smm(c->kv) : 0;
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM refuses memory for system management mode");
@@ -419,11 +425,23 @@ int kvm_tsc_offset(struct kvm_vcpu *c, unsigned long request, uint64_t *offset)
 	struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,
 					.attr = KVM_VCPU_TSC_OFFSET,
 					.addr = (uintptr_t)offset };
+	int r = c->kv->has_tsc_offset ? kvm_ioctl(c->fd, request, &attr) : 0;
 
-	return c->kv->has_tsc_offset ? kvm_ioctl(c->fd, request, &attr) : 0;
+	if (r != -ENXIO && r != -ENOTTY)
+		return r;
+	c->kv->has_tsc_offset = false;
+	return 0;
 }
 
 /* ---- all of it ---- */
+
+void kvm_power_on(struct vcpu *v, struct cpu_state *s)
+{
+	uint32_t id[4];
+
+	kvm_cpuid_leaf(v, 1, 0, id);
+	x86_power_on(s, id[0], v->index == 0);
+}
 
 int kvm_read_state(struct vcpu *v, struct cpu_state *s)
 {
@@ -434,6 +452,10 @@ int kvm_read_state(struct vcpu *v, struct cpu_state *s)
 	};
 	int r = 0;
 
+	if (!c->touched) {
+		kvm_power_on(v, s);
+		return 0;
+	}
 	memset(s, 0, sizeof(*s));
 	s->smbase = 0x30000;
 	for (size_t i = 0; i < ARRAY_SIZE(part) && r >= 0; i++)
@@ -456,6 +478,7 @@ int kvm_write_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 
 	if (s->mp_state > MP_SHUTDOWN)
 		return err_set(e, EINVAL, "vCPU state: mp_state %u is unknown", s->mp_state);
+	c->touched = true;
 	for (size_t i = 0; i < ARRAY_SIZE(part) && r >= 0; i++)
 		r = part[i](c, s, e);
 	if (r < 0)
@@ -481,13 +504,14 @@ int kvm_write_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 int kvm_get_state(struct vcpu *v, struct cpu_state *s)
 {
 	struct kvm_vcpu *c = kvm_vcpu(v);
+	bool touched = c->touched;
 	int r = kvm_read_state(v, s);
 
 	if (r < 0)
 		return r;
 	accel_get_events(v, s);
 	/* KVM's own controllers do not tell whether a wake-up came ahead of its HLT: perhaps. */
-	if (c->kv->irqchip)
+	if (c->kv->irqchip && touched)
 		s->wake_pending |= kvm_has_pv_unhalt(v);
 	return 0;
 }

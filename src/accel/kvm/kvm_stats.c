@@ -9,7 +9,7 @@
 #include "core/stats.h"
 #include <unistd.h>
 
-/* #syscalls start control: ioctl(KVM_GET_STATS_FD) */
+/* #syscalls control vcpu: ioctl(KVM_GET_STATS_FD) */
 /* #syscalls control: pread64 */
 
 #define MAX_STATS  4096u
@@ -102,9 +102,19 @@ static int read_all(int fd, struct stats *out, struct err *e)
 	return r;
 }
 
-int kvm_stats_open(int fd)
+/* Outside the guest: KVM makes who asks for a vCPU's wait as long as that one runs or halts. */
+static void open_stats(struct vcpu *v, void *arg)
 {
-	return kvm_ioctl(fd, KVM_GET_STATS_FD, NULL);
+	kvm_vcpu(v)->stats_fd = kvm_ioctl(kvm_vcpu(v)->fd, KVM_GET_STATS_FD, NULL);
+}
+
+static int vcpu_stats(struct vcpu *v, struct stats *out, struct err *e)
+{
+	struct kvm_vcpu *c = kvm_vcpu(v);
+
+	if (c->stats_fd < 0)
+		vm_run_on(v, open_stats, NULL);
+	return c->stats_fd < 0 ? 0 : read_all(c->stats_fd, out, e);
 }
 
 int kvm_stats(struct vm *vm, struct vcpu *v, struct stats *out, struct err *e)
@@ -114,10 +124,10 @@ int kvm_stats(struct vm *vm, struct vcpu *v, struct stats *out, struct err *e)
 	int r;
 
 	if (v)
-		return kvm_vcpu(v)->stats_fd < 0 ? 0 : read_all(kvm_vcpu(v)->stats_fd, out, e);
+		return vcpu_stats(v, out, e);
 	if (kvm_cap(kv, KVM_CAP_BINARY_STATS_FD) <= 0)
 		return 0;
-	vm_fd = r = kvm_stats_open(kv->fd);
+	vm_fd = r = kvm_ioctl(kv->fd, KVM_GET_STATS_FD, NULL);
 	if (r < 0)
 		return err_set_errno(e, -r, "KVM does not open its statistics");
 	return read_all(vm_fd, out, e);

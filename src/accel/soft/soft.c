@@ -40,9 +40,12 @@ static int soft_probe(struct err *e)
 
 static int soft_vm_init(struct vm *vm, const char *model, struct err *e)
 {
-	struct soft_vm *sv = xnew(struct soft_vm);
-	int ret;
+	struct soft_vm *sv;
+	int ret = soft_probe(e);
 
+	if (ret)
+		return ret;
+	sv = xnew(struct soft_vm);
 	sv->model = xnew(struct x86_cpu_model);
 	ret = x86_model_parse(sv->model, model ? model : "default", NULL, e);
 	if (ret) {

@@ -1144,7 +1144,7 @@ static void time_stands_still(void **state)
 {
 	const uint64_t tsc = BIT64(44), ns = 1000 * NS_PER_SEC;
 	struct err e = { 0 };
-	uint64_t before, after, clock[2] = { 0 }, at[2] = { 0 }, khz = host_tsc_khz();
+	uint64_t before, after, clock[2] = { 0 }, at[2] = { 0 }, khz = host_tsc_khz(0);
 
 	t->vm.tsc_khz = khz;
 	/* rdtsc; shl $32,%rdx; or %rdx,%rax; hlt */
@@ -1197,22 +1197,39 @@ static void statistics(void **state)
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
-		T(ports),	   T(string_to_port),
-		T(registers),	   T(memory),
-		T(exceptions),	   T(triple_fault),
-		T(interrupts),	   T(masked_halt),
-		T(msrs),	   T(kick),
-		T(deadline),	   T(start_up),
-		T(state_survives), T(bad_state_is_refused),
-		T(cpuid),	   T(interrupts_follow_state),
-		T(exits),	   T(memory_under_code),
-		T(init_in_smm),	   T(doorbells),
-		T(events_survive), T(delivery_goes_on),
-		T(pdptes_survive), T(dirty_pages),
-		T(dirty_much),	   T(dirty_and_map),
-		T(dirty_ring),	   T(engine_memory),
-		T(machine_checks), T(statistics),	   T(time_stands_still),
-		T(same_msrs),	   T(host_model),
+		T(ports),
+		T(string_to_port),
+		T(registers),
+		T(memory),
+		T(exceptions),
+		T(triple_fault),
+		T(interrupts),
+		T(masked_halt),
+		T(msrs),
+		T(kick),
+		T(deadline),
+		T(start_up),
+		T(state_survives),
+		T(bad_state_is_refused),
+		T(cpuid),
+		T(interrupts_follow_state),
+		T(exits),
+		T(memory_under_code),
+		T(init_in_smm),
+		T(doorbells),
+		T(events_survive),
+		T(delivery_goes_on),
+		T(pdptes_survive),
+		T(dirty_pages),
+		T(dirty_much),
+		T(dirty_and_map),
+		T(dirty_ring),
+		T(engine_memory),
+		T(machine_checks),
+		T(statistics),
+		T(time_stands_still),
+		T(same_msrs),
+		T(host_model),
 	};
 	struct err e = { 0 };
 

@@ -84,12 +84,12 @@ static const struct accel_ops accel_fake = {
 };
 
 /* One that this host cannot run: passed over unless it is the only one named. */
-static int absent_probe(struct err *e)
+static int absent_vm_init(struct vm *vm, const char *model, struct err *e)
 {
 	return err_set(e, ENODEV, "no absent hardware");
 }
 
-static const struct accel_ops accel_absent = { .name = "absent", .probe = absent_probe };
+static const struct accel_ops accel_absent = { .name = "absent", .vm_init = absent_vm_init };
 
 const struct accel_ops *const accel_engines[] = { &accel_absent, &accel_fake, NULL };
 

@@ -151,8 +151,9 @@ static void starts_paused(void **state)
 
 	expect(&ear, VM_PRELAUNCH, "");
 	assert_true(vm->vcpus[1]->has_thread); /* clients want to place it before it runs */
-	assert_true(vm->vcpus[0]->tid != vm->vcpus[1]->tid && vm->vcpus[0]->tid != getpid());
-	assert_int_equal(syscall(SYS_tgkill, getpid(), vm->vcpus[1]->tid, 0), 0);
+	assert_true(vcpu_tid(vm->vcpus[0]) != vcpu_tid(vm->vcpus[1]) &&
+		    vcpu_tid(vm->vcpus[0]) != getpid());
+	assert_int_equal(syscall(SYS_tgkill, getpid(), vcpu_tid(vm->vcpus[1]), 0), 0);
 	guest_stands(vm);
 	assert_int_equal(vm_cont(vm, &e), 0);
 	expect(&ear, VM_RUNNING, "RESUME ");
