@@ -41,16 +41,18 @@ int kvm_cap(const struct kvm_vm *kv, unsigned cap)
 	return r < 0 ? 0 : r;
 }
 
-/*
- * Whether the processor has VMX or SVM. There is KVM without: then it runs guests that know of it
- * only, and emulates most of the others' kernel code, slowly and not completely.
- */
-static bool has_hardware(void)
+/* CPUID.1:ECX and CPUID.80000001h:ECX say what there is. */
+static bool has_vmx(void)
 {
 	uint32_t a, b, c, d;
 
-	if (__get_cpuid(1, &a, &b, &c, &d) && (c & BIT32(5)))
-		return true;
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & BIT32(5));
+}
+
+static bool has_svm(void)
+{
+	uint32_t a, b, c, d;
+
 	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & BIT32(2));
 }
 
@@ -68,7 +70,11 @@ static int open_kvm(struct err *e)
 			       "of its group (usermod -aG kvm NAME) and log in again");
 	if (fd < 0)
 		return err_set_errno(e, errno, "/dev/kvm cannot be opened");
-	if (!has_hardware()) {
+	/*
+	 * There is KVM with neither: then it runs guests that know of it only, and emulates most of
+	 * the others' kernel code, slowly and not completely.
+	 */
+	if (!has_vmx() && !has_svm()) {
 		close(fd);
 		return err_set(e, ENODEV,
 			       "/dev/kvm has no hardware behind it: this host's processor shows "
@@ -191,8 +197,8 @@ static int prepare_vm(struct kvm_vm *kv, const char *model, struct err *e)
 	kv->has_sregs2 = true;	   /* till it is used: since Linux 5.14 */
 	kv->has_tsc_offset = true; /* till it is used: since Linux 5.16 */
 	kv->xsave_size = r > (int)sizeof(struct kvm_xsave) ? (size_t)r : sizeof(struct kvm_xsave);
-	/* Where Intel's processors keep a task state segment for real mode; others ignore it. */
-	r = kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul);
+	/* Where Intel's processors keep a task state segment for real mode. */
+	r = has_vmx() ? kvm_ioctl(kv->fd, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul) : 0;
 	if (r < 0)
 		return err_set_errno(
 			e, -r,
