@@ -79,6 +79,8 @@ static void join(struct dump_core *c)
 {
 	size_t n = 0;
 
+	if (!c->nr_loads)
+		return;
 	qsort(c->loads, c->nr_loads, sizeof(*c->loads), by_distance);
 	for (size_t i = 0; i < c->nr_loads; i++) {
 		struct dump_load l = c->loads[i], *last = n ? &c->loads[n - 1] : NULL;
