@@ -12,7 +12,8 @@
 #include <cpuid.h>
 
 /* #syscalls control vcpu: ioctl(KVM_GET_NESTED_STATE) ioctl(KVM_SET_NESTED_STATE)
- * ioctl(KVM_GET_DEBUGREGS) ioctl(KVM_GET_DEVICE_ATTR) ioctl(KVM_GET_REGS)
+ * ioctl(KVM_GET_DEBUGREGS) ioctl(KVM_GET_DEVICE_ATTR) ioctl(KVM_HAS_DEVICE_ATTR)
+ * ioctl(KVM_GET_REGS)
  * ioctl(KVM_GET_SREGS) ioctl(KVM_GET_VCPU_EVENTS) ioctl(KVM_GET_XCRS) ioctl(KVM_GET_XSAVE)
  * ioctl(KVM_GET_XSAVE2) ioctl(KVM_SET_DEBUGREGS) ioctl(KVM_SET_DEVICE_ATTR) ioctl(KVM_SET_REGS)
  * ioctl(KVM_GET_SREGS2) ioctl(KVM_SET_SREGS2)
@@ -427,9 +428,9 @@ int kvm_tsc_offset(struct kvm_vcpu *c, unsigned long request, uint64_t *offset)
 					.addr = (uintptr_t)offset };
 	int r = c->kv->has_tsc_offset ? kvm_ioctl(c->fd, request, &attr) : 0;
 
-	if (r != -ENXIO && r != -ENOTTY)
+	if (r >= 0 || kvm_ioctl(c->fd, KVM_HAS_DEVICE_ATTR, &attr) == 0)
 		return r;
-	c->kv->has_tsc_offset = false;
+	c->kv->has_tsc_offset = false; /* Linux before 5.16 */
 	return 0;
 }
 
