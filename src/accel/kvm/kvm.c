@@ -340,12 +340,12 @@ static void kvm_reset(struct vcpu *v, bool init)
 
 	if (!init && !c->touched && v->index == 0)
 		return;
-	kvm_cpuid_leaf(v, 1, 0, id);
 	if (init && kvm_read_state(v, &s)) {
 		snprintf(v->fail, sizeof(v->fail), "KVM does not tell its state at an INIT");
 		return;
 	}
 	if (init) {
+		kvm_cpuid_leaf(v, 1, 0, id);
 		x86_init(&s, id[0]);
 	} else {
 		if (c->touched)

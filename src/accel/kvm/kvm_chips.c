@@ -270,12 +270,13 @@ static void reset_lapic(struct vcpu *v)
 
 void kvm_irqchip_reset(struct vm *vm)
 {
+	struct kvm_vm *kv = vm->accel_state;
 	struct x86_chips c = power_on();
 	struct err e = { 0 };
 
-	if (!atomic_load(&((struct kvm_vm *)vm->accel_state)->begun))
+	if (!atomic_load(&kv->begun))
 		return; /* so KVM has made them */
-	if (!((struct kvm_vm *)vm->accel_state)->split && write_chips(vm->accel_state, &c, &e) < 0)
+	if (!kv->split && write_chips(kv, &c, &e) < 0)
 		log_error("machine reset: %s", e.msg);
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
 		reset_lapic(vm->vcpus[i]);

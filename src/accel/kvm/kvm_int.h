@@ -58,8 +58,7 @@ struct kvm_vm {
 	struct kvm_route *routes; /* by GSI */
 	unsigned nr_routes;
 	bool has_tsc_offset, has_sregs2;
-	/* A vCPU has run, or state was loaded: KVM's controllers and clock are not as it made them.
-	 */
+	/* A vCPU has run, or state was loaded: controllers and clock are not as KVM made them. */
 	_Atomic bool begun;
 	/*
 	 * Slots that change in a way that guests could see half done: everybody stays out of the
