@@ -220,11 +220,11 @@ lost() {
 		wait $pid
 		kill $waiter
 	else
-		/lost go $which
-		echo '{"execute": "migrate", "arguments": {"uri": "file:/saved"}}' >&3
-		/lost forget $which
-		echo '{"execute": "system_reset"}' >&3
-		/lost go $which && /lost off $which
+		/lost go $which &&
+			echo '{"execute": "migrate", "arguments": {"uri": "file:/saved"}}' >&3 &&
+			/lost forget $which &&
+			echo '{"execute": "system_reset"}' >&3 &&
+			/lost go $which && /lost off $which || kill $pid
 		wait $pid
 	fi
 	kill $guard

@@ -165,14 +165,19 @@ static struct page *find(uint8_t *memory, size_t size, unsigned number)
 
 static struct page *await(uint8_t *memory, size_t size)
 {
-	for (unsigned i = 0; i < 1200; i++) {
-		struct page *p = find(memory, size, 0);
+	struct page *p = NULL;
 
+	for (unsigned i = 0; i < 1200; i++) {
+		p = find(memory, size, 0);
 		if (p && p->word == READY)
 			return p;
 		usleep(100000);
 	}
-	fprintf(stderr, "lost: the guest is not ready\n");
+	if (p)
+		fprintf(stderr, "lost: the guest is not ready: its page 0 is at %#zx, word %llu\n",
+			(size_t)((uint8_t *)p - memory), (unsigned long long)p->word);
+	else
+		fprintf(stderr, "lost: the guest is not ready: there is no page 0 of it\n");
 	exit(1);
 }
 
