@@ -127,6 +127,17 @@ struct tvm *tvm_new_conf(const struct accel_ops *accel, struct vm_conf *conf)
 	return make(accel, conf->cpus, conf->cpu, conf, false);
 }
 
+int tvm_try_conf(const struct accel_ops *accel, struct vm_conf *conf, struct err *e)
+{
+	struct vm vm = { .conf = conf, .nr_vcpus = conf->cpus, .accel = accel, .map = map_new(e) };
+	int ret = vm.map ? accel->vm_init(&vm, conf->cpu, e) : -ENOMEM;
+
+	if (ret == 0)
+		accel->vm_fini(&vm);
+	map_free(vm.map);
+	return ret;
+}
+
 struct tvm *tvm_free(struct tvm *t)
 {
 	for (unsigned i = 0; i < t->n; i++) {

@@ -52,6 +52,8 @@ struct tvm *tvm_new_on(const struct accel_ops *accel, unsigned cpus, const char 
 struct tvm *tvm_new_engines(const struct accel_ops *accel, unsigned cpus, const char *model);
 /* The same with what a configuration says of the engine; conf stays the caller's. */
 struct tvm *tvm_new_conf(const struct accel_ops *accel, struct vm_conf *conf);
+/* Whether accel can do what conf asks: 0, or what its vm_init() fails with, and e says why. */
+int tvm_try_conf(const struct accel_ops *accel, struct vm_conf *conf, struct err *e);
 struct tvm *tvm_free(struct tvm *); /* returns NULL */
 
 static inline struct soft_cpu *tvm_cpu(struct tvm *t, unsigned i)

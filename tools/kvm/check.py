@@ -243,7 +243,7 @@ def all_parts():
         parts.append((group, name, f"{GUEST % chips} -smp {cpus} {options} -append "
                       f"'console=ttyS0 quiet panic=-1 hanok.do={do}' </dev/null", wanted))
     parts.append(("engine", "accel-kvm", TRACED.format(program="/t-accel kvm"),
-                  ["PASSED", r"OK \] engine_memory"] + kvm_events(False)))
+                  ["PASSED", r"OK \] dirty_ring", r"OK \] engine_memory"] + kvm_events(False)))
     for one, other in MOVES:
         wanted = ["PASSED"] + (kvm_events(True) if one == other == "kvm" else [])
         parts.append(("engine", f"{one}-to-{other}", TRACED.format(program=f"/t-move {one} {other}"), wanted))
