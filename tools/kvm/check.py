@@ -195,16 +195,16 @@ LOSSES = [("lost-file", "kvm", "memory-backend-file,mem-path=/dev/shm/ram,share=
 LOST_SCRIPT = r'''
 mkdir -p /lostroot/dev
 cp /lost /lostroot/lost
-(cd /lostroot && mknod dev/console c 5 1 && find . | cpio -o -H newc) >/lost.cpio 2>/dev/null
+(cd /lostroot && mknod dev/console c 5 1 && mknod dev/ttyS1 c 4 65 && find . | cpio -o -H newc) >/lost.cpio 2>/dev/null
 
 lost() {
 	accel=$1 memory=$2 which=/dev/shm/ram
-	rm -f /in /qmp /console /dev/shm/ram
+	rm -f /in /qmp /console /said /dev/shm/ram
 	mkfifo /in
 	exec 3<>/in
 	echo '{"execute": "qmp_capabilities"}' >&3
 	/hanok qemu -accel $accel -cpu default,-xsave -smp 2 -m 128M -nodefaults -display none -serial file:/console \
-		-qmp stdio -object $memory,id=m,size=128M -machine memory-backend=m -kernel /vmlinuz-l1 \
+		-serial file:/said -qmp stdio -object $memory,id=m,size=128M -machine memory-backend=m -kernel /vmlinuz-l1 \
 		-initrd /lost.cpio -append 'console=ttyS0 quiet panic=-1 rdinit=/lost' <&3 >/qmp 2>&1 &
 	pid=$!
 	(sleep 500; kill -9 $pid) 2>/dev/null &
@@ -228,7 +228,7 @@ lost() {
 		wait $pid
 	fi
 	kill $guard
-	cat /qmp /console
+	cat /qmp /console /said
 }'''
 
 
