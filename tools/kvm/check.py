@@ -5,7 +5,8 @@
     tools/kvm/check.py BUILDDIR [PART...]
 
 The KVM is that of Debian's newest kernel in a machine that QEMU emulates (l1.sh), so this needs no
-/dev/kvm, and none that is there is used. A PART is a pattern of names (`microvm*`); without one it is all.
+/dev/kvm, and none that is there is used. A PART is a pattern of names (`microvm*`); without one it is all
+but `many-*`, each of which saves and goes on a hundred times.
 Each group of parts has a machine of its own, as many at once as there are CPUs. What a failed part printed
 is shown; all that L1 printed is in BUILDDIR/check-kvm. The last line is "N passed, N failed, N skipped".
 """
@@ -88,6 +89,11 @@ SAVES = [("save-4", 4, "", ["kvm", "soft", "kvm", "kvm"]),
          ("save-split", 1, "", ["kvm,kernel-irqchip=split", "soft", "kvm"]),
          ("save-own-chips", 2, "", ["kvm,kernel-irqchip=off", "soft", "kvm"]),
          ("save-guest-memfd", 1, GUEST_MEMFD % 192, ["kvm", "kvm"])]
+# A hundred in a row take up to an hour, so only who names them gets them.
+MANY = [("many-1", 1, "", ["kvm"] * 101),
+        ("many-4", 4, "", ["kvm"] * 101),
+        ("many-mixed", 2, "", ["kvm", "soft"] * 50 + ["kvm"])]
+MANY_TIMEOUT = "5000"
 SAVE_SCRIPT = r'''
 # The features of the CPU that an engine gives, out of a machine saved before it ran.
 features() {
@@ -235,7 +241,7 @@ lost() {
 def all_parts():
     """Group, name, command, what it has to show. The longest group stands first."""
     parts = []
-    for name, cpus, options, engines in SAVES:
+    for name, cpus, options, engines in SAVES + MANY:
         parts.append((name, name, f"moves {cpus} '{options}' {' '.join(engines)} </dev/null",
                       ["guest: failures 0", "guest: kernel-errors 0", "guest: done"]))
     for name, chips, cpus, do, options, wanted in GUESTS:
@@ -306,9 +312,10 @@ def run_group(build, group, parts):
              f"{guest}/initrd.cpio", f"{build}/check-kvm/vmlinuz-l1"]
     with open(job, "w") as out:
         out.write(job_text(parts))
+    env = os.environ if not group.startswith("many-") else {"L1_TIMEOUT": MANY_TIMEOUT, **os.environ}
     with open(log, "w") as out:
         subprocess.run([f"{HERE}/l1.sh", f"{build}/guest/{L1_SUITE}", job, *files], stdout=out,
-                       stderr=subprocess.STDOUT)
+                       stderr=subprocess.STDOUT, env=env)
     with open(log, errors="replace") as text:
         text = text.read().replace("\r", "")
     failed = 0
@@ -321,7 +328,8 @@ def run_group(build, group, parts):
 
 def main():
     build = sys.argv[1]
-    parts = [p for p in all_parts() if not sys.argv[2:] or any(fnmatch.fnmatch(p[1], x) for x in sys.argv[2:])]
+    parts = [p for p in all_parts() if any(fnmatch.fnmatch(p[1], x) for x in sys.argv[2:]) or
+             not sys.argv[2:] and not p[1].startswith("many-")]
     if not parts:
         sys.exit(f"no part is called {' or '.join(sys.argv[2:])}; there are {', '.join(p[1] for p in all_parts())}")
     fetch_guests(build, [L1_SUITE, "native"])
