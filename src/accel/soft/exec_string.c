@@ -9,6 +9,7 @@
  */
 #include "accel/soft/exec.h"
 #include "accel/soft/hostops.h"
+#include "accel/soft/soft_vm.h"
 
 /* Elements between two looks at events where elements are done one by one. */
 #define ELEMS_PER_LOOK 256
@@ -136,7 +137,8 @@ static inline void stos_one(struct soft_cpu *c, const struct insn *in, const str
 	str_add(c, s, RDI, (uint64_t)s->step);
 }
 
-static inline void lods_one(struct soft_cpu *c, const struct insn *in, const struct str *s)
+static inline void lods_one(struct soft_cpu *c, const struct insn *in, const struct str *s,
+			    uint32_t *fl)
 {
 	uint64_t v = mmu_ld(c, src_lin(c, in, s), s->size);
 
@@ -144,39 +146,41 @@ static inline void lods_one(struct soft_cpu *c, const struct insn *in, const str
 	str_add(c, s, RSI, (uint64_t)s->step);
 }
 
-static inline void compare(struct soft_cpu *c, uint64_t a, uint64_t b, unsigned size)
+static inline void compare(uint32_t *fl, uint64_t a, uint64_t b, unsigned size)
 {
 	switch (size) {
 	case 1:
-		op_cmp_8(&c->fl, (uint8_t)a, (uint8_t)b);
+		op_cmp_8(fl, (uint8_t)a, (uint8_t)b);
 		break;
 	case 2:
-		op_cmp_16(&c->fl, (uint16_t)a, (uint16_t)b);
+		op_cmp_16(fl, (uint16_t)a, (uint16_t)b);
 		break;
 	case 4:
-		op_cmp_32(&c->fl, (uint32_t)a, (uint32_t)b);
+		op_cmp_32(fl, (uint32_t)a, (uint32_t)b);
 		break;
 	default:
-		op_cmp_64(&c->fl, a, b);
+		op_cmp_64(fl, a, b);
 		break;
 	}
 }
 
-static inline void cmps_one(struct soft_cpu *c, const struct insn *in, const struct str *s)
+static inline void cmps_one(struct soft_cpu *c, const struct insn *in, const struct str *s,
+			    uint32_t *fl)
 {
 	uint64_t a = mmu_ld(c, src_lin(c, in, s), s->size);
 	uint64_t b = mmu_ld(c, dst_lin(c, in, s, false), s->size);
 
-	compare(c, a, b, s->size);
+	compare(fl, a, b, s->size);
 	str_add(c, s, RSI, (uint64_t)s->step);
 	str_add(c, s, RDI, (uint64_t)s->step);
 }
 
-static inline void scas_one(struct soft_cpu *c, const struct insn *in, const struct str *s)
+static inline void scas_one(struct soft_cpu *c, const struct insn *in, const struct str *s,
+			    uint32_t *fl)
 {
 	uint64_t b = mmu_ld(c, dst_lin(c, in, s, false), s->size);
 
-	compare(c, c->r[RAX], b, s->size);
+	compare(fl, c->r[RAX], b, s->size);
 	str_add(c, s, RDI, (uint64_t)s->step);
 }
 
@@ -257,13 +261,26 @@ static inline bool finished(struct soft_cpu *c, const struct str *s)
 	return !str_reg(c, s, RCX);
 }
 
-/* A zero count does nothing - but on a 32-bit address size the upper half is not touched either. */
-#define REP_PIECES(name)                                                                 \
+/*
+ * A zero count does nothing, and a count of 32 bits does not touch its upper half - but on Intel's
+ * processors, which clear that of RCX first, and of regs too (with MOVS and STOS only).
+ */
+static inline void narrow(struct soft_cpu *c, const struct str *s, unsigned regs)
+{
+	if (s->asize != 4 || c->code_bits != 64 || cpu_is_amd(c))
+		return;
+	for (unsigned r = RCX; r <= RDI; r++)
+		if (BIT32(r) & (regs | BIT32(RCX)))
+			c->r[r] = (uint32_t)c->r[r];
+}
+
+#define REP_PIECES(name, regs)                                                           \
 	HANDLER(rep_##name)                                                              \
 	{                                                                                \
 		const struct str s = str_of(c, in);                                      \
 		unsigned ones = 0;                                                       \
                                                                                          \
+		narrow(c, &s, regs);                                                     \
 		while (!finished(c, &s)) {                                               \
 			uint64_t n = c->slow ? 0                                         \
 					     : name##_piece(c, in, &s, str_reg(c, &s, RCX)); \
@@ -288,36 +305,44 @@ static inline bool finished(struct soft_cpu *c, const struct str *s)
 		name##_one(c, in, &s);                                                   \
 		NEXT();                                                                  \
 	}
-REP_PIECES(movs)
-REP_PIECES(stos)
+REP_PIECES(movs, BIT32(RSI) | BIT32(RDI))
+REP_PIECES(stos, BIT32(RDI))
 
-/* Element by element; stop says when a repetition ends early. */
+/*
+ * Element by element; stop says when a repetition ends early. A fault leaves the flags of the
+ * elements before on AMD's processors, and those from before the instruction on Intel's.
+ */
 #define REP_ELEMENTS(name, stop)                                                         \
 	HANDLER(rep_##name)                                                              \
 	{                                                                                \
 		const struct str s = str_of(c, in);                                      \
+		uint32_t own = c->fl, *fl = cpu_is_amd(c) ? &c->fl : &own;               \
 		unsigned ones = 0;                                                       \
+		bool pause = false;                                                      \
                                                                                          \
-		while (!finished(c, &s)) {                                               \
-			name##_one(c, in, &s);                                           \
+		narrow(c, &s, 0);                                                        \
+		while (!pause && !finished(c, &s)) {                                     \
+			name##_one(c, in, &s, fl);                                       \
 			str_add(c, &s, RCX, UINT64_MAX);                                 \
 			if (stop)                                                        \
 				break;                                                   \
-			if ((!(++ones % ELEMS_PER_LOOK) || c->slow) && !finished(c, &s) && \
-			    must_pause(c))                                               \
-				return come_back(c);                                     \
+			pause = (!(++ones % ELEMS_PER_LOOK) || c->slow) &&               \
+				!finished(c, &s) && must_pause(c);                       \
 		}                                                                        \
+		c->fl = *fl;                                                             \
+		if (pause)                                                               \
+			return come_back(c);                                             \
 		NEXT();                                                                  \
 	}                                                                                \
 	HANDLER(one_##name)                                                              \
 	{                                                                                \
 		const struct str s = str_of(c, in);                                      \
                                                                                          \
-		name##_one(c, in, &s);                                                   \
+		name##_one(c, in, &s, &c->fl);                                           \
 		NEXT();                                                                  \
 	}
 /* REPE goes on while ZF is set, REPNE while it is clear. */
-#define ZF_STOPS (!(c->fl & FL_ZF) == !(in->flags & INSN_REPNE))
+#define ZF_STOPS (!(*fl & FL_ZF) == !(in->flags & INSN_REPNE))
 
 REP_ELEMENTS(lods, false)
 REP_ELEMENTS(cmps, ZF_STOPS)

@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 #include "accel/soft/exec.h"
 #include "accel/soft/native.h"
-#include "isa/x86/cpuid.h"
+#include "accel/soft/soft_vm.h"
 
 #define XCOMP_COMPACT BIT64(63)
 #define XS_X87	      1u
@@ -399,25 +399,34 @@ static uint64_t requested(const struct soft_cpu *c)
 	return (uint32_t)c->r[RAX] | c->r[RDX] << 32;
 }
 
-static uint64_t xs_area(struct soft_cpu *c, const struct insn *in, bool write)
+static unsigned wanted(const struct soft_cpu *c)
+{
+	return (unsigned)(requested(c) & c->s.xcr0 & XS_ALL);
+}
+
+/*
+ * Where the area is. The header is accessed whatever is asked for, the legacy region too by AMD's
+ * processors; Intel's access that if legacy.
+ */
+static uint64_t xs_area(struct soft_cpu *c, const struct insn *in, bool legacy, bool write)
 {
 	fpu_require(c, FPN_XSAVE);
 	uint64_t lin = native_linear(c, in, XS_AVX_OFF, write);
+	unsigned from = legacy || cpu_is_amd(c) ? 0 : XS_HEADER;
 
 	native_check_align(c, lin, 63);
-	/* the legacy region and the header are accessed whatever is asked for */
 	if (write)
-		mmu_probe_write(c, lin, XS_AVX_OFF);
+		mmu_probe_write(c, lin + from, XS_AVX_OFF - from);
 	else
-		mmu_probe(c, lin, XS_AVX_OFF, false);
+		mmu_probe(c, lin + from, XS_AVX_OFF - from, false);
 	return lin;
 }
 
 /* XSAVE, and XSAVEOPT, which leaves out what is in its initial configuration. */
 static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *in, bool opt)
 {
-	struct xs_store x = {c, xs_area(c, in, true), false};
-	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL), use, set;
+	unsigned rfbm = wanted(c), use, set;
+	struct xs_store x = {c, xs_area(c, in, rfbm, true), false};
 	uint64_t bv = mmu_ld_slow(c, x.lin + XS_HEADER, 8);
 
 	fpu_spill(c);
@@ -446,8 +455,8 @@ HANDLER_ATTR static const struct insn *xsaveopt(struct soft_cpu *c, const struct
 /* XSAVEC and XSAVES: there are no supervisor components here, so AVX is where it always is. */
 HANDLER_ATTR static const struct insn *xsave_compact(struct soft_cpu *c, const struct insn *in)
 {
-	struct xs_store x = {c, xs_area(c, in, true), false};
-	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL), set;
+	unsigned rfbm = wanted(c), set;
+	struct xs_store x = {c, xs_area(c, in, rfbm & (XS_X87 | XS_SSE), true), false};
 	uint64_t header[2];
 
 	set = rfbm & (unsigned)fpu_xinuse(c);
@@ -474,8 +483,9 @@ struct xs_header {
 	bool compact;
 };
 
-/* Reads and checks the header. */
-static struct xs_header xs_header(struct soft_cpu *c, uint64_t lin, bool need_compact)
+/* Reads and checks the header, which tells of the legacy region whether rfbm needs it. */
+static struct xs_header xs_header(struct soft_cpu *c, uint64_t lin, unsigned rfbm,
+				  bool need_compact)
 {
 	uint8_t b[64];
 	struct xs_header h;
@@ -492,6 +502,8 @@ static struct xs_header xs_header(struct soft_cpu *c, uint64_t lin, bool need_co
 	} else {
 		bad = need_compact || (h.bv & ~c->s.xcr0) || !all_zero(b + 8, 16);
 	}
+	if (h.compact ? rfbm & h.comp & (XS_X87 | XS_SSE) : rfbm)
+		mmu_probe(c, lin, XS_HEADER, false);
 	if (bad)
 		cpu_raise_err(c, X86_GP, 0);
 	return h;
@@ -519,9 +531,9 @@ static void xs_load(struct soft_cpu *c, const uint8_t *im, unsigned rfbm, unsign
 
 static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *in, bool compact)
 {
-	uint64_t lin = xs_area(c, in, false);
-	unsigned rfbm = (unsigned)(requested(c) & c->s.xcr0 & XS_ALL);
-	struct xs_header h = xs_header(c, lin, compact);
+	uint64_t lin = xs_area(c, in, false, false);
+	unsigned rfbm = wanted(c);
+	struct xs_header h = xs_header(c, lin, rfbm, compact);
 	unsigned bv = (unsigned)h.bv & XS_ALL, got = rfbm & bv;
 	uint8_t im[XS_AVX_OFF + XS_AVX_SIZE] = {0};
 	uint32_t mxcsr = MXCSR_INIT;

@@ -5,13 +5,15 @@
  *
  * A masked store faults for any of its elements before it writes one (MASKMOVDQU and MASKMOVQ for
  * any of the bytes, set in the mask or not). A gather that faults has done the elements before:
- * they are in the destination and their mask elements are clear, the rest is as it was.
+ * they are in the destination and their mask elements are clear, the rest is as it was - but that
+ * Intel's processors make mask elements all ones or zeros first.
  * vCPU thread only.
  */
 #include "accel/soft/fpu.h"
 #include "base/bytes.h"
 #include "accel/soft/exec.h"
 #include "accel/soft/native.h"
+#include "accel/soft/soft_vm.h"
 
 #include "accel/soft/decode/decode.h"
 
@@ -100,12 +102,21 @@ static uint64_t gather_linear(struct soft_cpu *c, const struct insn *in, unsigne
 	return ea + c->segbase[in->seg];
 }
 
+static void widen_mask(uint8_t *mask, unsigned vl, unsigned size)
+{
+	for (unsigned i = 0; i < vl; i += size)
+		memset(mask + i, element_on(mask, i, size) ? 0xff : 0, size);
+	memset(mask + vl, 0, 64 - vl);
+}
+
 HANDLER_ATTR static const struct insn *gather(struct soft_cpu *c, const struct insn *in)
 {
 	uint8_t *mask = c->s.vec[in->vvvv], *to = c->s.vec[in->reg_n];
 	unsigned size = in->opsize, n = vector_size(in) / MAX(size, (unsigned)in->imm);
 
 	fpu_require(c, FPN_AVX);
+	if (!cpu_is_amd(c))
+		widen_mask(mask, vector_size(in), size);
 	for (unsigned i = 0; i < n; i++) {
 		if (element_on(mask, i * size, size))
 			st_le(to + i * size, mmu_ld_slow(c, gather_linear(c, in, i), size), size);

@@ -63,7 +63,7 @@ static uint64_t *field_at(struct soft_cpu *c, const struct msr_field *f)
 
 static const struct msr_field *find_field(const struct soft_cpu *c, uint32_t msr)
 {
-	if (msr >= AMD_ONLY && c->vm->model->vendor != X86_VENDOR_AMD)
+	if (msr >= AMD_ONLY && !cpu_is_amd(c))
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
 		if (fields[i].msr == msr && cpu_has(c, fields[i].feature))
@@ -259,7 +259,7 @@ static bool unknown(struct soft_cpu *c, uint32_t msr, const char *how)
 /* Registers with rules of their own. -1: not one of them, 0: #GP, 1: done. */
 static int read_special(struct soft_cpu *c, uint32_t msr, uint64_t *val)
 {
-	bool amd = c->vm->model->vendor == X86_VENDOR_AMD;
+	bool amd = cpu_is_amd(c);
 
 	switch (msr) {
 	case MSR_TSC:
@@ -358,7 +358,7 @@ static int write_base(struct soft_cpu *c, unsigned seg, uint64_t val)
 
 static int write_special(struct soft_cpu *c, uint32_t msr, uint64_t val)
 {
-	bool amd = c->vm->model->vendor == X86_VENDOR_AMD;
+	bool amd = cpu_is_amd(c);
 
 	switch (msr) {
 	case MSR_TSC:

@@ -12,6 +12,7 @@
 #include "accel/soft/fpu.h"
 #include "accel/soft/exec.h"
 #include "accel/soft/native.h"
+#include "accel/soft/soft_vm.h"
 #include "accel/soft/decode/decode.h"
 
 #define NEED(in)  ((in)->pad[0])
@@ -347,6 +348,12 @@ static insn_fn bind_vector(const struct insn *in, const struct shape *s)
 	return reg_gpr ? run_g_v : run_v_v;
 }
 
+/* The SHA instructions are the only ones where AMD's processors take what Intel's do not. */
+static bool must_align(const struct soft_cpu *c, const struct op_desc *d)
+{
+	return (d->attr & OPA_ALIGN) && !(d->feature == X86F_SHA && cpu_is_amd(c));
+}
+
 insn_fn bind_native(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
 {
 	const struct op_desc *d = &op_descs[in->op];
@@ -365,7 +372,7 @@ insn_fn bind_native(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
 	if (special)
 		return special;
 	in->opsize = (uint8_t)insn_mem_size(in);
-	ALIGN(in) = d->attr & OPA_ALIGN ? (uint8_t)(in->opsize - 1) : 0;
+	ALIGN(in) = must_align(c, d) ? (uint8_t)(in->opsize - 1) : 0;
 	in->native = (void *)thunk_get(c->fpu->thunks, in, bytes, c->code_bits);
 	if (!in->native)
 		return exec_ud;

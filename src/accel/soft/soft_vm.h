@@ -4,10 +4,9 @@
 #define SOFT_SOFT_VM_H
 
 #include "accel/soft/cpu.h"
+#include "isa/x86/cpuid.h"
 #include "mem/map.h"
 #include <pthread.h>
-
-struct x86_cpu_model; /* isa/x86/cpuid.h */
 
 struct soft_vm {
 	struct vm *vm;
@@ -23,5 +22,11 @@ struct soft_vm {
 	unsigned running;
 	_Atomic bool exclusive;
 };
+
+/* Whose way the guest sees where the vendors differ; a model has the vendor of the host. */
+static inline bool cpu_is_amd(const struct soft_cpu *c)
+{
+	return c->vm->model->vendor == X86_VENDOR_AMD;
+}
 
 #endif

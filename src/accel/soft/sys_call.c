@@ -12,11 +12,6 @@
 #define FLAT_CODE (SEG_P | SEG_S | SEG_G | 0xb)
 #define FLAT_DATA (SEG_P | SEG_S | SEG_G | SEG_DB | 0x3)
 
-static bool is_amd(const struct soft_cpu *c)
-{
-	return c->vm->model->vendor == X86_VENDOR_AMD;
-}
-
 static struct x86_seg flat(unsigned sel, unsigned dpl, unsigned attr)
 {
 	return (struct x86_seg){ .limit = 0xffffffff, .sel = (uint16_t)sel,
@@ -46,7 +41,7 @@ static const struct insn *sys_syscall(struct soft_cpu *c, const struct insn *in)
 	unsigned cs = (c->s.star >> 32) & 0xfffc;
 	uint64_t next = cpu_next_rip(c);
 
-	if (!(c->s.efer & EFER_SCE) || !in_protected(c) || (c->code_bits != 64 && !is_amd(c)))
+	if (!(c->s.efer & EFER_SCE) || !in_protected(c) || (c->code_bits != 64 && !cpu_is_amd(c)))
 		cpu_raise(c, X86_UD);
 	if (c->long_mode) {
 		c->r[RCX] = next;
@@ -76,13 +71,13 @@ static const struct insn *sys_sysret(struct soft_cpu *c, const struct insn *in)
 {
 	unsigned sel = (c->s.star >> 48) & 0xffff;
 
-	if (!(c->s.efer & EFER_SCE) || (c->code_bits != 64 && !is_amd(c)))
+	if (!(c->s.efer & EFER_SCE) || (c->code_bits != 64 && !cpu_is_amd(c)))
 		cpu_raise(c, X86_UD);
 	if (!in_protected(c) || c->cpl)
 		cpu_raise_err(c, X86_GP, 0);
 	if (in->opsize == 8) {
 		/* Intel checks here and faults in ring 0; AMD faults at the user's fetch */
-		if (!canonical(c, c->r[RCX]) && !is_amd(c))
+		if (!canonical(c, c->r[RCX]) && !cpu_is_amd(c))
 			cpu_raise_err(c, X86_GP, 0);
 		c->rip = c->r[RCX];
 		set_code(c, (sel + 16) | 3, (sel + 8) | 3, 3, true);
@@ -102,7 +97,7 @@ static const struct insn *sys_sysenter(struct soft_cpu *c, const struct insn *in
 {
 	unsigned cs = c->s.sysenter_cs & 0xfffc;
 
-	if (c->long_mode && is_amd(c))
+	if (c->long_mode && cpu_is_amd(c))
 		cpu_raise(c, X86_UD);
 	if (!in_protected(c) || !cs)
 		cpu_raise_err(c, X86_GP, 0);
@@ -119,7 +114,7 @@ static const struct insn *sys_sysexit(struct soft_cpu *c, const struct insn *in)
 	unsigned cs = c->s.sysenter_cs & 0xfffc;
 	bool wide = in->opsize == 8;
 
-	if (c->long_mode && is_amd(c))
+	if (c->long_mode && cpu_is_amd(c))
 		cpu_raise(c, X86_UD);
 	if (!in_protected(c) || c->cpl || !cs)
 		cpu_raise_err(c, X86_GP, 0);

@@ -73,6 +73,18 @@ void gen_operands(struct rng *, struct truth_case *c, struct truth_state *s, uin
 		  uint8_t *soft_mem);
 bool gen_wanted(unsigned op);
 
+/* What the instruction's memory operand must be aligned to; 0: nothing. */
+unsigned alignment_of(const struct insn *);
+
+/* intel.c */
+struct truth_memory {
+	uint8_t *host, *soft; /* both scratch regions */
+};
+/* Makes what the host did (h, hr) like the engine's where both are Intel's way. */
+void level_intel(const struct truth_case *c, const struct truth_state *before,
+		 struct truth_state *h, struct truth_result *hr, const struct truth_state *s,
+		 const struct truth_result *sr, const struct truth_memory *m);
+
 /* report.c */
 void report(const struct truth_case *c, const struct truth_state *before,
 	    const struct truth_state *host, const struct truth_result *hr,

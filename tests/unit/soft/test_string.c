@@ -5,6 +5,7 @@
  */
 #include "base/base.h"
 
+#include "accel/soft/soft_vm.h"
 #include "base/bytes.h"
 #include "guest_asm.h"
 
@@ -129,8 +130,11 @@ static void test_movs_down(void **state)
 }
 
 /* 32-bit address registers: upper halves are cleared when they move, kept for a zero count. */
+/* A count of 0 leaves the upper halves on AMD's processors; Intel's clear them. */
 static void test_address_size(void **state)
 {
+	bool amd = cpu_is_amd(c);
+
 	pattern(0, 64);
 	tvm_put(t, TVM_CODE, movs_a32, GUEST_SIZE(movs_a32));
 	for (unsigned count = 0; count < 2; count++) {
@@ -140,9 +144,10 @@ static void test_address_size(void **state)
 		c->r[RCX] = 0x700000000ull | (count ? 5 : 0);
 		tvm_run(t, 0);
 		assert_int_equal(tvm_vector(t, 0), -1);
-		assert_int_equal(c->r[RSI], count ? TVM_DATA + 5 : (0xdead00000000ull | TVM_DATA));
-		assert_int_equal(c->r[RDI] >> 32, count ? 0 : 0xbeef);
-		assert_int_equal(c->r[RCX], count ? 0 : 0x700000000ull);
+		assert_int_equal((uint32_t)c->r[RSI], TVM_DATA + (count ? 5 : 0));
+		assert_int_equal(c->r[RSI] >> 32, count || !amd ? 0 : 0xdead);
+		assert_int_equal(c->r[RDI] >> 32, count || !amd ? 0 : 0xbeef);
+		assert_int_equal(c->r[RCX], count || !amd ? 0 : 0x700000000ull);
 	}
 	assert_memory_equal(data(0), data(0x100), 5);
 }
