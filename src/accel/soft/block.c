@@ -10,6 +10,7 @@
 
 #include "accel/soft/decode/decode.h"
 #include "accel/soft/fpu.h"
+#include "accel/soft/jit/jit.h"
 #include "accel/soft/mmu.h"
 #include <sys/mman.h>
 
@@ -19,8 +20,10 @@
 #define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
 #define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */
 
-#define BLOCK_BYTES(n) (sizeof(struct block) + (size_t)((n) + 1) * sizeof(struct insn))
+#define BLOCK_BYTES(n, code) \
+	(sizeof(struct block) + (size_t)((n) + 1) * sizeof(struct insn) + (code))
 #define MAX_INSN_LEN   15
+#define CODE_BYTES     (BLOCK_MAX * 8) /* of guest code in a block, at most; what is watched */
 
 struct block_cache *block_cache_new(struct err *e)
 {
@@ -48,18 +51,24 @@ struct block_cache *block_cache_free(struct block_cache *bc)
 	return NULL;
 }
 
-static void flush_blocks(struct block_cache *bc)
+static void flush_blocks(struct soft_cpu *c)
 {
+	struct block_cache *bc = c->blocks;
+
+	jit_flush(c->jit, false);
 	memset(bc->jump, 0, sizeof(bc->jump));
 	memset(bc->hash, 0, HASH_SIZE);
 	bc->used = 0;
 	bc->flushes++;
 }
 
-bool block_cache_trim(struct block_cache *bc)
+bool block_cache_trim(struct soft_cpu *c)
 {
+	struct block_cache *bc = c->blocks;
+
 	if (bc->used < TRIM_ABOVE)
 		return false;
+	jit_flush(c->jit, true);
 	zero_and_release(bc->jump, sizeof(bc->jump));
 	zero_and_release(bc->hash, CODE_SIZE);
 	bc->used = 0;
@@ -73,8 +82,9 @@ static struct block *arena_block(struct soft_cpu *c)
 	struct block_cache *bc = c->blocks;
 	bool room = thunks_have_room(c->fpu->thunks, BLOCK_MAX);
 
-	if (!room || bc->used + BLOCK_BYTES(BLOCK_MAX) > ARENA_SIZE)
-		flush_blocks(bc);
+	if (!room || !jit_has_room(c->jit) ||
+	    bc->used + BLOCK_BYTES(BLOCK_MAX, CODE_BYTES) > ARENA_SIZE)
+		flush_blocks(c);
 	if (!room)
 		thunks_flush(c->fpu->thunks);
 	return (struct block *)(bc->arena + bc->used);
@@ -82,7 +92,7 @@ static struct block *arena_block(struct soft_cpu *c)
 
 static void arena_keep(struct block_cache *bc, const struct block *b)
 {
-	bc->used += (BLOCK_BYTES(b->nr) + 15) & ~(size_t)15;
+	bc->used += align_up(BLOCK_BYTES(b->nr, b->bytes), 16);
 }
 
 static struct block **hash_head(struct block_cache *bc, uint64_t gpa, uint32_t key)
@@ -185,7 +195,7 @@ static void watch_code(struct fetch *f, struct block *b)
 		return;
 	/* How long the block gets is not known before: watch what it can reach. */
 	b->gen = watch_page(&f->pg[0], MIN(0x1000 - (f->pg[0].rb_off & PAGE_OFF),
-					   (uint64_t)BLOCK_MAX * 8), &b->gen_at);
+					   (uint64_t)CODE_BYTES), &b->gen_at);
 	b->gen2_at = b->gen_at;
 	b->gen2 = b->gen;
 	if (f->crosses) {
@@ -227,15 +237,20 @@ static unsigned copy_code(const struct fetch *f, uint8_t *code, unsigned size)
 }
 
 /*
- * Decodes into b until it is full. max: instructions. Returns false when the first instruction
- * needs bytes of the next page.
+ * Decodes the code at lin into b until it is full. max: instructions. Returns false when the first
+ * instruction needs bytes of the next page.
  */
-static bool decode_block(struct soft_cpu *c, const struct fetch *f, struct block *b, unsigned max)
+static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f, struct block *b,
+			 unsigned max)
 {
-	uint8_t code[BLOCK_MAX * 8]; /* what watch_code() covers */
+	uint8_t code[CODE_BYTES];
 	unsigned off = 0, n = 0, avail = copy_code(f, code, sizeof(code));
+	unsigned start = (unsigned)(lin & PAGE_OFF);
 
 	b->check = false;
+	b->kept = false;
+	b->runs = 0;
+	b->code = NULL;
 	while (n < max) {
 		struct insn *in = &b->in[n];
 		int len;
@@ -250,10 +265,10 @@ static bool decode_block(struct soft_cpu *c, const struct fetch *f, struct block
 		}
 		n++;
 		if (len < 0) {
-			special_insn(in, off, len == DECODE_LONG ? exec_gp0 : exec_ud);
+			special_insn(in, start + off, len == DECODE_LONG ? exec_gp0 : exec_ud);
 			break;
 		}
-		finish_insn(c, in, off, code + off);
+		finish_insn(c, in, start + off, code + off);
 		off += (unsigned)len;
 		if (in->flags & INSN_END) {
 			b->check = op_descs[in->op].cls != OPC_INT;
@@ -262,7 +277,8 @@ static bool decode_block(struct soft_cpu *c, const struct fetch *f, struct block
 	}
 	b->nr = (uint16_t)n;
 	b->bytes = (uint16_t)off;
-	special_insn(&b->in[n], off, exec_leave);
+	special_insn(&b->in[n], start + off, exec_leave);
+	memcpy(&b->in[n + 1], code, off);
 	return true;
 }
 
@@ -293,17 +309,18 @@ static struct block *make_block(struct soft_cpu *c, uint64_t lin)
 	watch_code(&f, b);
 	if (!f.cacheable)
 		max = 1;
-	if (!decode_block(c, &f, b, max)) {
+	if (!decode_block(c, lin, &f, b, max)) {
 		fetch_second(c, lin, &f);
 		watch_code(&f, b);
 		copy_crossing(c, lin, &f);
-		decode_block(c, &f, b, 1);
+		decode_block(c, lin, &f, b, 1);
 	}
 	b->gpa = f.pg[0].gpa;
 	b->key = c->mode_key;
 	if (!f.cacheable || b->bytes > limit_left(c))
 		return b; /* used once: its place in the arena stays free */
 	arena_keep(bc, b);
+	b->kept = b->gpa2 == UINT64_MAX;
 	head = hash_head(bc, b->gpa, b->key);
 	b->hash_next = *head;
 	*head = b;
@@ -327,6 +344,17 @@ static struct block *lookup(struct soft_cpu *c, uint64_t gpa)
 	return NULL;
 }
 
+const struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off)
+{
+	uint64_t gpa = (b->gpa & PAGE_ADDR) | off;
+	const struct block *o = *hash_head(c->blocks, gpa, b->key);
+
+	for (; o; o = o->hash_next)
+		if (o->gpa == gpa && o->key == b->key && o->kept && o->gen == b->gen)
+			return o;
+	return NULL;
+}
+
 /* A crossing block is right only where its second page is mapped behind the first. */
 static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t lin)
 {
@@ -346,11 +374,11 @@ static struct block *limited_block(struct soft_cpu *c, uint64_t lin)
 
 	fetch_first(c, lin, &f);
 	watch_code(&f, b);
-	if (!decode_block(c, &f, b, 1)) {
+	if (!decode_block(c, lin, &f, b, 1)) {
 		fetch_second(c, lin, &f);
 		watch_code(&f, b);
 		copy_crossing(c, lin, &f);
-		decode_block(c, &f, b, 1);
+		decode_block(c, lin, &f, b, 1);
 	}
 	if (b->bytes > limit_left(c))
 		cpu_raise_err(c, X86_GP, 0);
@@ -398,6 +426,7 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 	j->lin = lin;
 	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
 	j->b = b;
+	j->code = b->code ? b->code : jit_cold(c->jit);
 	return b;
 }
 

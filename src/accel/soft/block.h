@@ -25,8 +25,18 @@ struct block {
 	uint64_t gpa, gpa2; /* gpa2: of the second page, UINT64_MAX: none */
 	struct block *hash_next;
 	bool check;	 /* its last instruction may have changed what the run loop looks at */
-	struct insn in[]; /* nr of them and block_end_insn */
+	bool kept;	 /* in the cache, and in one page */
+	uint8_t runs;	 /* by the interpreter, up to where the translator looks at it */
+	uint8_t skip;	  /* bytes of host code that get the flags, for who has them */
+	const void *code; /* host code, or NULL */
+	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */
 };
+
+/* The code that a block was made of. */
+static inline const uint8_t *block_bytes(const struct block *b)
+{
+	return (const uint8_t *)&b->in[b->nr + 1];
+}
 
 static inline bool block_valid(const struct block *b)
 {
@@ -40,6 +50,7 @@ static inline bool block_valid(const struct block *b)
 struct jump_entry {
 	uint64_t lin, stamp;
 	struct block *b;
+	const void *code; /* the block's, or the translator's way out */
 };
 
 struct block_cache {
@@ -58,7 +69,7 @@ struct block_cache *block_cache_free(struct block_cache *); /* returns NULL */
  * Gives the memory of all decoded code back to the host. For a vCPU that is about to sleep for
  * long: what it runs when it wakes is decoded again within a millisecond.
  */
-bool block_cache_trim(struct block_cache *);
+bool block_cache_trim(struct soft_cpu *);
 
 static inline struct jump_entry *jump_slot(struct block_cache *bc, uint64_t lin)
 {
@@ -80,6 +91,9 @@ static inline struct block *block_find(struct soft_cpu *c)
 		return j->b;
 	return block_find_slow(c, lin);
 }
+
+/* The block at a page offset of b's page, if it is known and as old as b; else NULL. */
+const struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off);
 
 /*
  * To be called after a store that hit decoded code: when it was the executing block's, the

@@ -23,7 +23,8 @@
 
 /* Every access misses, so that the slow path can check its alignment. */
 static const struct soft_tlb tlb_none = {
-	.e = { [0 ... TLB_KINDS - 1] = { [0 ... TLB_SIZE - 1] = { .tag = TLB_INVALID } } }
+	.e = { [0 ... TLB_KINDS - 1] = { [0 ... TLB_SIZE - 2] = { .tag = TLB_NO_TAG },
+					 [TLB_SIZE - 1] = { .tag = TLB_NO_TAG_LAST } } }
 };
 
 static uint8_t bits_of_code(const struct soft_cpu *c)

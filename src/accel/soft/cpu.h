@@ -41,14 +41,24 @@ struct soft_vm;
  * watchpoints) are never entered.
  */
 struct tlb_entry {
-	uint64_t tag; /* page address, or TLB_INVALID */
+	uint64_t tag; /* page address, or tlb_no_tag() */
 	uint64_t addend;
 	_Atomic uint64_t *watch;
 	uint64_t gpa; /* physical page address; bit 0: global, bit 1: part of a large page */
 };
-#define TLB_INVALID UINT64_MAX
-#define TLB_BITS    9
-#define TLB_SIZE    (1u << TLB_BITS)
+#define TLB_BITS 9
+#define TLB_SIZE (1u << TLB_BITS)
+/*
+ * The tag of an empty slot (by its index). It must match nothing in two ways. The interpreter compares it
+ * with a page's address: so it is none. The translator takes the address as in this page when the two
+ * differ in the low 12 bits only: so it has another index than its slot.
+ */
+#define TLB_NO_TAG	UINT64_MAX
+#define TLB_NO_TAG_LAST (UINT64_MAX ^ BIT64(12))
+static inline uint64_t tlb_no_tag(unsigned index)
+{
+	return index == TLB_SIZE - 1 ? TLB_NO_TAG_LAST : TLB_NO_TAG;
+}
 enum tlb_kind { TLB_READ, TLB_WRITE, TLB_EXEC, TLB_KINDS };
 enum tlb_priv { TLB_SUPER, TLB_SUPER_AC /* SMAP lifted */, TLB_USER, TLB_PRIVS };
 
@@ -96,6 +106,14 @@ struct soft_cpu {
 	struct soft_tlb tlbs[TLB_PRIVS];
 	struct block_cache *blocks;
 	struct fpu *fpu; /* native x87 and thunks: fpu.h */
+	struct jit *jit;
+	/* What host code of the translator leaves for C, and keeps for itself (jit/). */
+	struct {
+		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */
+		uint32_t id, site;
+		uint64_t lin, target, tmp;
+		const void *resume;
+	} jr;
 	uint64_t insns;	 /* executed, for statistics */
 
 	/* run.c, block.c: the block that executes; what a jump cache entry must match */

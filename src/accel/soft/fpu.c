@@ -11,6 +11,7 @@
  * Threads: all on the vCPU's thread, but fpu_init() and fpu_fini().
  */
 #include "accel/soft/fpu.h"
+#include "accel/soft/jit/jit.h"
 #include "base/bytes.h"
 
 #include <signal.h>
@@ -34,6 +35,11 @@ static uint32_t get_mxcsr(void)
 static void set_mxcsr(uint32_t v)
 {
 	__asm__ volatile("ldmxcsr %0" : : "m"(v));
+}
+
+uint32_t fpu_mxcsr(const struct soft_cpu *c)
+{
+	return c->fpu->live & FPU_LIVE_MXCSR ? get_mxcsr() : c->s.mxcsr;
 }
 
 int fpu_denied(const struct soft_cpu *c, enum fpu_need need)
@@ -89,11 +95,23 @@ static unsigned live_for(enum fpu_need need)
 	}
 }
 
+/* What fpu_denied() and live_for() look at. */
+static uint64_t ready_key(const struct soft_cpu *c)
+{
+	return (c->s.cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS)) |
+	       (c->s.cr4 & (CR4_OSFXSR | CR4_OSXSAVE)) << 8 | (c->s.xcr0 & 7) << 32 |
+	       (c->rflags & FLAG_VM) << 20 | (uint64_t)c->fpu->live << 48 | BIT64(63);
+}
+
 void fpu_mode_changed(struct soft_cpu *c)
 {
 	struct fpu *f = c->fpu;
+	uint64_t key = ready_key(c);
 	unsigned ready = 0;
 
+	if (f->ready_key == key)
+		return; /* each system call of the guest comes by here */
+	f->ready_key = key;
 	for (unsigned n = FPN_NONE; n <= FPN_WAIT; n++)
 		if (!(live_for(n) & ~f->live) && fpu_denied(c, n) < 0)
 			ready |= 1u << n;
@@ -166,6 +184,7 @@ void fpu_unlive_mxcsr(struct soft_cpu *c)
 	c->s.mxcsr = get_mxcsr();
 	set_mxcsr(f->host_mxcsr);
 	f->live &= (uint8_t)~FPU_LIVE_MXCSR;
+	f->ready_key = 0;
 	f->ready &= (uint16_t)~(BIT32(FPN_SSE_MX) | BIT32(FPN_SSE_MM) | BIT32(FPN_AVX_MX));
 }
 
@@ -209,14 +228,29 @@ static void pass_on(int sig, siginfo_t *info, void *uc)
 	}
 }
 
+/* In the translator's code: the interpreter does that instruction. */
+static bool leave_host_code(struct soft_cpu *c, greg_t *g)
+{
+	uint32_t id;
+	const void *to = jit_trap(c, (uintptr_t)g[REG_RIP], (uint64_t)g[REG_EFL], &id);
+
+	if (!to)
+		return false;
+	g[REG_R13] = id;
+	g[REG_RIP] = (greg_t)(uintptr_t)to;
+	return true;
+}
+
 static void on_trap(int sig, siginfo_t *info, void *ucp)
 {
 	ucontext_t *uc = ucp;
 	greg_t *g = uc->uc_mcontext.gregs;
 	struct soft_cpu *c = current_cpu;
 	unsigned trap = (unsigned)g[REG_TRAPNO];
-	bool ours = trap == X86_XM || trap == X86_MF || trap == X86_UD || trap == X86_GP;
+	bool ours = trap == X86_DE || trap == X86_XM || trap == X86_MF || trap == X86_UD || trap == X86_GP;
 
+	if (ours && c && leave_host_code(c, g))
+		return;
 	if (!ours || !c || !thunks_contain(c->fpu->thunks, (uintptr_t)g[REG_RIP])) {
 		pass_on(sig, info, ucp);
 		return;
@@ -227,7 +261,7 @@ static void on_trap(int sig, siginfo_t *info, void *ucp)
 }
 
 /* Again for every vCPU: something else (a test's runner) may have put its handler over ours. */
-static int install_handlers(struct err *e)
+int fpu_catch_traps(struct err *e)
 {
 	struct sigaction sa = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK}, now;
 	int ret = 0;
@@ -265,7 +299,7 @@ struct fpu *fpu_new(struct soft_cpu *c, struct err *e)
 {
 	struct fpu *f;
 
-	if (install_handlers(e))
+	if (fpu_catch_traps(e))
 		return NULL;
 	f = aligned_alloc(64, sizeof(*f));
 	if (!f) {

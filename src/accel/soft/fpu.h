@@ -39,6 +39,7 @@ struct thunks;
 struct fpu {
 	uint16_t ready; /* bit fpu_need: neither forbidden now nor waiting for state to be live */
 	uint8_t live;	/* FPU_LIVE_* */
+	uint64_t ready_key; /* what ready was made from; 0: nothing */
 	uint8_t fault_trap; /* host trap number of a thunk's fault */
 	uint32_t host_mxcsr;
 	struct thunks *thunks;
@@ -60,6 +61,8 @@ void fpu_reset(struct soft_cpu *);
 /* On the vCPU's thread, around the interpretation: run() calls them first and last. */
 void fpu_enter(struct soft_cpu *);
 void fpu_leave(struct soft_cpu *);
+/* The process's handlers for what host code may raise; fpu_new() calls it. */
+int fpu_catch_traps(struct err *e) MUST_CHECK;
 /* Brings s up to date; nothing is live afterwards. */
 void fpu_spill(struct soft_cpu *);
 /* After CR0, CR4, XCR0 or EFLAGS.VM changed: cpu_mode_changed() calls it. */
@@ -80,6 +83,8 @@ static inline void fpu_require(struct soft_cpu *c, enum fpu_need need)
 	if (unlikely(!(c->fpu->ready >> need & 1)))
 		fpu_prepare(c, need);
 }
+/* MXCSR as it is now. */
+uint32_t fpu_mxcsr(const struct soft_cpu *);
 /* The vector that an instruction of this need raises now, or -1. */
 int fpu_denied(const struct soft_cpu *, enum fpu_need);
 
@@ -108,5 +113,6 @@ uint64_t fpu_xinuse(struct soft_cpu *);
 #define FXSAVE_SIZE 512
 #define MXCSR_MASK  0xffffu
 #define MXCSR_INIT  0x1f80u
+#define MXCSR_MASKS 0x1f80u /* of all exceptions */
 
 #endif

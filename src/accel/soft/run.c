@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
+#include "accel/soft/jit/jit.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
 #include "isa/x86/reset.h"
@@ -249,7 +250,7 @@ static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
 	leave_guest(c);
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, true);
-	if (sleeps_long(c->vcpu) && block_cache_trim(c->blocks))
+	if (sleeps_long(c->vcpu) && block_cache_trim(c))
 		mmu_trim(c);
 	asleep = __rdtsc();
 	vcpu_wait(c->vcpu, wanted);
@@ -314,7 +315,7 @@ static inline void run_block(struct soft_cpu *c, struct block *b)
 	const struct insn *in = b->in;
 
 	c->blk = b;
-	c->r[R_PC] = c->rip;
+	c->r[R_PC] = c->rip - (b->gpa & PAGE_OFF);
 	c->insns += b->nr;
 	do {
 		c->cur = in;
@@ -333,8 +334,15 @@ static __attribute__((noinline)) void run_fast(struct soft_cpu *c)
 		if (unlikely(vcpu_events(v) & c->ev_mask) || unlikely(!--c->poll))
 			return;
 		b = block_find(c);
+		if (jit_wants(c, b)) {
+			if (!jit_run(c, b))
+				return;
+			continue;
+		}
 		run_block(c, b);
-	} while (!b->check);
+		if (b->check)
+			return;
+	} while (true);
 }
 
 /* One instruction with everything that debugging looks at. */

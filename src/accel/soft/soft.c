@@ -8,6 +8,7 @@
 #include "accel/soft/block.h"
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
+#include "accel/soft/jit/jit.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
 #include "core/vm.h"
@@ -99,6 +100,7 @@ static void soft_vcpu_fini(struct vcpu *v)
 		return;
 	c->vm->cpus[v->index] = NULL;
 	fpu_free(c->fpu);
+	jit_free(c->jit);
 	block_cache_free(c->blocks);
 	mmu_fini(c);
 	free(c);
@@ -127,8 +129,10 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 	sv->cpus[v->index] = c;
 	c->blocks = block_cache_new(e);
 	if (c->blocks)
+		c->jit = jit_new(e);
+	if (c->jit)
 		c->fpu = fpu_new(c, e);
-	if (!c->blocks || !c->fpu) {
+	if (!c->fpu) {
 		soft_vcpu_fini(v);
 		return e && e->code ? -e->code : -ENOMEM;
 	}

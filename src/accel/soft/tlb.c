@@ -23,9 +23,21 @@ static struct tlb_entry *slot_entry(struct soft_cpu *c, unsigned slot)
 	return &c->tlbs[set / TLB_KINDS].e[set % TLB_KINDS][slot % TLB_SIZE];
 }
 
+static void empty_slot(struct soft_cpu *c, unsigned slot)
+{
+	slot_entry(c, slot)->tag = tlb_no_tag(slot % TLB_SIZE);
+}
+
+static bool slot_is_empty(const struct tlb_entry *e)
+{
+	return e->tag & PAGE_OFF;
+}
+
 static void flush_all_slots(struct soft_cpu *c)
 {
 	memset(c->tlbs, 0xff, sizeof(c->tlbs));
+	for (unsigned set = 0; set < TLB_PRIVS * TLB_KINDS; set++)
+		empty_slot(c, set * TLB_SIZE + TLB_SIZE - 1);
 	c->tlb_log->n = 0;
 }
 
@@ -36,8 +48,8 @@ static void flush_all_slots(struct soft_cpu *c)
 static void first_slots(struct soft_cpu *c)
 {
 	for (unsigned set = 0; set < TLB_PRIVS * TLB_KINDS; set++) {
-		slot_entry(c, set * TLB_SIZE)->tag = TLB_INVALID;
-		slot_entry(c, set * TLB_SIZE + TLB_SIZE - 1)->tag = TLB_INVALID;
+		empty_slot(c, set * TLB_SIZE);
+		empty_slot(c, set * TLB_SIZE + TLB_SIZE - 1);
 	}
 }
 
@@ -83,12 +95,12 @@ static void flush_logged_local(struct soft_cpu *c)
 	for (unsigned i = 0; i < log->n; i++) {
 		struct tlb_entry *e = slot_entry(c, log->slot[i]);
 
-		if (e->tag == TLB_INVALID)
+		if (slot_is_empty(e))
 			continue;
 		if (e->gpa & TLBE_GLOBAL)
 			log->slot[kept++] = log->slot[i];
 		else
-			e->tag = TLB_INVALID;
+			empty_slot(c, log->slot[i]);
 	}
 	log->n = kept;
 }
@@ -98,7 +110,7 @@ static void flush_logged(struct soft_cpu *c)
 	struct soft_tlb_log *log = c->tlb_log;
 
 	for (unsigned i = 0; i < log->n; i++)
-		slot_entry(c, log->slot[i])->tag = TLB_INVALID;
+		empty_slot(c, log->slot[i]);
 	log->n = 0;
 }
 
@@ -117,7 +129,7 @@ void mmu_flush(struct soft_cpu *c, bool global_too)
 
 static bool has_large(const struct tlb_entry *e)
 {
-	return e->tag != TLB_INVALID && (e->gpa & TLBE_LARGE);
+	return !slot_is_empty(e) && (e->gpa & TLBE_LARGE);
 }
 
 /*
@@ -157,7 +169,7 @@ void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 			struct tlb_entry *e = tlb_slot(&c->tlbs[p], k, lin);
 
 			if (e->tag == page)
-				e->tag = TLB_INVALID;
+				e->tag = tlb_no_tag(lin >> 12 & (TLB_SIZE - 1));
 		}
 	}
 }
@@ -179,7 +191,7 @@ void tlb_fill(struct soft_cpu *c, enum tlb_kind kind, enum tlb_priv priv, uint64
 	uint64_t page = lin & PAGE_ADDR;
 
 	/* A slot in use is in the log already (that of page 0 may be in it twice, which is fine). */
-	if (e->tag == TLB_INVALID || !e->tag)
+	if (slot_is_empty(e) || !e->tag)
 		log_slot(c, (unsigned)((priv * TLB_KINDS + kind) * TLB_SIZE +
 				       (unsigned)(e - c->tlbs[priv].e[kind])));
 	if (w->large)

@@ -21,7 +21,7 @@ typedef const struct insn *(*insn_fn)(struct soft_cpu *, const struct insn *);
 /*
  * Registers as byte offsets into soft_cpu.r[], so that AH..BH need no special case.
  * A base or index that is absent is R_ZERO, which always holds 0; RIP-relative is base R_PC, which
- * holds the RIP of the block's first byte (disp is adjusted by the decoder's caller).
+ * holds the RIP of the first byte of the block's page (disp is adjusted by the decoder's caller).
  */
 enum { R_ZERO = 16, R_PC = 17, R_NR = 18 };
 #define R_OFF(n) ((uint8_t)((n) * 8))
@@ -54,7 +54,7 @@ struct insn {
 	int32_t disp;
 	uint16_t op;	/* index in op_descs[] */
 	uint16_t flags; /* INSN_* */
-	uint16_t next;	/* offset of the following instruction from the block's first byte */
+	uint16_t next;	/* offset of the following instruction in the page */
 	uint8_t len;	/* 1..15 */
 	uint8_t opsize; /* effective operand size in bytes: 1, 2, 4, 8 (16, 32 for vectors) */
 	uint8_t reg;	/* R_OFF of ModRM.reg as a GPR of opsize (AH..BH: +1) */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the translator share: the code memory, the routines at its front, and the
+ * conventions of host code (jit.h).
+ */
+#ifndef SOFT_JIT_CODE_H
+#define SOFT_JIT_CODE_H
+
+#include "accel/soft/jit/asm.h"
+#include "accel/soft/jit/jit.h"
+
+/* Scratch registers and the vCPU's structure. */
+enum { T = H_R11, ENT = H_R13, EA = H_R14, ENV = H_R15 };
+
+/* A field of soft_cpu as a displacement. */
+#define OFF(field) ((int32_t)offsetof(struct soft_cpu, field))
+#define OFF_R(n)   ((int32_t)(offsetof(struct soft_cpu, r) + 8 * (n)))
+
+/* The host register that a guest register is in, or -1: in memory. */
+static inline int host_reg(unsigned guest)
+{
+	return guest == RSP ? H_R12 : guest < R11 ? (int)guest : -1;
+}
+
+/* Why host code came back. */
+enum jit_exit {
+	JIT_RIP,    /* c->rip is right; nothing known about what is there */
+	JIT_LINK,   /* as JIT_RIP, and the jump at jr.site can be patched if code is there */
+	JIT_POLL,   /* c->rip is right; events or the clock have to be looked at */
+	JIT_BAIL,   /* instruction jr.id is the interpreter's */
+	JIT_STORED, /* instruction jr.id stored at jr.lin, where code is, and is done */
+	JIT_VEC,    /* goes on at jr.resume with vector registers loaded, or else as JIT_BAIL */
+};
+
+/*
+ * soft_cpu.jr.vec_live. When all upper halves are zero they are made so by VZEROUPPER, as the guest
+ * most likely had them: on many processors old SSE instructions are slow while one was loaded.
+ */
+enum { JIT_VEC_NONE, JIT_VEC_YMM, JIT_VEC_XMM };
+
+typedef unsigned (*jit_enter_fn)(struct soft_cpu *, const void *code);
+
+/* Routines at the front of the code memory; addresses in the writable mapping. */
+struct jit_routines {
+	/* The way in, and to the guest's address in EA; with the flags in c->fl, for the block to get. */
+	uint8_t *enter, *lookup;
+	uint8_t *exit_off;   /* JIT_POLL at page offset ENT (signed) */
+	uint8_t *exit_link;  /* JIT_LINK at page offset ENT, site in T; flags are the host's */
+	uint8_t *exit_bail;  /* id in ENT */
+	uint8_t *exit_store; /* id in ENT, linear address in EA */
+	uint8_t *exit_vec;   /* id in ENT, where to resume in T */
+	uint8_t *cold;	     /* JIT_RIP at the address in EA */
+};
+
+/*
+ * Where a block's host code is, for traps of the host inside it: in front of the code's end there is a word
+ * for each instruction, see jit_pc_word().
+ */
+struct jit_span {
+	uint32_t start, pcs; /* offsets in the code memory: first byte; words of 16 bits */
+	uint32_t id;	     /* of the block's first instruction */
+};
+/* Offset behind an instruction's code, from the block's first byte; and whether flags are in EFLAGS. */
+static inline uint16_t jit_pc_word(size_t end, bool host_flags)
+{
+	return (uint16_t)(end | (host_flags ? 0x8000 : 0));
+}
+
+struct jit {
+	uint8_t *rw, *rx; /* the same memory */
+	struct jit_span *spans; /* by start */
+	unsigned nr_spans;
+	size_t used, first; /* first: behind the routines */
+	bool reused;
+	unsigned hot; /* executions by the interpreter before a block is worth host code */
+	struct jit_routines go;
+	uint64_t blocks; /* statistics: translated since the start */
+};
+
+#define JIT_CODE_SIZE  MIB(8)
+#define JIT_BLOCK_ROOM KIB(24) /* more than the largest block takes */
+#define JIT_SPANS      KIB(64)
+
+/* routines.c: writes them; j->used is behind them. */
+void jit_put_routines(struct jit *);
+/* flags of the host to c->fl and back; the first uses `scratch`, the second too. */
+void jit_put_flags_out(struct as *, unsigned scratch);
+void jit_put_flags_in(struct as *, unsigned scratch);
+
+/* Looks at poll and events: jumps at the two places say that something is there. Uses ENT, flags. */
+void jit_put_poll(struct as *, uint8_t *place[2]);
+
+/* xlat.c: host code for b; false: not worth it, or not possible. */
+bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);
+
+#define JIT_NO_ID UINT32_MAX
+
+/* Which instruction of which block, in 32 bits: BLOCK_MAX is below 64, blocks are at multiples of 16. */
+static inline uint32_t jit_id(const struct block_cache *bc, const struct block *b, unsigned i)
+{
+	return (uint32_t)(((uintptr_t)b - (uintptr_t)bc->arena) >> 4 << 6) | i;
+}
+static inline struct block *jit_id_block(const struct block_cache *bc, uint32_t id)
+{
+	return (struct block *)(bc->arena + ((size_t)(id >> 6) << 4));
+}
+
+#endif

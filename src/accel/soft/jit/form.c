@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Encodings taken apart and put together again (form.h). Stateless. */
+#include "accel/soft/jit/form.h"
+
+static bool is_prefix(uint8_t b)
+{
+	return b == 0x66 || b == 0x67 || b == 0xf2 || b == 0xf3 || b == 0xf0 || b == 0x26 ||
+	       b == 0x2e || b == 0x36 || b == 0x3e || b == 0x64 || b == 0x65;
+}
+
+static const uint8_t *parse_vex(struct form *f, const uint8_t *p)
+{
+	uint8_t last = p[1];
+
+	f->vex = true;
+	f->map = 1;
+	if (p[0] == 0xc4) {
+		f->map = p[1] & 31;
+		last = p[2];
+		f->w = last & 0x80;
+		p++;
+	}
+	f->vex_l = last & 4;
+	f->pp = last & 3;
+	return p + 2;
+}
+
+static const uint8_t *parse_legacy(struct form *f, const uint8_t *p)
+{
+	if (*p != 0x0f)
+		return p;
+	f->map = 1;
+	p++;
+	if (*p == 0x38 || *p == 0x3a) {
+		f->map = *p == 0x38 ? 2 : 3;
+		p++;
+	}
+	return p;
+}
+
+/* Whether operands are in a ModRM byte; the rest is of the opcode or fixed. */
+static bool needs_modrm(const struct op_desc *d)
+{
+	for (unsigned i = 0; i < d->nr_operands; i++) {
+		switch (d->operand[i].kind) {
+		case OPK_NONE:
+		case OPK_OPREG:
+		case OPK_FIX:
+		case OPK_IMM:
+		case OPK_REL:
+		case OPK_FAR:
+		case OPK_MOFFS:
+		case OPK_STRSRC:
+		case OPK_STRDST:
+		case OPK_FIXV:
+			break;
+		default:
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Bytes of ModRM, SIB and displacement. */
+static unsigned address_len(const uint8_t *p)
+{
+	unsigned mod = p[0] >> 6, rm = p[0] & 7, n = 1;
+
+	if (mod == 3)
+		return 1;
+	if (rm == 4) {
+		n++;
+		if (mod == 0 && (p[1] & 7) == 5)
+			return n + 4;
+	} else if (mod == 0 && rm == 5) {
+		return n + 4;
+	}
+	return n + (mod == 1 ? 1 : mod == 2 ? 4 : 0);
+}
+
+static void find_low8(struct form *f)
+{
+	for (unsigned i = 0; i < f->d->nr_operands; i++) {
+		const struct op_operand *o = &f->d->operand[i];
+		unsigned size = o->size ? o->size : f->in->opsize;
+		bool reg = o->kind == OPK_REG;
+		bool rm = o->kind == OPK_OPREG || ((o->kind == OPK_RM || o->kind == OPK_R) &&
+						   !(f->in->flags & INSN_MEM));
+
+		bool high;
+
+		if (size != 1 || !(reg || rm))
+			continue;
+		form_gpr(f->in, reg ? f->in->reg_n : f->in->rm_n, 1, &high);
+		f->low8 = true;
+		f->high8 |= high;
+	}
+}
+
+void form_parse(struct form *f, const struct insn *in, const uint8_t *bytes)
+{
+	const uint8_t *p = bytes;
+
+	*f = (struct form){ .in = in, .d = &op_descs[in->op], .bytes = bytes };
+	for (; is_prefix(*p); p++) {
+		if (*p == 0x66)
+			f->p66 = true;
+		else if (*p == 0xf2 || *p == 0xf3)
+			f->rep = *p;
+	}
+	while ((*p & 0xf0) == 0x40)
+		f->w = *p++ & 8;
+	p = in->flags & INSN_VEX ? parse_vex(f, p) : parse_legacy(f, p);
+	f->opcode = *p++;
+	f->has_modrm = needs_modrm(f->d);
+	if (f->has_modrm) {
+		f->modrm = *p;
+		p += address_len(p);
+	}
+	f->imm = p;
+	f->nr_imm = (uint8_t)(bytes + in->len - p);
+	/* TZCNT and LZCNT mean these on a CPU model without them. */
+	if (f->d->mn == MN_BSF || f->d->mn == MN_BSR)
+		f->rep = 0;
+	find_low8(f);
+}
+
+static void put_vex(struct as *a, const struct form *f, unsigned rex, unsigned vvvv)
+{
+	as_byte(a, 0xc4);
+	as_byte(a, (~rex << 5 & 0xe0) | f->map);
+	as_byte(a, (f->w ? 0x80u : 0) | (~vvvv & 15) << 3 | (f->vex_l ? 4u : 0) | f->pp);
+}
+
+static void put_legacy(struct as *a, const struct form *f, unsigned rex, bool need_rex)
+{
+	if (f->p66)
+		as_byte(a, 0x66);
+	if (f->rep)
+		as_byte(a, f->rep);
+	if (f->in->flags & INSN_LOCK)
+		as_byte(a, 0xf0);
+	if (rex != 0x40 || need_rex)
+		as_byte(a, rex);
+	if (f->map)
+		as_byte(a, 0x0f);
+	if (f->map >= 2)
+		as_byte(a, f->map == 2 ? 0x38 : 0x3a);
+}
+
+bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv, int base)
+{
+	const struct insn *in = f->in;
+	bool mem = base >= 0;
+	unsigned r = reg >= 0 ? (unsigned)reg : in->reg_n;
+	unsigned b = mem ? (unsigned)base : rm >= 0 ? (unsigned)rm : in->rm_n;
+	unsigned v = vvvv >= 0 ? (unsigned)vvvv : in->vvvv;
+	unsigned rex;
+	bool need_rex = f->low8 && !f->high8;
+
+	/* What ModRM.reg or rm says may be a part of the opcode, or of AH..BH. */
+	if (reg < 0)
+		r = f->has_modrm ? (f->modrm >> 3 & 7) | (in->reg_n & 8) : 0;
+	if (!mem && rm < 0 && f->has_modrm)
+		b = (f->modrm & 7) | (in->rm_n & 8);
+	if (!mem && rm < 0 && !f->has_modrm)
+		b = 0;
+	rex = as_rex(f->w, r, 0, b);
+	if (f->high8 && rex != 0x40)
+		return false;
+	if (f->vex)
+		put_vex(a, f, rex, v);
+	else
+		put_legacy(a, f, rex, need_rex);
+	if (!f->has_modrm && rm >= 0)
+		as_byte(a, (f->opcode & ~7u) | (b & 7));
+	else
+		as_byte(a, f->opcode);
+	if (f->has_modrm && mem)
+		as_mem(a, r, b, 0);
+	else if (f->has_modrm)
+		as_byte(a, 0xc0 | (r & 7) << 3 | (b & 7));
+	as_bytes(a, f->imm, f->nr_imm);
+	return true;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The translator's memory, and running what it made (jit.h). Code memory is one memfd with two mappings,
+ * one writable and one executable. vCPU thread.
+ */
+#include "accel/soft/decode/decode.h"
+#include "accel/soft/fpu.h"
+#include "accel/soft/jit/code.h"
+#include "accel/soft/mmu.h"
+
+#include <cpuid.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define HOT 8 /* struct jit's hot, usually */
+
+struct jit *jit_new(struct err *e)
+{
+	struct jit *j = xnew(struct jit);
+	autoclose int fd = memfd_create("hanok-code", MFD_CLOEXEC);
+
+	j->rw = j->rx = MAP_FAILED;
+	j->spans = MAP_FAILED;
+	j->hot = HOT;
+	if (fd >= 0 && ftruncate(fd, (off_t)JIT_CODE_SIZE) == 0) {
+		j->rw = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		j->rx = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	}
+	j->spans = mmap(NULL, JIT_SPANS * sizeof(*j->spans), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (j->rw != MAP_FAILED && j->rx != MAP_FAILED && j->spans != MAP_FAILED)
+		return j;
+	err_set_errno(e, errno, "soft: cannot map memory for host code (is /dev/shm or tmpfs mounted "
+		      "noexec, or memfd_create(2) forbidden?)");
+	return jit_free(j);
+}
+
+struct jit *jit_free(struct jit *j)
+{
+	if (!j)
+		return NULL;
+	if (j->rw != MAP_FAILED)
+		munmap(j->rw, JIT_CODE_SIZE);
+	if (j->rx != MAP_FAILED)
+		munmap(j->rx, JIT_CODE_SIZE);
+	if (j->spans != MAP_FAILED)
+		munmap(j->spans, JIT_SPANS * sizeof(*j->spans));
+	free(j);
+	return NULL;
+}
+
+void jit_flush(struct jit *j, bool release)
+{
+	if (!j->used)
+		return;
+	if (release) {
+		madvise(j->rw, JIT_CODE_SIZE, MADV_REMOVE);
+		j->used = j->first = 0;
+	}
+	j->used = j->first;
+	j->nr_spans = 0;
+	j->reused = true;
+}
+
+const void *jit_cold(struct jit *j)
+{
+	if (!j->used)
+		jit_put_routines(j);
+	return j->rx + (j->go.cold - j->rw);
+}
+
+bool jit_has_room(const struct jit *j)
+{
+	return j->used + JIT_BLOCK_ROOM <= JIT_CODE_SIZE && j->nr_spans < JIT_SPANS;
+}
+
+/* For code written through another mapping than it runs in (Intel SDM vol. 3, 9.1.3). */
+static void serialize(struct jit *j)
+{
+	unsigned r[4];
+
+	if (j->reused)
+		__cpuid(0, r[0], r[1], r[2], r[3]);
+	j->reused = false;
+}
+
+bool jit_make(struct soft_cpu *c, struct block *b)
+{
+	struct jit *j = c->jit;
+
+	if (!j->used)
+		jit_put_routines(j);
+	return jit_has_room(j) && jit_translate(c, j, b);
+}
+
+void jit_set_hot(struct jit *j, unsigned runs)
+{
+	j->hot = MIN(runs, 200u);
+}
+
+bool jit_wants(struct soft_cpu *c, struct block *b)
+{
+	const unsigned hot = c->jit->hot;
+
+	if (b->code)
+		return true;
+	if (b->runs > hot || ++b->runs <= hot)
+		return false;
+	return c->code_bits == 64 && !c->slow && b->kept && jit_make(c, b);
+}
+
+CALLS_MADE_CODE static enum jit_exit enter(struct soft_cpu *c, const void *code)
+{
+	const struct jit *j = c->jit;
+	jit_enter_fn fn = (jit_enter_fn)(void *)(j->rx + (j->go.enter - j->rw));
+
+	return (enum jit_exit)fn(c, code);
+}
+
+/* The jump cache then finds the way without us. */
+static void note_code(struct soft_cpu *c, const struct block *b)
+{
+	struct jump_entry *je = jump_slot(c->blocks, c->rip);
+
+	if (je->b == b)
+		je->code = b->code;
+}
+
+/* A jump within a page whose target has code by now goes there from here on. */
+static struct block *follow_link(struct soft_cpu *c)
+{
+	struct jit *j = c->jit;
+	uint32_t site = c->jr.site;
+	uint64_t flushes = c->blocks->flushes;
+	struct block *b = block_find(c);
+
+	if (!jit_wants(c, b) || c->blocks->flushes != flushes)
+		return b->code ? b : NULL;
+	as_patch(j->rw + site, j->rw + ((const uint8_t *)b->code - j->rx) + b->skip);
+	return b;
+}
+
+/* The rest of the block is the interpreter's, from in on. Returns what jit_run() does. */
+static bool run_rest(struct soft_cpu *c, struct block *b, const struct insn *in)
+{
+	c->blk = b;
+	c->insns += (uint64_t)(&b->in[b->nr] - in);
+	do {
+		c->cur = in;
+		in = in->fn(c, in);
+	} while (in);
+	c->cur = NULL;
+	return !b->check;
+}
+
+static bool run_bailed(struct soft_cpu *c)
+{
+	struct block *b = jit_id_block(c->blocks, c->jr.id);
+
+	return run_rest(c, b, &b->in[c->jr.id & 63]);
+}
+
+/* A call's store is done, but the call is not. */
+static void finish_call(struct soft_cpu *c, const struct insn *in)
+{
+	c->rip = op_descs[in->op].operand[0].kind == OPK_REL ? cpu_next_rip(c) + in->imm :
+							       c->jr.target;
+}
+
+static bool run_stored(struct soft_cpu *c)
+{
+	struct block *b = jit_id_block(c->blocks, c->jr.id);
+	const struct insn *in = &b->in[c->jr.id & 63];
+	unsigned mn = op_descs[in->op].mn;
+	unsigned size = mn == MN_PUSH || mn == MN_CALL ? 8 : insn_mem_size(in);
+
+	c->blk = b;
+	c->cur = in;
+	mmu_wrote(c, c->jr.lin, size);
+	if (mn == MN_CALL) {
+		finish_call(c, in);
+		c->cur = NULL;
+		return !b->check;
+	}
+	return run_rest(c, b, in + 1);
+}
+
+static bool upper_halves(const struct soft_cpu *c)
+{
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < 16; i++) {
+		uint64_t v[4];
+
+		memcpy(v, c->s.vec[i], sizeof(v));
+		bits |= v[2] | v[3];
+	}
+	return bits;
+}
+
+/*
+ * Vectors, or x87, go to the host's registers. Vectors not with exceptions that the host would raise: of x87
+ * they come in front of an instruction, as in the guest.
+ */
+static bool load_state(struct soft_cpu *c)
+{
+	const struct insn *in = &jit_id_block(c->blocks, c->jr.id)->in[c->jr.id & 63];
+
+	if (op_descs[in->op].cls == OPC_X87) {
+		fpu_require(c, FPN_X87);
+		return true;
+	}
+	if (fpu_denied(c, FPN_SSE_MX) >= 0)
+		return false;
+	fpu_require(c, FPN_SSE_MX);
+	if ((fpu_mxcsr(c) & MXCSR_MASKS) != MXCSR_MASKS)
+		return false;
+	c->jr.vec_live = upper_halves(c) ? JIT_VEC_YMM : JIT_VEC_XMM;
+	return true;
+}
+
+/* A branch to where no code can be faults as the branch. */
+static bool bad_target(struct soft_cpu *c)
+{
+	uint32_t id = c->jr.id;
+	const struct insn *in;
+
+	if (likely(mmu_canonical(c, c->rip)) || id == JIT_NO_ID)
+		return false;
+	in = &jit_id_block(c->blocks, id)->in[id & 63];
+	if (op_descs[in->op].mn == MN_RET)
+		c->r[RSP] -= 8 + (in->flags & INSN_IMM ? in->imm & 0xffff : 0);
+	else if (op_descs[in->op].mn == MN_CALL)
+		c->r[RSP] += 8;
+	return true;
+}
+
+static bool run(struct soft_cpu *c, struct block *b, bool once)
+{
+	const void *code = b->code;
+
+	c->r[R_PC] = c->rip & PAGE_ADDR;
+	serialize(c->jit);
+	for (;;) {
+		switch (enter(c, code)) {
+		case JIT_RIP:
+			if (bad_target(c))
+				return run_bailed(c);
+			return true;
+		case JIT_LINK:
+			if (once)
+				return true;
+			b = follow_link(c);
+			if (!b)
+				return true;
+			code = b->code;
+			serialize(c->jit);
+			continue;
+		case JIT_POLL:
+			return false;
+		case JIT_BAIL:
+			return run_bailed(c);
+		case JIT_STORED:
+			return run_stored(c);
+		case JIT_VEC:
+			if (!load_state(c))
+				return run_bailed(c);
+			code = c->jr.resume;
+			continue;
+		}
+	}
+}
+
+bool jit_run(struct soft_cpu *c, struct block *b)
+{
+	note_code(c, b);
+	return run(c, b, false);
+}
+
+bool jit_run_once(struct soft_cpu *c, struct block *b)
+{
+	return run(c, b, true);
+}
+
+/* The last span that begins at or before an offset. */
+static const struct jit_span *find_span(const struct jit *j, size_t off)
+{
+	unsigned lo = 0, hi = j->nr_spans;
+
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+
+		if (j->spans[mid].start <= off)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo ? &j->spans[lo - 1] : NULL;
+}
+
+const void *jit_trap(struct soft_cpu *c, uintptr_t pc, uint64_t rflags, uint32_t *id)
+{
+	const struct jit *j = c->jit;
+	size_t off = pc - (uintptr_t)j->rx;
+	const struct jit_span *s = off < JIT_CODE_SIZE ? find_span(j, off) : NULL;
+	const uint16_t *pcs;
+	unsigned i = 0;
+
+	if (!s || off >= s->pcs)
+		return NULL;
+	pcs = (const uint16_t *)(const void *)(j->rw + s->pcs);
+	off -= s->start;
+	while (i + 1 < BLOCK_MAX && (pcs[i] & 0x7fff) <= off)
+		i++;
+	if (pcs[i] & 0x8000)
+		c->fl = flags_to_fl(rflags);
+	*id = s->id | i;
+	return j->rx + (j->go.exit_bail - j->rw);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The routines that host code shares: the way in, the ways out, and the jump to a guest address that is
+ * known only now. Conventions: jit.h, code.h. System V ABI for the way in. vCPU thread, at start.
+ */
+#include "accel/soft/jit/code.h"
+
+#define VEC_SIZE sizeof(((struct cpu_state *)0)->vec[0])
+
+/* mov scratch, rax; lahf; seto al; mov [fl], ax; mov rax, scratch: as struct soft_cpu's FL_* */
+void jit_put_flags_out(struct as *a, unsigned scratch)
+{
+	as_mov(a, scratch, H_RAX);
+	AS(a, 0x9f, 0x0f, 0x90, 0xc0);
+	as_byte(a, 0x66);
+	as_rm(a, false, AS_STORE, H_RAX, ENV, OFF(fl));
+	as_mov(a, H_RAX, scratch);
+}
+
+/* add al, 0x7f overflows when bit 0 is set. */
+void jit_put_flags_in(struct as *a, unsigned scratch)
+{
+	as_mov(a, scratch, H_RAX);
+	as_rm(a, false, AS_LOAD, H_RAX, ENV, OFF(fl));
+	AS(a, 0x04, 0x7f, 0x9e);
+	as_mov(a, H_RAX, scratch);
+}
+
+/* movups xmm, [env + disp32], behind vzeroupper */
+static void put_xmms(struct as *a)
+{
+	AS(a, 0xc5, 0xf8, 0x77);
+	for (unsigned n = 0; n < 16; n++)
+		as_rm(a, false, 0x110, n, ENV, OFF(s.vec) + (int32_t)(n * VEC_SIZE));
+}
+
+static void put_gprs(struct as *a, unsigned op)
+{
+	for (unsigned n = 0; n < R11; n++)
+		as_rm(a, true, op, (unsigned)host_reg(n), ENV, OFF_R(n));
+}
+
+/* vmovups ymm, [env + disp32] or the other way */
+static void put_vecs(struct as *a, unsigned op)
+{
+	for (unsigned n = 0; n < 16; n++) {
+		AS(a, 0xc4, (uint8_t)(n < 8 ? 0xc1 : 0x41), 0x7c, (uint8_t)op);
+		as_byte(a, 0x80 | (n & 7) << 3 | (ENV & 7));
+		as_u32(a, (uint32_t)(OFF(s.vec) + (int32_t)(n * VEC_SIZE)));
+	}
+}
+
+static const uint8_t saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
+
+static void put_push(struct as *a, unsigned reg, bool pop)
+{
+	if (reg & 8)
+		as_byte(a, 0x41);
+	as_byte(a, (pop ? 0x58u : 0x50u) | (reg & 7));
+}
+
+/* cmp byte [env + vec_live], 0; je: the place of the jump */
+static uint8_t *put_unless_vec(struct as *a)
+{
+	AS(a, 0x41, 0x80, 0xbf);
+	as_u32(a, (uint32_t)OFF(jr.vec_live));
+	as_byte(a, 0);
+	return as_jcc(a, CC_E);
+}
+
+static uint8_t *put_enter(struct as *a)
+{
+	uint8_t *start = a->p, *skip, *low, *done;
+
+	AS(a, 0xf3, 0x0f, 0x1e, 0xfa); /* endbr64 */
+	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
+		put_push(a, saved[i], false);
+	AS(a, 0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
+	as_mov(a, ENV, H_RDI);
+	as_mov(a, ENT, H_RSI);
+	skip = put_unless_vec(a);
+	AS(a, 0x41, 0x80, 0xbf);
+	as_u32(a, (uint32_t)OFF(jr.vec_live));
+	as_byte(a, JIT_VEC_XMM);
+	low = as_jcc(a, CC_E);
+	put_vecs(a, 0x10);
+	done = as_jmp(a);
+	as_patch(low, a->p);
+	put_xmms(a);
+	as_patch(done, a->p);
+	as_patch(skip, a->p);
+	put_gprs(a, AS_LOAD);
+	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
+	return start;
+}
+
+/* What all ways out end with; the reason is in EAX. Vector registers are in memory then. */
+static uint8_t *put_return(struct as *a)
+{
+	uint8_t *start = a->p, *skip = put_unless_vec(a);
+
+	put_vecs(a, 0x11);
+	AS(a, 0xc5, 0xf8, 0x77); /* vzeroupper */
+	AS(a, 0x41, 0xc6, 0x87); /* mov byte [env + vec_live], 0 */
+	as_u32(a, (uint32_t)OFF(jr.vec_live));
+	as_byte(a, 0);
+	as_patch(skip, a->p);
+	AS(a, 0x48, 0x83, 0xc4, 0x08); /* add rsp, 8 */
+	for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
+		put_push(a, saved[i], true);
+	as_byte(a, 0xc3);
+	return start;
+}
+
+static void put_leave(struct as *a, enum jit_exit why, const uint8_t *ret)
+{
+	put_gprs(a, AS_STORE);
+	as_mov_imm32(a, H_RAX, why);
+	as_jmp_to(a, ret);
+}
+
+/* c->rip = linear address of the page + ENT, a signed number of 32 bits */
+static void put_rip_from_offset(struct as *a)
+{
+	as_rr(a, true, 0x63, ENT, ENT); /* movsxd */
+	as_rm(a, true, 0x03, ENT, ENV, OFF_R(R_PC));
+	as_rm(a, true, AS_STORE, ENT, ENV, OFF(rip));
+}
+
+static uint8_t *put_exit_off(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	put_rip_from_offset(a);
+	put_leave(a, JIT_POLL, ret);
+	return start;
+}
+
+static uint8_t *put_exit_link(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	jit_put_flags_out(a, EA);
+	as_rm(a, false, AS_STORE, T, ENV, OFF(jr.site));
+	put_rip_from_offset(a);
+	put_leave(a, JIT_LINK, ret);
+	return start;
+}
+
+static uint8_t *put_exit_bail(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(jr.id));
+	put_leave(a, JIT_BAIL, ret);
+	return start;
+}
+
+static uint8_t *put_exit_store(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(jr.id));
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(jr.lin));
+	put_leave(a, JIT_STORED, ret);
+	return start;
+}
+
+static uint8_t *put_exit_vec(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(jr.id));
+	as_rm(a, true, AS_STORE, T, ENV, OFF(jr.resume));
+	put_leave(a, JIT_VEC, ret);
+	return start;
+}
+
+/* sub dword [poll], 1 and the events that matter now; returns two places of jumps. Uses ENT. */
+void jit_put_poll(struct as *a, uint8_t *place[2])
+{
+	as_byte(a, 0x41);
+	as_byte(a, 0x83);
+	as_mem(a, 5, ENV, OFF(poll));
+	as_byte(a, 1);
+	place[0] = as_jcc(a, CC_E);
+	as_rm(a, true, AS_LOAD, ENT, ENV, OFF(vcpu));
+	as_rm(a, false, AS_LOAD, ENT, ENT, (int32_t)offsetof(struct vcpu, events));
+	as_rm(a, false, 0x85, ENT, ENV, OFF(ev_mask)); /* test [env], ent */
+	place[1] = as_jcc(a, CC_NE);
+}
+
+/*
+ * The jump cache of block.h: an entry for this address, made under this paging and mode, of a block
+ * that is still valid and has host code (else the entry's code is the way out).
+ */
+static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p, *miss[3], *poll[2], *same;
+
+	as_mov(a, ENT, EA);
+	AS(a, 0x49, 0xc1, 0xed, JUMP_CACHE_BITS); /* shr r13, bits */
+	as_rr(a, true, 0x33, ENT, EA);
+	as_alu_imm(a, false, 4, ENT, JUMP_CACHE_SIZE - 1);
+	AS(a, 0x49, 0xc1, 0xe5, 5); /* shl r13, 5 */
+	_Static_assert(sizeof(struct jump_entry) == 32, "the shift");
+	_Static_assert(offsetof(struct block_cache, jump) == 0, "the base");
+	as_rm(a, true, 0x03, ENT, ENV, OFF(blocks));
+	as_rm(a, true, 0x3b, EA, ENT, offsetof(struct jump_entry, lin));
+	miss[0] = as_jcc(a, CC_NE);
+	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, stamp));
+	as_rm(a, true, 0x3b, T, ENV, OFF(stamp));
+	same = as_jcc(a, CC_E);
+	as_rm(a, true, 0x3b, T, ENV, OFF(stamp_global));
+	miss[1] = as_jcc(a, CC_NE);
+	as_patch(same, a->p);
+	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, b));
+	as_rm(a, true, AS_LOAD, EA, T, offsetof(struct block, gen_at));
+	as_rm(a, false, AS_LOAD, EA, EA, 0);
+	as_rm(a, false, 0x3b, EA, T, offsetof(struct block, gen));
+	as_rm(a, true, AS_LOAD, EA, ENT, offsetof(struct jump_entry, lin));
+	miss[2] = as_jcc(a, CC_NE);
+	as_mov(a, T, ENT);
+	jit_put_poll(a, poll);
+	as_rm(a, true, AS_LOAD, ENT, T, offsetof(struct jump_entry, code));
+	as_mov(a, T, EA);
+	as_alu_imm(a, true, 4, T, -4096);
+	as_rm(a, true, AS_STORE, T, ENV, OFF_R(R_PC));
+	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
+	for (unsigned i = 0; i < ARRAY_SIZE(miss); i++)
+		as_patch(miss[i], a->p);
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_leave(a, JIT_RIP, ret);
+	for (unsigned i = 0; i < ARRAY_SIZE(poll); i++)
+		as_patch(poll[i], a->p);
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_leave(a, JIT_POLL, ret);
+	return start;
+}
+
+/* For entries of the jump cache whose block has no host code: EA is the guest's address. */
+static uint8_t *put_cold(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_leave(a, JIT_RIP, ret);
+	return start;
+}
+
+void jit_put_routines(struct jit *j)
+{
+	struct as a = { .p = j->rw, .end = j->rw + JIT_CODE_SIZE };
+	uint8_t *ret = put_return(&a);
+
+	j->go.enter = put_enter(&a);
+	j->go.exit_off = put_exit_off(&a, ret);
+	j->go.exit_link = put_exit_link(&a, ret);
+	j->go.exit_bail = put_exit_bail(&a, ret);
+	j->go.exit_store = put_exit_store(&a, ret);
+	j->go.exit_vec = put_exit_vec(&a, ret);
+	j->go.lookup = put_lookup(&a, ret);
+	j->go.cold = put_cold(&a, ret);
+	j->used = j->first = align_up((uint64_t)(a.p - j->rw), 16);
+}

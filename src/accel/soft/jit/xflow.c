@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where host code goes from a block: to another block of the same page by a jump that is patched when
+ * there is code, to elsewhere by the jump cache, or out. And the instructions that use the stack.
+ * vCPU thread.
+ */
+#include "accel/soft/jit/xlat.h"
+#include "accel/soft/mmu.h"
+
+struct stub *x_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)
+{
+	struct stub *s;
+
+	if (x->nr_stubs == MAX_STUBS) {
+		x->a.full = true; /* dropped; cannot be, by MAX_STUBS */
+		return &x->stubs[0];
+	}
+	s = &x->stubs[x->nr_stubs++];
+	*s = (struct stub){ .kind = kind, .i = (uint8_t)x->i, .place = place };
+	return s;
+}
+
+static uint32_t this_id(const struct xlat *x)
+{
+	return jit_id(x->c->blocks, x->b, x->i);
+}
+
+void x_bail(struct xlat *x)
+{
+	x_keep_flags(x, x->live[x->i]);
+	as_mov_imm32(&x->a, ENT, this_id(x));
+	as_jmp_to(&x->a, x->j->go.exit_bail);
+}
+
+/* ---- flags behind the block ---- */
+
+/* Flags that code at page offset off reads before it writes them, as far as the interpreter knows it. */
+static uint16_t live_at(struct xlat *x, int32_t off)
+{
+	const struct block *b;
+	unsigned live = 0, killed = 0;
+
+	if (off < 0 || off >= 0x1000)
+		return FLAGS_ALL;
+	b = block_known(x->c, x->b, (unsigned)off);
+	for (unsigned i = 0; b && i < b->nr && killed != FLAGS_ALL; i++) {
+		const struct op_desc *d = &op_descs[b->in[i].op];
+
+		if (b->in[i].op == 0 || d->cls == OPC_SYS)
+			break;
+		live |= d->flags_r & FLAGS_STATUS & ~killed;
+		if (!(d->attr & OPA_FLCOND))
+			killed |= (d->flags_w | d->flags_u) & FLAGS_STATUS;
+	}
+	return (uint16_t)(live | (FLAGS_ALL & ~killed));
+}
+
+static bool is_direct(const struct insn *in)
+{
+	const struct op_desc *d = &op_descs[in->op];
+
+	return d->operand[0].kind == OPK_REL && in->opsize == 8;
+}
+
+static int32_t direct_target(const struct insn *in)
+{
+	return (int32_t)((int64_t)in->imm + in->next);
+}
+
+uint16_t x_live_out(struct xlat *x)
+{
+	const struct insn *in = &x->b->in[x->b->nr - 1];
+	unsigned mn = op_descs[in->op].mn;
+
+	if (!(in->flags & INSN_END))
+		return live_at(x, in->next);
+	if (mn == MN_JCC && is_direct(in))
+		return live_at(x, in->next) | live_at(x, direct_target(in));
+	if ((mn == MN_JMP || mn == MN_CALL) && is_direct(in))
+		return live_at(x, direct_target(in));
+	return FLAGS_ALL;
+}
+
+/* ---- ways out ---- */
+
+/* By the jump cache to the address in EA. */
+static void put_lookup(struct xlat *x, bool checked_target)
+{
+	struct as *a = &x->a;
+
+	as_byte(a, 0x41); /* mov dword [env + id], imm32 */
+	as_byte(a, 0xc7);
+	as_mem(a, 0, ENV, OFF(jr.id));
+	as_u32(a, checked_target ? this_id(x) : JIT_NO_ID);
+	as_jmp_to(a, x->j->go.lookup);
+}
+
+static void exit_far(struct xlat *x, int32_t off)
+{
+	x_keep_flags(x, FLAGS_ALL);
+	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
+	as_lea(&x->a, true, EA, EA, -1, 0, off);
+	put_lookup(x, false);
+}
+
+/* A loop's way back: now and then something has to be looked at. */
+static void look_around(struct xlat *x, int32_t off, unsigned live)
+{
+	uint8_t *place[2];
+
+	x_keep_flags(x, live);
+	jit_put_poll(&x->a, place);
+	for (unsigned i = 0; i < ARRAY_SIZE(place); i++)
+		x_stub(x, STUB_POLL, place[i])->off = off;
+	x->host_ok = false;
+}
+
+void x_exit(struct xlat *x, int32_t off)
+{
+	const struct insn *in = x_insn(x);
+	unsigned live = live_at(x, off);
+
+	if (off < 0 || off >= 0x1000) {
+		exit_far(x, off);
+		return;
+	}
+	if (off < in->next)
+		look_around(x, off, live);
+	if (live)
+		x_need_flags(x);
+	x_stub(x, STUB_LINK, as_jmp(&x->a))->off = off;
+}
+
+static void put_jcc(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	int32_t off = direct_target(in);
+	bool near = off >= in->next && off < 0x1000, host, env;
+	uint8_t *place;
+	struct stub *s;
+
+	x_need_flags(x);
+	place = as_jcc(&x->a, in->cc);
+	host = x->host_ok;
+	env = x->env_ok;
+	s = x_stub(x, near ? STUB_LINK : STUB_EXIT, place);
+	s->off = off;
+	s->host_ok = host;
+	s->env_ok = env;
+	x_exit(x, in->next);
+}
+
+/* ---- the stack ---- */
+
+/* A store of 8 bytes below RSP, from T; RSP moves. */
+static void check_push(struct xlat *x)
+{
+	x_keep_flags(x, x->live[x->i]);
+	as_lea(&x->a, true, EA, H_R12, -1, 0, -8);
+	x_check(x, 8, true, 0);
+}
+
+static void finish_push(struct xlat *x, unsigned reg)
+{
+	as_rm(&x->a, true, AS_STORE, reg, EA, 0);
+	as_lea(&x->a, true, H_R12, H_R12, -1, 0, -8);
+	x_stored(x);
+}
+
+/* Loads the value of the instruction's memory operand (8 bytes) into EA. */
+static void load_operand(struct xlat *x)
+{
+	x_keep_flags(x, x->live[x->i]);
+	x_ea(x);
+	x_check(x, 8, false, 0);
+	as_rm(&x->a, true, AS_LOAD, EA, EA, 0);
+}
+
+static bool simple_address(const struct insn *in)
+{
+	return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
+}
+
+static bool put_push(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+
+	if (in->flags & INSN_MEM) {
+		if (!simple_address(in))
+			return false;
+		load_operand(x);
+		as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.tmp));
+		check_push(x);
+		as_rm(&x->a, true, AS_LOAD, T, ENV, OFF(jr.tmp));
+		finish_push(x, T);
+		return true;
+	}
+	check_push(x);
+	if (in->flags & INSN_IMM) { /* mov qword [EA], simm32 */
+		as_byte(&x->a, 0x49);
+		as_byte(&x->a, 0xc7);
+		as_mem(&x->a, 0, EA, 0);
+		as_u32(&x->a, (uint32_t)in->imm);
+		as_lea(&x->a, true, H_R12, H_R12, -1, 0, -8);
+		x_stored(x);
+		return true;
+	}
+	finish_push(x, x_reg(x, in->rm / 8, T));
+	return true;
+}
+
+static void check_pop(struct xlat *x, unsigned base)
+{
+	x_keep_flags(x, x->live[x->i]);
+	as_mov(&x->a, EA, base);
+	x_check(x, 8, false, 0);
+}
+
+static bool put_pop(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	unsigned guest = in->rm / 8;
+	int host = host_reg(guest);
+
+	if ((in->flags & INSN_MEM) || guest == RSP)
+		return false;
+	check_pop(x, H_R12);
+	as_rm(&x->a, true, AS_LOAD, host < 0 ? T : (unsigned)host, EA, 0);
+	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8);
+	if (host < 0)
+		as_rm(&x->a, true, AS_STORE, T, ENV, OFF_R(guest));
+	return true;
+}
+
+static bool put_leave(struct xlat *x)
+{
+	check_pop(x, H_RBP);
+	as_lea(&x->a, true, H_R12, H_RBP, -1, 0, 8);
+	as_rm(&x->a, true, AS_LOAD, H_RBP, EA, 0);
+	return true;
+}
+
+bool x_stack(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+
+	if (in->opsize != 8)
+		return false;
+	switch (op_descs[in->op].mn) {
+	case MN_PUSH:
+		return put_push(x);
+	case MN_POP:
+		return put_pop(x);
+	case MN_LEAVE:
+		return put_leave(x);
+	default:
+		return false;
+	}
+}
+
+/* ---- calls, returns, indirect jumps: all flags may be read behind them ---- */
+
+static void put_return_address(struct xlat *x)
+{
+	check_push(x);
+	as_rm(&x->a, true, AS_LOAD, T, ENV, OFF_R(R_PC));
+	as_lea(&x->a, true, T, T, -1, 0, x_insn(x)->next);
+	finish_push(x, T);
+}
+
+static void put_ret(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	int32_t extra = in->flags & INSN_IMM ? (int32_t)(in->imm & 0xffff) : 0;
+
+	check_pop(x, H_R12);
+	as_rm(&x->a, true, AS_LOAD, EA, EA, 0);
+	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8 + extra);
+	x_keep_flags(x, FLAGS_ALL);
+	put_lookup(x, true);
+}
+
+/* The target of an indirect branch, into EA. */
+static void put_target(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	unsigned reg = in->rm / 8;
+
+	if (in->flags & INSN_MEM)
+		load_operand(x);
+	else
+		as_mov(&x->a, EA, x_reg(x, reg, EA));
+}
+
+static bool put_call(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+
+	if (is_direct(in)) {
+		put_return_address(x);
+		x_exit(x, direct_target(in));
+		return true;
+	}
+	if ((in->flags & INSN_MEM) && !simple_address(in))
+		return false;
+	put_target(x);
+	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.target));
+	put_return_address(x);
+	x_keep_flags(x, FLAGS_ALL);
+	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(jr.target));
+	put_lookup(x, true);
+	return true;
+}
+
+static bool put_jmp(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+
+	if (is_direct(in)) {
+		x_exit(x, direct_target(in));
+		return true;
+	}
+	if ((in->flags & INSN_MEM) && !simple_address(in))
+		return false;
+	put_target(x);
+	x_keep_flags(x, FLAGS_ALL);
+	put_lookup(x, true);
+	return true;
+}
+
+bool x_is_branch(const struct insn *in)
+{
+	unsigned mn = op_descs[in->op].mn;
+
+	return mn == MN_JCC || mn == MN_JMP || mn == MN_CALL || mn == MN_RET;
+}
+
+bool x_branch(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+
+	if (in->opsize != 8)
+		return false;
+	switch (op_descs[in->op].mn) {
+	case MN_JCC:
+		put_jcc(x);
+		return true;
+	case MN_RET:
+		put_ret(x);
+		return true;
+	case MN_CALL:
+		return put_call(x);
+	default:
+		return put_jmp(x);
+	}
+}
+
+/* ---- behind the block ---- */
+
+static void stub_stored(struct xlat *x, const struct stub *s)
+{
+	int32_t addend = (int32_t)(TLB_WRITE * TLB_SIZE * sizeof(struct tlb_entry) +
+				   offsetof(struct tlb_entry, addend));
+
+	if (s->kind == STUB_STORED_RCX) {
+		as_rm(&x->a, true, AS_LOAD, H_RCX, ENV, OFF(jr.tmp));
+		jit_put_flags_out(&x->a, T);
+	}
+	as_rm(&x->a, true, 0x2b, EA, ENT, addend);
+	as_mov_imm32(&x->a, ENT, this_id(x));
+	as_jmp_to(&x->a, x->j->go.exit_store);
+}
+
+static void stub_link(struct xlat *x, const struct stub *s)
+{
+	as_mov_imm32(&x->a, ENT, (uint32_t)s->off);
+	as_mov_imm32(&x->a, T, (uint32_t)(s->place - x->j->rw));
+	as_jmp_to(&x->a, x->j->go.exit_link);
+}
+
+static void stub_vec(struct xlat *x, const struct stub *s)
+{
+	AS(&x->a, 0x4c, 0x8d, 0x1d); /* lea r11, [rip + back] */
+	as_u32(&x->a, (uint32_t)(s->back - (x->a.p + 4)));
+	as_mov_imm32(&x->a, ENT, this_id(x));
+	as_jmp_to(&x->a, x->j->go.exit_vec);
+}
+
+static void put_stub(struct xlat *x, struct stub *s)
+{
+	switch (s->kind) {
+	case STUB_BAIL:
+		as_mov_imm32(&x->a, ENT, this_id(x));
+		as_jmp_to(&x->a, x->j->go.exit_bail);
+		break;
+	case STUB_STORED:
+	case STUB_STORED_RCX:
+		stub_stored(x, s);
+		break;
+	case STUB_VEC:
+		stub_vec(x, s);
+		break;
+	case STUB_LINK:
+		stub_link(x, s);
+		break;
+	case STUB_POLL:
+		as_mov_imm32(&x->a, ENT, (uint32_t)s->off);
+		as_jmp_to(&x->a, x->j->go.exit_off);
+		break;
+	case STUB_EXIT:
+		x->host_ok = s->host_ok;
+		x->env_ok = s->env_ok;
+		x_exit(x, s->off);
+		break;
+	}
+}
+
+/* STUB_EXIT adds more. */
+void x_put_stubs(struct xlat *x)
+{
+	for (unsigned n = 0; n < x->nr_stubs && !x->a.full; n++) {
+		struct stub *s = &x->stubs[n];
+
+		x->i = s->i;
+		as_patch(s->place, x->a.p);
+		put_stub(x, s);
+	}
+}

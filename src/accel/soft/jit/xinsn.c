@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Instructions that stay what they are: copied, with other registers where a guest register has no host
+ * register, and with a host address in place of their memory operand. vCPU thread.
+ */
+#include "accel/soft/fpu.h"
+#include "accel/soft/jit/xlat.h"
+
+/* Guest registers without a host register, and RSP, as an implied operand. */
+#define NOT_IN_PLACE (BIT32(RSP) | BIT32(R11) | BIT32(R12) | BIT32(R13) | BIT32(R14) | BIT32(R15))
+
+/* A general register operand: its guest register and what becomes of it. */
+struct slot {
+	bool used, read, written;
+	bool high; /* AH..BH */
+	unsigned guest;
+	int host; /* what goes into the encoding; -1: as it is */
+	bool back; /* to be stored */
+};
+
+struct plan {
+	struct form f;
+	struct slot reg, rm, vvvv;
+	bool mem, load, store, vec, gpr;
+	unsigned size, align;
+};
+
+static bool int_op(unsigned mn)
+{
+	switch (mn) {
+	case MN_ADD: case MN_OR: case MN_ADC: case MN_SBB: case MN_AND: case MN_SUB: case MN_XOR:
+	case MN_CMP: case MN_INC: case MN_DEC: case MN_TEST: case MN_NOT: case MN_NEG:
+	case MN_MUL: case MN_DIV: case MN_IDIV: case MN_IMUL: case MN_ROL: case MN_ROR:
+	case MN_RCL: case MN_RCR: case MN_SHL: case MN_SHR: case MN_SAR: case MN_CBW:
+	case MN_CWD: case MN_MOV: case MN_MOVSXD: case MN_XCHG: case MN_CMOVCC: case MN_SETCC:
+	case MN_BT: case MN_BTS: case MN_BTR: case MN_BTC: case MN_SHLD: case MN_SHRD:
+	case MN_CMPXCHG: case MN_CMPXCHG8B: case MN_MOVZX: case MN_MOVSX: case MN_BSF:
+	case MN_BSR: case MN_XADD: case MN_MOVNTI: case MN_BSWAP: case MN_MOVBE: case MN_LFENCE:
+	case MN_MFENCE: case MN_SFENCE: case MN_CMC: case MN_CLC: case MN_STC: case MN_LAHF:
+	case MN_SAHF:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool native_op(const struct op_desc *d)
+{
+	if (d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI)
+		return false;
+	switch (d->mn) { /* what masked.c does in its own way */
+	case MN_VPMASKMOVD: case MN_VPMASKMOVQ: case MN_VMASKMOVPS: case MN_VMASKMOVPD:
+	case MN_MASKMOVDQU: case MN_VMASKMOVDQU:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static unsigned gpr_size(const struct plan *p, const struct op_operand *o)
+{
+	if (o->size)
+		return o->size;
+	if (p->f.d->cls == OPC_INT)
+		return p->f.in->opsize;
+	return p->f.w ? 8 : p->f.p66 && !p->f.vex ? 2 : 4;
+}
+
+static void take_slot(struct plan *p, struct slot *s, const struct op_operand *o, unsigned n)
+{
+	unsigned size = gpr_size(p, o);
+
+	s->used = true;
+	s->guest = form_gpr(p->f.in, n, size, &s->high);
+	s->written = o->rw & 2;
+	s->read = (o->rw & 1) || size < 4;
+	s->host = -1;
+	p->gpr = true;
+}
+
+static void take_mem(struct plan *p, const struct op_operand *o)
+{
+	p->mem = true;
+	p->load = o->rw & 1;
+	p->store = o->rw & 2;
+}
+
+static bool take_operand(struct plan *p, const struct op_operand *o)
+{
+	const struct insn *in = p->f.in;
+	bool mem = in->flags & INSN_MEM;
+
+	switch (o->kind) {
+	case OPK_REG:
+		take_slot(p, &p->reg, o, in->reg_n);
+		return true;
+	case OPK_RM:
+		if (mem)
+			take_mem(p, o);
+		else
+			take_slot(p, &p->rm, o, in->rm_n);
+		return true;
+	case OPK_R:
+	case OPK_OPREG:
+		take_slot(p, &p->rm, o, in->rm_n);
+		return true;
+	case OPK_VVVV:
+		take_slot(p, &p->vvvv, o, in->vvvv);
+		return true;
+	case OPK_M:
+		take_mem(p, o);
+		return true;
+	case OPK_W:
+		if (mem)
+			take_mem(p, o);
+		p->vec = true;
+		return true;
+	case OPK_V:
+	case OPK_H:
+	case OPK_L:
+	case OPK_U:
+	case OPK_FIXV:
+		p->vec = true;
+		return true;
+	case OPK_FIX:
+		return !(BIT32(o->fix) & NOT_IN_PLACE);
+	case OPK_IMM:
+	case OPK_NONE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * A lock over two lines is the interpreter's (exec.h), and where the processor asks for alignment the
+ * interpreter raises what is due.
+ */
+static unsigned alignment(const struct plan *p)
+{
+	const struct op_desc *d = p->f.d;
+
+	if (d->cls != OPC_INT)
+		return p->f.in->pad[1]; /* native.c's */
+	if (d->mn == MN_CMPXCHG8B)
+		return p->size - 1;
+	if ((p->f.in->flags & INSN_LOCK) || d->mn == MN_XCHG)
+		return p->size - 1;
+	return 0;
+}
+
+/* As native.c found it; VZEROUPPER and VZEROALL have no operand to tell by. */
+static enum fpu_need need_of(const struct insn *in)
+{
+	return op_descs[in->op].cls == OPC_AVX && in->pad[0] == FPN_BMI ? FPN_AVX : in->pad[0];
+}
+
+static bool make_plan(struct xlat *x, struct plan *p)
+{
+	const struct insn *in = x_insn(x);
+	const struct op_desc *d = &op_descs[in->op];
+
+	*p = (struct plan){ .load = false };
+	form_parse(&p->f, in, x_bytes(x));
+	if (d->cls == OPC_INT ? !int_op(d->mn) : !native_op(d))
+		return false;
+	if ((d->gpr_r | d->gpr_w) & NOT_IN_PLACE)
+		return false;
+	if (in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK))
+		return false;
+	for (unsigned i = 0; i < d->nr_operands; i++)
+		if (!take_operand(p, &d->operand[i]))
+			return false;
+	p->vec |= d->cls == OPC_SSE || d->cls == OPC_AVX;
+	if (d->cls != OPC_INT && fpu_denied(x->c, need_of(in)) >= 0)
+		return false;
+	/* The address of a bit string depends on the bit. */
+	if (p->mem && p->reg.used && (d->mn == MN_BT || d->mn == MN_BTS || d->mn == MN_BTR ||
+				      d->mn == MN_BTC))
+		return false;
+	p->size = p->mem ? insn_mem_size(in) : 0;
+	p->align = p->mem ? alignment(p) : 0;
+	return !p->mem || (p->size && p->size <= 32 && !(p->store && p->vvvv.used));
+}
+
+/* Which host register an operand is in; loads what has none. */
+static void place_slot(struct xlat *x, struct slot *s, unsigned scratch)
+{
+	if (!s->used || s->high)
+		return;
+	s->host = host_reg(s->guest);
+	if (s->host >= 0)
+		return;
+	s->host = (int)scratch;
+	s->back = s->written;
+	if (s->read)
+		as_rm(&x->a, true, AS_LOAD, scratch, ENV, OFF_R(s->guest));
+}
+
+static void store_slot(struct xlat *x, const struct slot *s)
+{
+	if (s->back)
+		as_rm(&x->a, true, AS_STORE, (unsigned)s->host, ENV, OFF_R(s->guest));
+}
+
+static void put_operation(struct xlat *x, struct plan *p)
+{
+	const struct insn *in = p->f.in;
+
+	if (!p->gpr && !p->mem && p->vec) {
+		as_bytes(&x->a, p->f.bytes, in->len);
+		return;
+	}
+	place_slot(x, &p->reg, T);
+	place_slot(x, &p->rm, ENT);
+	place_slot(x, &p->vvvv, p->mem ? ENT : EA);
+	if (!form_put(&x->a, &p->f, p->reg.used ? p->reg.host : -1, p->rm.used ? p->rm.host : -1,
+		      p->vvvv.used ? p->vvvv.host : -1, p->mem ? EA : -1)) {
+		x->a.full = true; /* make_plan() keeps these away */
+		return;
+	}
+	store_slot(x, &p->vvvv);
+	store_slot(x, &p->reg);
+	store_slot(x, &p->rm);
+}
+
+/* AH..BH beside an operand that needs a REX prefix. */
+static bool needs_rex(const struct slot *s)
+{
+	return s->used && !s->high && (s->guest >= 8 || host_reg(s->guest) != (int)s->guest);
+}
+
+static bool high8_clash(const struct plan *p)
+{
+	return p->f.high8 && (p->mem || p->f.w || needs_rex(&p->reg) || needs_rex(&p->rm));
+}
+
+void x_flags_done(struct xlat *x)
+{
+	const struct op_desc *d = &op_descs[x_insn(x)->op];
+
+	if ((d->flags_w | d->flags_u) & FLAGS_STATUS) {
+		x->host_ok = true;
+		x->env_ok = false;
+	}
+}
+
+/* An address as a number: of 32 bits, or of 64. */
+static bool put_lea(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	unsigned to = in->reg / 8;
+	int host = host_reg(to);
+	struct insn flat = *in;
+
+	if (in->opsize < 4 || (in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK)))
+		return false;
+	flat.seg = SEG_NONE;
+	x_ea_to(x, &flat, host < 0 ? EA : (unsigned)host, in->opsize == 8);
+	if (host < 0)
+		as_rm(&x->a, true, AS_STORE, EA, ENV, OFF_R(to));
+	return true;
+}
+
+bool x_general(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	const struct op_desc *d = &op_descs[in->op];
+	unsigned reads = d->flags_r & FLAGS_STATUS, writes = (d->flags_w | d->flags_u) & FLAGS_STATUS;
+	struct plan p;
+
+	if (d->mn == MN_NOP || d->mn == MN_PREFETCH)
+		return true;
+	if (d->mn == MN_LEA)
+		return put_lea(x);
+	if (x_is_mxcsr(in))
+		return x_mxcsr(x);
+	if (x_is_x87(in))
+		return x_x87(x);
+	if (!make_plan(x, &p) || high8_clash(&p))
+		return false;
+	if (p.vec)
+		x_need_vec(x);
+	if (p.mem) {
+		x_keep_flags(x, x->live[x->i]);
+		x_ea(x);
+		x_check(x, p.size, p.store, p.align);
+	}
+	/* Flags that it reads, or that it leaves while it writes others. */
+	if (reads || (writes && x->live[x->i]))
+		x_need_flags(x);
+	x->op_flags = x->host_ok;
+	put_operation(x, &p);
+	x_flags_done(x);
+	if (p.store)
+		x_stored(x);
+	return true;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The translation of a block: which flags are read where, then one instruction after the other. */
+#include "accel/soft/jit/xlat.h"
+
+static void find_live_flags(struct xlat *x)
+{
+	const struct block *b = x->b;
+	uint16_t live = x_live_out(x);
+
+	x->live[b->nr] = live;
+	for (unsigned i = b->nr; i-- > 0;) {
+		const struct op_desc *d = &op_descs[b->in[i].op];
+
+		/* System instructions may save the flags, or raise what does. */
+		if (!b->in[i].op || d->cls == OPC_SYS)
+			live = FLAGS_ALL;
+		if (!(d->attr & OPA_FLCOND))
+			live &= (uint16_t)~(d->flags_w | d->flags_u);
+		live |= d->flags_r & FLAGS_STATUS;
+		x->live[i] = live;
+	}
+}
+
+/* Returns false when the block ends here for host code. */
+static bool put_insn(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+
+	if (in->fn == exec_ud || in->fn == exec_gp0) {
+		x_bail(x);
+		return false;
+	}
+	if (x_is_branch(in)) {
+		if (!x_branch(x))
+			x_bail(x);
+		return false;
+	}
+	if (x_stack(x) || x_general(x))
+		return true;
+	x_bail(x);
+	return false;
+}
+
+static void put_block(struct xlat *x)
+{
+	const struct block *b = x->b;
+
+	for (x->i = 0; x->i < b->nr; x->i++) {
+		bool more = put_insn(x);
+
+		x->pcs[x->i] = jit_pc_word((size_t)(x->a.p - x->start), x->op_flags);
+		if (!more)
+			return;
+	}
+	x->i = b->nr - 1u;
+	x_exit(x, b->in[x->i].next);
+}
+
+/* What the interpreter does alone anyhow. */
+static bool hopeless(const struct block *b)
+{
+	const struct op_desc *d = &op_descs[b->in[0].op];
+
+	return !b->in[0].op || d->cls == OPC_SYS || d->cls == OPC_MMX ||
+	       (d->cls == OPC_FPSTATE && !x_is_mxcsr(&b->in[0]));
+}
+
+/* The words for traps, and where they are. */
+static void keep_span(struct xlat *x)
+{
+	struct jit *j = x->j;
+	struct jit_span *s = &j->spans[j->nr_spans++];
+	size_t pcs = align_up((uint64_t)(x->a.p - j->rw), 2);
+	size_t size = x->b->nr * sizeof(x->pcs[0]);
+
+	memcpy(j->rw + pcs, x->pcs, size);
+	*s = (struct jit_span){ .start = (uint32_t)(x->start - j->rw), .pcs = (uint32_t)pcs,
+				.id = jit_id(x->c->blocks, x->b, 0) };
+	j->used = align_up(pcs + size, 16);
+}
+
+bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
+{
+	struct xlat x = { .c = c, .j = j, .b = b, .host_ok = true };
+
+	if (hopeless(b))
+		return false;
+	x.start = j->rw + j->used;
+	x.bytes = block_bytes(b);
+	x.a = (struct as){ .p = x.start, .end = j->rw + JIT_CODE_SIZE };
+	find_live_flags(&x);
+	if (x.live[0])
+		jit_put_flags_in(&x.a, T);
+	b->skip = (uint8_t)(x.a.p - x.start);
+	put_block(&x);
+	x_put_stubs(&x);
+	if (x.a.full)
+		return false;
+	keep_span(&x);
+	j->blocks++;
+	b->code = j->rx + (x.start - j->rw);
+	return true;
+}

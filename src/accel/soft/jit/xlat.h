@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A block on its way to host code: what xlat.c, xmem.c, xflow.c and xinsn.c share. */
+#ifndef SOFT_JIT_XLAT_H
+#define SOFT_JIT_XLAT_H
+
+#include "accel/soft/jit/code.h"
+#include "accel/soft/jit/form.h"
+
+/* Code that is out of the way, behind the block. */
+enum stub_kind {
+	STUB_BAIL,  /* the interpreter goes on with instruction i */
+	STUB_STORED, /* a store of instruction i was to a watched line */
+	STUB_STORED_RCX, /* the same, with flags live in the host's and RCX in jr.tmp */
+	STUB_VEC,   /* vector registers or the x87 state are not loaded */
+	STUB_LINK,  /* a direct jump to page offset off, to be patched */
+	STUB_POLL,  /* something has to be looked at, in front of page offset off */
+	STUB_EXIT,  /* the rest of an exit to page offset off */
+};
+
+struct stub {
+	uint8_t kind, i;
+	bool host_ok, env_ok; /* STUB_EXIT */
+	int32_t off;
+	uint8_t *place; /* the jump to it */
+	uint8_t *back;	/* STUB_VEC: where it goes on */
+};
+
+#define MAX_STUBS (BLOCK_MAX * 6 + 8)
+
+/*
+ * Status flags are in the host's EFLAGS (host_ok), in c->fl (env_ok), in both, or nowhere when nobody
+ * reads them any more. live[i]: those that are read before they are written, from instruction i on.
+ */
+struct xlat {
+	struct as a;
+	struct soft_cpu *c;
+	struct jit *j;
+	struct block *b;
+	const uint8_t *bytes; /* the block's code */
+	unsigned i;	      /* the instruction in hand */
+	uint8_t *start;
+	bool host_ok, env_ok;
+	bool vec_ok; /* vector registers are loaded from here on */
+	bool x87_ok; /* the x87 state is the guest's */
+	unsigned nr_stubs;
+	bool op_flags; /* what host_ok was when the instruction's operation was put */
+	uint16_t pcs[BLOCK_MAX];
+	uint16_t live[BLOCK_MAX + 1];
+	struct stub stubs[MAX_STUBS];
+};
+
+#define FLAGS_ALL ((uint16_t)FLAGS_STATUS)
+
+static inline const struct insn *x_insn(const struct xlat *x)
+{
+	return &x->b->in[x->i];
+}
+
+/* The instruction's encoding. */
+static inline const uint8_t *x_bytes(const struct xlat *x)
+{
+	const struct insn *in = x_insn(x), *first = x->b->in;
+
+	return x->bytes + (in->next - in->len) - (first->next - first->len);
+}
+
+struct stub *x_stub(struct xlat *, enum stub_kind, uint8_t *place);
+
+/* xmem.c */
+/* Before flags are clobbered that are read later: puts them in c->fl. */
+void x_keep_flags(struct xlat *, unsigned live);
+/* Gets them back. */
+void x_need_flags(struct xlat *);
+/* The host register of a guest's, loaded into scratch when it has none. */
+unsigned x_reg(struct xlat *, unsigned guest, unsigned scratch);
+/* EA = linear address of the instruction's memory operand. Flags may be clobbered: keep them before. */
+void x_ea(struct xlat *);
+/* The same for another instruction and register; w: 64 bits of it. */
+void x_ea_to(struct xlat *, const struct insn *, unsigned to, bool w);
+/*
+ * Makes EA from a linear address the host's, for an access of size bytes, with ENT the TLB entry; or
+ * leaves to the interpreter. align: mask of address bits that must be clear. Clobbers T and flags, which
+ * have been kept.
+ */
+void x_check(struct xlat *, unsigned size, bool write, unsigned align);
+/* Behind a store: leaves when code is there. EA and ENT as x_check() left them. Clobbers T. */
+void x_stored(struct xlat *);
+/* Vector registers are the guest's from here on. */
+void x_need_vec(struct xlat *);
+
+/* xinsn.c: false: it is the interpreter's, and nothing was put that matters. */
+bool x_general(struct xlat *);
+/* Status flags are where the instruction left them. */
+void x_flags_done(struct xlat *);
+
+/* xfpu.c; the same */
+bool x_is_mxcsr(const struct insn *);
+bool x_mxcsr(struct xlat *);
+bool x_is_x87(const struct insn *);
+bool x_x87(struct xlat *);
+
+/* xflow.c */
+/* What ends a block. False: it is the interpreter's. */
+bool x_branch(struct xlat *);
+bool x_is_branch(const struct insn *);
+/* push, pop, leave */
+bool x_stack(struct xlat *);
+/* To page offset off, wherever that is. */
+void x_exit(struct xlat *, int32_t off);
+/* Flags that are read behind the block, by where it goes. */
+uint16_t x_live_out(struct xlat *);
+void x_put_stubs(struct xlat *);
+/* The interpreter's from here on. */
+void x_bail(struct xlat *);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Host code around memory operands: the address, the look into the software TLB (mmu.h), the look at
+ * the code watch behind a store (mem/ram.h), and keeping flags and vector registers. vCPU thread.
+ */
+#include "accel/soft/jit/xlat.h"
+#include "accel/soft/mmu.h"
+
+void x_keep_flags(struct xlat *x, unsigned live)
+{
+	if (!live || x->env_ok)
+		return;
+	jit_put_flags_out(&x->a, T);
+	x->env_ok = true;
+}
+
+void x_need_flags(struct xlat *x)
+{
+	if (x->host_ok)
+		return;
+	jit_put_flags_in(&x->a, T);
+	x->host_ok = true;
+}
+
+unsigned x_reg(struct xlat *x, unsigned guest, unsigned scratch)
+{
+	int h = host_reg(guest);
+
+	if (h >= 0)
+		return (unsigned)h;
+	as_rm(&x->a, true, AS_LOAD, scratch, ENV, OFF_R(guest));
+	return scratch;
+}
+
+void x_ea_to(struct xlat *x, const struct insn *in, unsigned to, bool w)
+{
+	unsigned base = in->base / 8, index = in->index / 8;
+	int b = -1, n = -1;
+
+	if (base == R_PC) {
+		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
+		b = EA;
+	} else if (base != R_ZERO) {
+		b = (int)x_reg(x, base, EA);
+	}
+	if (index != R_ZERO)
+		n = (int)x_reg(x, index, ENT);
+	if (b >= 0 && n < 0 && !in->disp && w) {
+		if (b != (int)to)
+			as_mov(&x->a, to, (unsigned)b);
+	} else {
+		as_lea(&x->a, w, to, b, n, in->scale, in->disp);
+	}
+	if (in->seg != SEG_NONE)
+		as_rm(&x->a, true, 0x03, to, ENV, OFF(segbase) + 8 * in->seg);
+}
+
+void x_ea(struct xlat *x)
+{
+	x_ea_to(x, x_insn(x), EA, true);
+}
+
+void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
+{
+	int32_t kind = (int32_t)((write ? TLB_WRITE : TLB_READ) * TLB_SIZE * sizeof(struct tlb_entry));
+	struct as *a = &x->a;
+
+	_Static_assert(sizeof(struct tlb_entry) == 32, "the shift");
+	if (align) {
+		AS(a, 0x41, 0xf6, 0xc6, (uint8_t)align); /* test r14b, mask */
+		x_stub(x, STUB_BAIL, as_jcc(a, CC_NE));
+	}
+	as_mov(a, ENT, EA);
+	AS(a, 0x49, 0xc1, 0xed, 12 - 5); /* shr r13, 7 */
+	as_alu_imm(a, false, 4, ENT, (int32_t)((TLB_SIZE - 1) << 5));
+	as_rm(a, true, 0x03, ENT, ENV, OFF(tlb));
+	as_rm(a, true, AS_LOAD, T, ENT, kind + (int32_t)offsetof(struct tlb_entry, tag));
+	as_rr(a, true, 0x33, T, EA);
+	as_alu_imm(a, true, 7, T, (int32_t)(0x1000 - size));
+	x_stub(x, STUB_BAIL, as_jcc(a, CC_A));
+	as_rm(a, true, 0x03, EA, ENT, kind + (int32_t)offsetof(struct tlb_entry, addend));
+	x->host_ok = false;
+}
+
+/* The same without touching the flags, which are live: by way of RCX. */
+static void stored_flagless(struct xlat *x)
+{
+	struct as *a = &x->a;
+
+	as_rm(a, true, AS_STORE, H_RCX, ENV, OFF(jr.tmp));
+	as_rm(a, true, AS_LOAD, H_RCX, T, 0);
+	AS(a, 0xe3, 0x05); /* jrcxz over the jump */
+	x_stub(x, STUB_STORED_RCX, as_jmp(a));
+	as_rm(a, true, AS_LOAD, H_RCX, ENV, OFF(jr.tmp));
+}
+
+void x_stored(struct xlat *x)
+{
+	int32_t kind = (int32_t)(TLB_WRITE * TLB_SIZE * sizeof(struct tlb_entry));
+	struct as *a = &x->a;
+
+	as_rm(a, true, AS_LOAD, T, ENT, kind + (int32_t)offsetof(struct tlb_entry, watch));
+	if (x->live[x->i + 1] && !x->env_ok) {
+		stored_flagless(x);
+		return;
+	}
+	as_rm(a, true, 0x83, 7, T, 0); /* cmp qword [watch], 0 */
+	as_byte(a, 0);
+	x_stub(x, STUB_STORED, as_jcc(a, CC_NE));
+	x->host_ok = false;
+}
+
+void x_need_vec(struct xlat *x)
+{
+	struct as *a = &x->a;
+	struct stub *s;
+
+	if (x->vec_ok)
+		return;
+	x_keep_flags(x, x->live[x->i]);
+	AS(a, 0x41, 0x80, 0xbf); /* cmp byte [env + vec_live], 0 */
+	as_u32(a, (uint32_t)OFF(jr.vec_live));
+	as_byte(a, 0);
+	s = x_stub(x, STUB_VEC, as_jcc(a, CC_E));
+	s->back = a->p;
+	x->host_ok = false;
+	x->vec_ok = true;
+}
