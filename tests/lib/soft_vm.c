@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See soft_vm.h. Stands in for core/vm.c: no board is linked in. */
 #include "soft_vm.h"
+#include "accel/soft/fpu.h"
+#include "accel/soft/jit/jit.h"
 
 #include "isa/x86/x86.h"
 #include "mem/map.h"
@@ -52,6 +54,7 @@ static bool on_has_intr(struct vcpu *v)
 
 static void make_cpu(struct tvm *t, unsigned i)
 {
+	const char *hot = getenv("SOFT_HOT");
 	struct err e = { 0 };
 	struct vcpu *v = xnew(struct vcpu);
 
@@ -64,6 +67,9 @@ static void make_cpu(struct tvm *t, unsigned i)
 	t->v[i] = v;
 	if (t->vm.accel->vcpu_init(v, &e))
 		die("vcpu_init", &e);
+	/* Tests run again with code translated sooner than usual. */
+	if (hot && t->vm.accel == &accel_soft)
+		jit_set_hot(soft_cpu(v)->jit, (unsigned)strtoul(hot, NULL, 0));
 }
 
 struct tvm *tvm_new(unsigned cpus, const char *model)
@@ -322,6 +328,11 @@ void tvm_set(struct tvm *t, unsigned i, const struct cpu_state *s)
 
 enum vcpu_exit tvm_run(struct tvm *t, unsigned i)
 {
+	struct err e = { 0 };
+
+	/* The runner puts its handler of SIGFPE over ours for each test. */
+	if (t->vm.accel == &accel_soft && fpu_catch_traps(&e))
+		die("handlers", &e);
 	struct vcpu *v = t->v[i];
 
 	vcpu_clear(v, VCPU_EV_REQ);

@@ -8,6 +8,7 @@
 #include "accel/soft/block.h"
 #include "accel/soft/cpu.h"
 #include "accel/soft/fpu.h"
+#include "accel/soft/jit/jit.h"
 #include "accel/soft/soft_vm.h"
 #include "base/bytes.h"
 #include "core/vm.h"
@@ -34,6 +35,18 @@ static struct ram_block *rb;
 static struct map_region ram_region;
 static struct soft_cpu *cpu;
 static struct block *blk;
+static bool jit;
+static uint64_t translated;
+
+void soft_jit(void)
+{
+	jit = true;
+}
+
+uint64_t soft_translated(void)
+{
+	return translated;
+}
 
 static void pte(unsigned table, uint64_t lin, unsigned shift, uint64_t val)
 {
@@ -94,7 +107,8 @@ int soft_init(void)
 	fpu_enter(cpu);
 	cpu->vm->running = 1; /* as run() does; stop-the-world counts on it */
 	cpu->in_guest = true;
-	blk = xcalloc(1, sizeof(*blk) + 2 * sizeof(struct insn));
+	/* Where the cache would put its first one: host code says where its block is. */
+	blk = (struct block *)cpu->blocks->arena;
 	blk->nr = 1;
 	blk->gen_at = blk->gen2_at = &rb->gen[AT_CODE >> RAM_PAGE_SHIFT];
 	blk->gen = blk->gen2 = atomic_load(blk->gen_at);
@@ -122,11 +136,17 @@ void soft_code(const struct truth_case *c)
 	if (!thunks_have_room(cpu->fpu->thunks, 1))
 		thunks_flush(cpu->fpu->thunks);
 	*in = c->in;
-	in->next = in->len;
+	in->next = (uint16_t)((c->rip & 0xfff) + in->len);
 	if (in->flags & INSN_RIPREL)
-		in->disp += in->len;
+		in->disp += in->next;
 	bind_insn(cpu, in, c->bytes);
-	in[1] = (struct insn){.fn = exec_leave, .next = in->len};
+	in[1] = (struct insn){.fn = exec_leave, .next = in->next};
+	memcpy(&in[2], c->bytes, in->len);
+	if (!jit)
+		return;
+	jit_flush(cpu->jit, false);
+	blk->code = NULL;
+	translated += jit_make(cpu, blk);
 }
 
 static void load(const struct truth_state *s)
@@ -135,7 +155,8 @@ static void load(const struct truth_state *s)
 
 	memcpy(cpu->r, s->gpr, sizeof(s->gpr));
 	cpu->r[R_ZERO] = 0;
-	cpu->rip = cpu->r[R_PC] = s->rip;
+	cpu->rip = s->rip;
+	cpu->r[R_PC] = s->rip & ~(uint64_t)0xfff;
 	cpu_set_rflags(cpu, s->rflags);
 	t->fcw = s->fcw;
 	t->fsw = s->fsw;
@@ -178,6 +199,11 @@ static void execute(const struct truth_case *c)
 	do {
 		const struct insn *in = &blk->in[0];
 
+		if (blk->code) {
+			cpu->poll = 100;
+			jit_run_once(cpu, blk);
+			continue;
+		}
 		while (in) {
 			cpu->cur = in;
 			in = in->fn(cpu, in);

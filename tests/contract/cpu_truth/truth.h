@@ -60,6 +60,9 @@ int soft_init(void);
 uint8_t *soft_scratch(void);
 /* Whether the CPU model shows an operation's feature (else it is #UD whatever the host says). */
 bool soft_has(unsigned op);
+/* From now on by the translator, and how many cases it took. */
+void soft_jit(void);
+uint64_t soft_translated(void);
 /* Binds the instruction. */
 void soft_code(const struct truth_case *c);
 void soft_run_case(const struct truth_case *c, struct truth_state *s, struct truth_result *r);

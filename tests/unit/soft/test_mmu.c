@@ -450,7 +450,8 @@ static void test_unused_slots(void **state)
 		for (unsigned p = 0; p < TLB_PRIVS; p++)
 			for (unsigned k = 0; k < TLB_KINDS; k++)
 				for (unsigned i = 0; i < TLB_SIZE; i++)
-					assert_true(c->tlbs[p].e[k][i].tag + 1 <= 1);
+					assert_true(!c->tlbs[p].e[k][i].tag ||
+						    c->tlbs[p].e[k][i].tag == tlb_no_tag(i));
 	}
 }
 

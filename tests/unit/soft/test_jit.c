@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loops that run as host code: what must end them, and what must be seen from them. */
+#include "guest_asm.h"
+
+#include "accel/soft/jit/code.h"
+
+static struct tvm *t;
+static struct soft_cpu *c;
+
+static int make(void **state)
+{
+	t = tvm_new(2, NULL);
+	c = tvm_cpu(t, 0);
+	return 0;
+}
+
+static int drop(void **state)
+{
+	t = tvm_free(t);
+	return 0;
+}
+
+/*
+ * A slot of the software TLB that is empty again matches nothing: not the last page either, whose slot
+ * this page has too.
+ */
+GUEST(empty_slot, "mov $0x1ff000, %esi\nxor %r8d, %r8d\n"
+		  "1: mov $40, %ecx\n"
+		  "2: mov (%rsi), %rax\ndec %ecx\njnz 2b\n"
+		  "test %r8d, %r8d\njnz 3f\ninc %r8d\n"
+		  "mov %cr3, %rax\nmov %rax, %cr3\nmov $-16, %rsi\njmp 1b\n3: hlt\n");
+
+static void test_empty_slot(void **state)
+{
+	struct cpu_state s;
+
+	EXEC_GUEST(t, 64, empty_slot);
+	assert_true(c->jit->blocks > 0);
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	tvm_get(t, 0, &s);
+	assert_int_equal(s.cr2, UINT64_MAX - 15);
+}
+
+/* The host's own exception in a division is the guest's. */
+GUEST(division, "mov $100, %ecx\nxor %ebx, %ebx\n"
+		"1: mov $1000, %eax\nxor %edx, %edx\ninc %ebx\ndiv %rcx\ndec %ecx\njmp 1b\n");
+
+static void test_division(void **state)
+{
+	EXEC_GUEST(t, 64, division);
+	assert_true(c->jit->blocks > 0);
+	assert_int_equal(tvm_vector(t, 0), X86_DE);
+	assert_int_equal(c->r[RBX], 101);
+	assert_int_equal(c->r[RAX], 1000);
+}
+
+/* Each turn of the loop changes an instruction of the loop. */
+GUEST(patched_loop, "lea 2f+1(%rip), %rdi\nmov $200, %ecx\nxor %ebx, %ebx\n"
+		    "1: mov %cl, (%rdi)\n2: mov $0, %eax\nadd %eax, %ebx\ndec %ecx\njnz 1b\nhlt\n");
+
+static void test_patched_loop(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 64, patched_loop), VCPU_EXIT_INTR);
+	assert_int_equal(c->r[RBX], 200 * 201 / 2);
+}
+
+/* The return address is stored over code. */
+GUEST(call_over_code, "mov $50, %ecx\nxor %ebx, %ebx\nmov %rsp, %rbp\n"
+		      "1: lea 9f+8(%rip), %rsp\ncall 2f\nadd 9f(%rip), %ebx\ndec %ecx\njnz 1b\n"
+		      "mov %rbp, %rsp\nhlt\n2: inc %ebx\nret\n.balign 8\n9: .quad 0\n");
+
+static void test_call_over_code(void **state)
+{
+	uint32_t ret;
+
+	assert_int_equal(EXEC_GUEST(t, 64, call_over_code), VCPU_EXIT_INTR);
+	ret = TVM_CODE + 5 + 2 + 3 + 7 + 5; /* behind the call */
+	assert_int_equal((uint32_t)c->r[RBX], 50 + 50 * ret);
+}
+
+/* Flags across memory operands: each is read behind a load, a store and a push. */
+GUEST(flags_live, "mov $100, %ecx\nxor %ebx, %ebx\nlea 9f(%rip), %rdi\n"
+		  "1: cmp $50, %ecx\nmov (%rdi), %rax\nmov %rax, (%rdi)\npush %rax\npop %rdx\n"
+		  "jb 2f\ninc %ebx\n2: stc\nmov (%rdi), %rax\nadc $0, %ebx\n"
+		  "clc\ndecl (%rdi)\nsbb $0, %ebx\ndec %ecx\njnz 1b\nhlt\n.balign 8\n9: .quad 0\n");
+
+static void test_flags_live(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 64, flags_live), VCPU_EXIT_INTR);
+	assert_int_equal(c->r[RBX], 51 + 100);
+}
+
+/* What is not canonical faults as the branch, with the stack as it was. */
+GUEST(bad_return, "mov $40, %ecx\nmov %rsp, %rbp\nlea 2f(%rip), %rdx\n"
+		  "1: push %rdx\nret\n2: dec %ecx\njnz 1b\n"
+		  "mov $1, %ecx\nmov %ecx, %eax\nshl $63, %rax\nmov %rax, %rdx\njmp 1b\n");
+
+static void test_bad_return(void **state)
+{
+	EXEC_GUEST(t, 64, bad_return);
+	assert_int_equal(tvm_vector(t, 0), X86_GP);
+	assert_int_equal(tvm_frame(t, 0, 1), TVM_CODE + 5 + 3 + 7 + 1); /* RIP: of RET */
+	assert_int_equal(tvm_frame(t, 0, 4), c->r[RBP] - 8);		 /* RSP: before it */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_empty_slot, make, drop),
+		cmocka_unit_test_setup_teardown(test_division, make, drop),
+		cmocka_unit_test_setup_teardown(test_patched_loop, make, drop),
+		cmocka_unit_test_setup_teardown(test_call_over_code, make, drop),
+		cmocka_unit_test_setup_teardown(test_flags_live, make, drop),
+		cmocka_unit_test_setup_teardown(test_bad_return, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
