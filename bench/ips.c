@@ -3,6 +3,7 @@
  * Instructions per second of the soft engine's interpreter on short loops, on CPU time of this
  * thread. usage: bench-ips [name]
  */
+#include "accel/soft/jit/jit.h"
 #include "soft_vm.h"
 
 #include "base/clock.h"
@@ -55,6 +56,7 @@ static void bench(struct tvm *t, const struct loop_code *l)
 	tvm_setup(t, 0, 64, TVM_CODE);
 	c->r[RCX] = l->count;
 	c->r[R8] = TVM_DATA;
+	jit_set_hot(c->jit, JIT_NEVER);
 	n = c->insns;
 	t0 = clock_ns_of(CLOCK_THREAD_CPUTIME_ID);
 	tvm_run(t, 0);

@@ -55,6 +55,7 @@ void jit_flush(struct jit *j, bool release)
 		return;
 	if (release) {
 		madvise(j->rw, JIT_CODE_SIZE, MADV_REMOVE);
+		madvise(j->spans, JIT_SPANS * sizeof(*j->spans), MADV_DONTNEED);
 		j->used = j->first = 0;
 	}
 	j->used = j->first;
@@ -95,7 +96,7 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 
 void jit_set_hot(struct jit *j, unsigned runs)
 {
-	j->hot = MIN(runs, 200u);
+	j->hot = MIN(runs, JIT_NEVER);
 }
 
 bool jit_wants(struct soft_cpu *c, struct block *b)

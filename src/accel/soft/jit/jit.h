@@ -53,7 +53,11 @@ bool jit_run(struct soft_cpu *c, struct block *b);
  */
 const void *jit_trap(struct soft_cpu *c, uintptr_t pc, uint64_t rflags, uint32_t *id);
 
-/* For tests: after how many runs a block is translated. Translates b, and runs its host code alone. */
+/*
+ * For tests. After how many runs a block is translated; the largest: never (what counts them starts anew).
+ * Translates b, and runs its host code alone.
+ */
+#define JIT_NEVER ((unsigned)UINT8_MAX)
 void jit_set_hot(struct jit *, unsigned runs);
 bool jit_make(struct soft_cpu *c, struct block *b);
 bool jit_run_once(struct soft_cpu *c, struct block *b);
