@@ -13,6 +13,16 @@ def open_fds(vm):
     return len(os.listdir(f"/proc/{vm.proc.pid}/fd"))
 
 
+def open_fds_at_rest(vm):
+    """A vCPU's thread opens what it will read when it begins, which may be behind the greeting."""
+    vm.cmd("query-cpus-fast")
+    count = -1
+    while count != open_fds(vm):
+        count = open_fds(vm)
+        time.sleep(0.1)
+    return count
+
+
 class Fds(unittest.TestCase):
     def setUp(self):
         self.file = tempfile.TemporaryFile()
@@ -23,7 +33,7 @@ class Fds(unittest.TestCase):
 
     def test_names(self):
         with Machine() as vm:
-            before = open_fds(vm)
+            before = open_fds_at_rest(vm)
             self.assertIn("No file descriptor supplied", vm.error("getfd", fdname="a").desc)
             vm.cmd("getfd", fdname="a", fds=[self.fd])
             vm.cmd("getfd", fdname="b", fds=[self.fd])
@@ -37,7 +47,7 @@ class Fds(unittest.TestCase):
 
     def test_rides_on_its_message(self):
         with Machine() as vm:
-            before = open_fds(vm)
+            before = open_fds_at_rest(vm)
             # one that nobody asked for is not the next one's
             vm.cmd("query-name", fds=[self.fd])
             self.assertIn("No file descriptor supplied", vm.error("getfd", fdname="a").desc)
@@ -62,7 +72,7 @@ class Fds(unittest.TestCase):
         """Whether the monitor reads them together, or the second when the first is done."""
         for wait in (0, 0.2):
             with Machine() as vm:
-                before = open_fds(vm)
+                before = open_fds_at_rest(vm)
                 # stopped, so that both are there when it looks
                 vm.proc.send_signal(signal.SIGSTOP)
                 first = vm.start("getfd", {"fdname": "without"})
@@ -85,7 +95,7 @@ class Fds(unittest.TestCase):
 
     def test_texts_are_bounded(self):
         with Machine() as vm:
-            before = open_fds(vm)
+            before = open_fds_at_rest(vm)
             vm.cmd("getfd", fdname="a" * 8192, fds=[self.fd])
             self.assertIn("up to 8192", vm.error("getfd", fdname="a" * 8193, fds=[self.fd]).desc)
             self.assertIn("up to 8192", vm.error("add-fd", opaque="a" * 8193, fds=[self.fd]).desc)
@@ -96,7 +106,7 @@ class Fds(unittest.TestCase):
 
     def test_sets(self):
         with Machine() as vm:
-            before = open_fds(vm)
+            before = open_fds_at_rest(vm)
             self.assertEqual(vm.cmd("query-fdsets"), [])
             first = vm.cmd("add-fd", opaque="rdonly:/x", fds=[self.fd])
             self.assertEqual(first["fdset-id"], 0)
@@ -117,7 +127,7 @@ class Fds(unittest.TestCase):
 
     def test_closed_with_the_client(self):
         with Machine() as vm:
-            before = open_fds(vm)
+            before = open_fds_at_rest(vm)
             vm.send('{"execute":', [self.fd] * 4)
             vm.sock.close()
             vm.buf, vm.sock = b"", vm.connect()
