@@ -3,7 +3,7 @@
  * A decoded x86 instruction, and the description of the operation that it is an instance of.
  *
  * x86.tbl is the single source: gen_decode.py makes from it the table of operations (op_descs[]),
- * the mnemonic enumeration (MN_*) and the opcode maps. The interpreter, the tests and later the
+ * the mnemonic enumeration (MN_*) and the opcode maps. The interpreter, the tests and the
  * translator all read these. Source of the table: Intel SDM vol. 2, AMD APM vol. 3 to 5.
  */
 #ifndef SOFT_DECODE_INSN_H

@@ -16,6 +16,10 @@ enum { T = H_R11, ENT = H_R13, EA = H_R14, ENV = H_R15 };
 #define OFF(field) ((int32_t)offsetof(struct soft_cpu, field))
 #define OFF_R(n)   ((int32_t)(offsetof(struct soft_cpu, r) + 8 * (n)))
 
+/* A field of a TLB entry, from the entry of the same index for reads (which ENT is). */
+#define TLB_OFF(kind, field) \
+	((int32_t)((kind) * TLB_SIZE * sizeof(struct tlb_entry) + offsetof(struct tlb_entry, field)))
+
 /* The host register that a guest register is in, or -1: in memory. */
 static inline int host_reg(unsigned guest)
 {
@@ -89,6 +93,9 @@ void jit_put_flags_in(struct as *, unsigned scratch);
 
 /* Looks at poll and events: jumps at the two places say that something is there. Uses ENT, flags. */
 void jit_put_poll(struct as *, uint8_t *place[2]);
+
+/* Compares soft_cpu.jr.vec_live with a JIT_VEC_*. */
+void jit_put_vec_test(struct as *, unsigned value);
 
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);

@@ -59,12 +59,17 @@ static void put_push(struct as *a, unsigned reg, bool pop)
 	as_byte(a, (pop ? 0x58u : 0x50u) | (reg & 7));
 }
 
-/* cmp byte [env + vec_live], 0; je: the place of the jump */
+void jit_put_vec_test(struct as *a, unsigned value)
+{
+	AS(a, 0x41, 0x80); /* cmp byte [env + vec_live], value */
+	as_mem(a, 7, ENV, OFF(jr.vec_live));
+	as_byte(a, value);
+}
+
+/* Returns the place of a jump that is taken when vector registers are in memory. */
 static uint8_t *put_unless_vec(struct as *a)
 {
-	AS(a, 0x41, 0x80, 0xbf);
-	as_u32(a, (uint32_t)OFF(jr.vec_live));
-	as_byte(a, 0);
+	jit_put_vec_test(a, JIT_VEC_NONE);
 	return as_jcc(a, CC_E);
 }
 
@@ -79,9 +84,7 @@ static uint8_t *put_enter(struct as *a)
 	as_mov(a, ENV, H_RDI);
 	as_mov(a, ENT, H_RSI);
 	skip = put_unless_vec(a);
-	AS(a, 0x41, 0x80, 0xbf);
-	as_u32(a, (uint32_t)OFF(jr.vec_live));
-	as_byte(a, JIT_VEC_XMM);
+	jit_put_vec_test(a, JIT_VEC_XMM);
 	low = as_jcc(a, CC_E);
 	put_vecs(a, 0x10);
 	done = as_jmp(a);

@@ -176,17 +176,12 @@ static void load_operand(struct xlat *x)
 	as_rm(&x->a, true, AS_LOAD, EA, EA, 0);
 }
 
-static bool simple_address(const struct insn *in)
-{
-	return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
-}
-
 static bool put_push(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 
 	if (in->flags & INSN_MEM) {
-		if (!simple_address(in))
+		if (!x_plain_address(in))
 			return false;
 		load_operand(x);
 		as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.tmp));
@@ -301,7 +296,7 @@ static bool put_call(struct xlat *x)
 		x_exit(x, direct_target(in));
 		return true;
 	}
-	if ((in->flags & INSN_MEM) && !simple_address(in))
+	if ((in->flags & INSN_MEM) && !x_plain_address(in))
 		return false;
 	put_target(x);
 	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.target));
@@ -320,7 +315,7 @@ static bool put_jmp(struct xlat *x)
 		x_exit(x, direct_target(in));
 		return true;
 	}
-	if ((in->flags & INSN_MEM) && !simple_address(in))
+	if ((in->flags & INSN_MEM) && !x_plain_address(in))
 		return false;
 	put_target(x);
 	x_keep_flags(x, FLAGS_ALL);
@@ -359,14 +354,11 @@ bool x_branch(struct xlat *x)
 
 static void stub_stored(struct xlat *x, const struct stub *s)
 {
-	int32_t addend = (int32_t)(TLB_WRITE * TLB_SIZE * sizeof(struct tlb_entry) +
-				   offsetof(struct tlb_entry, addend));
-
 	if (s->kind == STUB_STORED_RCX) {
 		as_rm(&x->a, true, AS_LOAD, H_RCX, ENV, OFF(jr.tmp));
 		jit_put_flags_out(&x->a, T);
 	}
-	as_rm(&x->a, true, 0x2b, EA, ENT, addend);
+	as_rm(&x->a, true, 0x2b, EA, ENT, TLB_OFF(TLB_WRITE, addend));
 	as_mov_imm32(&x->a, ENT, this_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_store);
 }

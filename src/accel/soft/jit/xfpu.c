@@ -6,11 +6,6 @@
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/xlat.h"
 
-static bool simple_address(const struct insn *in)
-{
-	return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
-}
-
 bool x_is_mxcsr(const struct insn *in)
 {
 	unsigned mn = op_descs[in->op].mn;
@@ -29,7 +24,7 @@ bool x_mxcsr(struct xlat *x)
 	bool store = mn == MN_STMXCSR || mn == MN_VSTMXCSR;
 	struct as *a = &x->a;
 
-	if (!simple_address(in) ||
+	if (!x_plain_address(in) ||
 	    fpu_denied(x->c, in->flags & INSN_VEX ? FPN_AVX : FPN_SSE) >= 0)
 		return false;
 	x_need_vec(x);
@@ -145,7 +140,7 @@ bool x_x87(struct xlat *x)
 	bool store = mem && d->operand[0].kind == OPK_M && (d->operand[0].rw & 2);
 	const uint8_t *op = x_bytes(x);
 
-	if ((mem && (!simple_address(in) || !insn_mem_size(in))) || fpu_denied(x->c, FPN_X87) >= 0)
+	if ((mem && (!x_plain_address(in) || !insn_mem_size(in))) || fpu_denied(x->c, FPN_X87) >= 0)
 		return false;
 	while ((*op & 0xf8) != 0xd8)
 		op++;

@@ -21,7 +21,7 @@ struct slot {
 struct plan {
 	struct form f;
 	struct slot reg, rm, vvvv;
-	bool mem, load, store, vec, gpr;
+	bool mem, store, vec, gpr;
 	unsigned size, align;
 };
 
@@ -81,7 +81,6 @@ static void take_slot(struct plan *p, struct slot *s, const struct op_operand *o
 static void take_mem(struct plan *p, const struct op_operand *o)
 {
 	p->mem = true;
-	p->load = o->rw & 1;
 	p->store = o->rw & 2;
 }
 
@@ -160,13 +159,13 @@ static bool make_plan(struct xlat *x, struct plan *p)
 	const struct insn *in = x_insn(x);
 	const struct op_desc *d = &op_descs[in->op];
 
-	*p = (struct plan){ .load = false };
+	*p = (struct plan){ .mem = false };
 	form_parse(&p->f, in, x_bytes(x));
 	if (d->cls == OPC_INT ? !int_op(d->mn) : !native_op(d))
 		return false;
 	if ((d->gpr_r | d->gpr_w) & NOT_IN_PLACE)
 		return false;
-	if (in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK))
+	if (!x_plain_address(in))
 		return false;
 	for (unsigned i = 0; i < d->nr_operands; i++)
 		if (!take_operand(p, &d->operand[i]))
@@ -253,7 +252,7 @@ static bool put_lea(struct xlat *x)
 	int host = host_reg(to);
 	struct insn flat = *in;
 
-	if (in->opsize < 4 || (in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK)))
+	if (in->opsize < 4 || !x_plain_address(in))
 		return false;
 	flat.seg = SEG_NONE;
 	x_ea_to(x, &flat, host < 0 ? EA : (unsigned)host, in->opsize == 8);

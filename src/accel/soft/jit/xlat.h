@@ -64,6 +64,12 @@ static inline const uint8_t *x_bytes(const struct xlat *x)
 	return x->bytes + (in->next - in->len) - (first->next - first->len);
 }
 
+/* Whether its memory operand, if any, is addressed with 64 bits and without segment checks. */
+static inline bool x_plain_address(const struct insn *in)
+{
+	return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
+}
+
 struct stub *x_stub(struct xlat *, enum stub_kind, uint8_t *place);
 
 /* xmem.c */

@@ -62,7 +62,7 @@ void x_ea(struct xlat *x)
 
 void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
 {
-	int32_t kind = (int32_t)((write ? TLB_WRITE : TLB_READ) * TLB_SIZE * sizeof(struct tlb_entry));
+	const enum tlb_kind kind = write ? TLB_WRITE : TLB_READ;
 	struct as *a = &x->a;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the shift");
@@ -74,11 +74,11 @@ void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
 	AS(a, 0x49, 0xc1, 0xed, 12 - 5); /* shr r13, 7 */
 	as_alu_imm(a, false, 4, ENT, (int32_t)((TLB_SIZE - 1) << 5));
 	as_rm(a, true, 0x03, ENT, ENV, OFF(tlb));
-	as_rm(a, true, AS_LOAD, T, ENT, kind + (int32_t)offsetof(struct tlb_entry, tag));
+	as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(kind, tag));
 	as_rr(a, true, 0x33, T, EA);
 	as_alu_imm(a, true, 7, T, (int32_t)(0x1000 - size));
 	x_stub(x, STUB_BAIL, as_jcc(a, CC_A));
-	as_rm(a, true, 0x03, EA, ENT, kind + (int32_t)offsetof(struct tlb_entry, addend));
+	as_rm(a, true, 0x03, EA, ENT, TLB_OFF(kind, addend));
 	x->host_ok = false;
 }
 
@@ -96,10 +96,9 @@ static void stored_flagless(struct xlat *x)
 
 void x_stored(struct xlat *x)
 {
-	int32_t kind = (int32_t)(TLB_WRITE * TLB_SIZE * sizeof(struct tlb_entry));
 	struct as *a = &x->a;
 
-	as_rm(a, true, AS_LOAD, T, ENT, kind + (int32_t)offsetof(struct tlb_entry, watch));
+	as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(TLB_WRITE, watch));
 	if (x->live[x->i + 1] && !x->env_ok) {
 		stored_flagless(x);
 		return;
@@ -118,9 +117,7 @@ void x_need_vec(struct xlat *x)
 	if (x->vec_ok)
 		return;
 	x_keep_flags(x, x->live[x->i]);
-	AS(a, 0x41, 0x80, 0xbf); /* cmp byte [env + vec_live], 0 */
-	as_u32(a, (uint32_t)OFF(jr.vec_live));
-	as_byte(a, 0);
+	jit_put_vec_test(a, JIT_VEC_NONE);
 	s = x_stub(x, STUB_VEC, as_jcc(a, CC_E));
 	s->back = a->p;
 	x->host_ok = false;
