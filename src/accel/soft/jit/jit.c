@@ -127,6 +127,30 @@ static void note_code(struct soft_cpu *c, const struct block *b)
 		je->code = b->code;
 }
 
+/* The last span that begins at or before an offset. */
+static const struct jit_span *find_span(const struct jit *j, size_t off)
+{
+	unsigned lo = 0, hi = j->nr_spans;
+
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+
+		if (j->spans[mid].start <= off)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo ? &j->spans[lo - 1] : NULL;
+}
+
+/* The same linear page may be another physical one by now: a jump between blocks knows of one only. */
+static bool in_page_of(struct soft_cpu *c, uint32_t site, const struct block *b)
+{
+	const struct jit_span *s = find_span(c->jit, site);
+
+	return s && !((jit_id_block(c->blocks, s->id)->gpa ^ b->gpa) & PAGE_ADDR);
+}
+
 /* A jump within a page whose target has code by now goes there from here on. */
 static struct block *follow_link(struct soft_cpu *c)
 {
@@ -137,7 +161,8 @@ static struct block *follow_link(struct soft_cpu *c)
 
 	if (!jit_wants(c, b) || c->blocks->flushes != flushes)
 		return b->code ? b : NULL;
-	as_patch(j->rw + site, j->rw + ((const uint8_t *)b->code - j->rx) + b->skip);
+	if (in_page_of(c, site, b))
+		as_patch(j->rw + site, j->rw + ((const uint8_t *)b->code - j->rx) + b->skip);
 	return b;
 }
 
@@ -281,22 +306,6 @@ bool jit_run(struct soft_cpu *c, struct block *b)
 bool jit_run_once(struct soft_cpu *c, struct block *b)
 {
 	return run(c, b, true);
-}
-
-/* The last span that begins at or before an offset. */
-static const struct jit_span *find_span(const struct jit *j, size_t off)
-{
-	unsigned lo = 0, hi = j->nr_spans;
-
-	while (lo < hi) {
-		unsigned mid = (lo + hi) / 2;
-
-		if (j->spans[mid].start <= off)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo ? &j->spans[lo - 1] : NULL;
 }
 
 const void *jit_trap(struct soft_cpu *c, uintptr_t pc, uint64_t rflags, uint32_t *id)
