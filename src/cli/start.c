@@ -229,9 +229,8 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	if (!f->vm)
 		return -EINVAL;
 	set_escapes(f);
-	r = memory_lost_listen(f->vm, e);
-	if (r == 0)
-		r = open_monitors(f, e);
+	memory_lost_listen(f->vm);
+	r = open_monitors(f, e);
 	if (r < 0)
 		return r;
 	r = loop_add(f->vm->loop, &f->signals, e);

@@ -13,12 +13,12 @@
 #include "core/event.h"
 #include "core/memory_lost.h"
 #include "core/vm.h"
+#include "loop/loop.h"
 #include "mem/ram.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -35,7 +35,7 @@ struct lost_page {
 
 struct memory_lost {
 	struct vm *vm;
-	struct loop_fd heard;		    /* an eventfd */
+	struct loop_work heard;
 	_Atomic uintptr_t queue[QUEUE_LEN]; /* host addresses; 0 = free */
 	_Atomic(struct vcpu *) told;	    /* the others are to hear of it too */
 	pthread_mutex_t lock;		    /* a leaf: guards what follows */
@@ -50,10 +50,8 @@ static struct sigaction old_action;
 
 /* ---- in the handler: nothing that is not safe there ---- */
 
-static bool enqueue(struct memory_lost *l, uintptr_t at)
+static void enqueue(struct memory_lost *l, uintptr_t at)
 {
-	const uint64_t one = 1;
-
 	for (unsigned i = 0; i < QUEUE_LEN; i++) {
 		uintptr_t none = 0;
 
@@ -61,7 +59,7 @@ static bool enqueue(struct memory_lost *l, uintptr_t at)
 			break;
 	}
 	/* A full queue loses one that nobody has needed yet: whoever does is told then. */
-	return write(l->heard.fd, &one, sizeof(one)) > 0 || errno == EAGAIN;
+	loop_post_from_handler(l->vm->loop, &l->heard);
 }
 
 static char *put(char *to, const char *text)
@@ -136,7 +134,9 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 	if (info->si_code == BUS_MCEERR_AR && v && atomic_load(&v->guest_faults)) {
 		atomic_store(&v->lost, at | 1);
-	} else if (info->si_code != BUS_MCEERR_AO || !l || !enqueue(l, at)) {
+	} else if (info->si_code == BUS_MCEERR_AO && l) {
+		enqueue(l, at);
+	} else {
 		if (info->si_code > 0) /* else somebody sent it */
 			say_why(info);
 		end_process(sig);
@@ -208,13 +208,11 @@ static void remember(struct memory_lost *l, const struct lost_page *p)
 static void ask_others(struct vcpu *v)
 {
 	struct memory_lost *l = v->vm->lost;
-	const uint64_t one = 1;
 
 	if (v->vm->nr_vcpus < 2 || !arch_memory_lost_is_for_all(v->vm))
 		return;
 	atomic_store(&l->told, v);
-	if (write(l->heard.fd, &one, sizeof(one)) < 0)
-		log_warn("the other processors do not hear of a lost page: %s", strerror(errno));
+	loop_post(v->vm->loop, &l->heard);
 }
 
 static int no_way(struct vcpu *v, uint64_t where, const char *what, bool required)
@@ -315,14 +313,11 @@ static void lost_early(struct memory_lost *l, uintptr_t at)
 	vm_run_on(vm->vcpus[0], tell_early, &p);
 }
 
-static void on_heard(struct loop_fd *fd, uint32_t ready)
+static void on_heard(struct loop_work *w)
 {
-	struct memory_lost *l = container_of(fd, struct memory_lost, heard);
+	struct memory_lost *l = container_of(w, struct memory_lost, heard);
 	struct vcpu *told;
-	uint64_t n;
 
-	if (read(fd->fd, &n, sizeof(n)) < 0)
-		return;
 	for (unsigned i = 0; i < QUEUE_LEN; i++) {
 		uintptr_t at = atomic_exchange(&l->queue[i], 0);
 
@@ -342,25 +337,14 @@ struct memory_lost *memory_lost_new(struct vm *vm)
 	struct memory_lost *l = xnew(struct memory_lost);
 
 	l->vm = vm;
-	l->heard.fd = -1;
+	l->heard.fn = on_heard;
 	pthread_mutex_init(&l->lock, NULL);
 	return l;
 }
 
-int memory_lost_listen(struct vm *vm, struct err *e)
+void memory_lost_listen(struct vm *vm)
 {
-	struct memory_lost *l = vm->lost;
-	int ret;
-
-	l->heard = (struct loop_fd){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-				     .events = EPOLLIN,
-				     .fn = on_heard };
-	if (l->heard.fd < 0)
-		return err_set_errno(e, errno, "eventfd");
-	ret = loop_add(vm->loop, &l->heard, e);
-	if (ret == 0)
-		atomic_store(&listener, l);
-	return ret;
+	atomic_store(&listener, vm->lost);
 }
 
 void memory_lost_free(struct vm *vm)
@@ -370,8 +354,7 @@ void memory_lost_free(struct vm *vm)
 	if (!l)
 		return;
 	atomic_compare_exchange_strong(&listener, &mine, NULL);
-	loop_del(vm->loop, &l->heard);
-	close_fd_(&l->heard.fd);
+	loop_cancel(vm->loop, &l->heard);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }

@@ -21,7 +21,7 @@ int memory_lost_catch(struct err *e) MUST_CHECK;
 
 /* vm->lost; from listen on the control loop tells vm's guest of pages that nobody needed yet. */
 struct memory_lost *memory_lost_new(struct vm *);
-int memory_lost_listen(struct vm *, struct err *e) MUST_CHECK;
+void memory_lost_listen(struct vm *);
 void memory_lost_free(struct vm *);
 
 /*

@@ -2,8 +2,9 @@
 /*
  * The event loop (loop.h): epoll for descriptors, a binary heap of timers, a queue of posted work.
  *
- * The lock guards heap and queue, which other threads may change; no handler runs under it. An
- * eventfd wakes the loop when such a change may shorten its sleep.
+ * The lock guards the heap, which other threads may change; no handler runs under it. Posted work
+ * is pushed on a stack without a lock, as signal handlers push too; the loop's thread takes all of
+ * it at once into its queue. An eventfd wakes the loop when such a change may shorten its sleep.
  */
 #include "base/base.h"
 #include "base/clock.h"
@@ -27,7 +28,8 @@ struct loop {
 	pthread_mutex_t lock;
 	struct loop_timer **heap; /* heap[0] is due first */
 	size_t nr_timers, cap_timers;
-	struct loop_work *work, **work_tail;
+	_Atomic(struct loop_work *) posted;  /* the newest first */
+	struct loop_work *work, **work_tail; /* the loop's thread alone */
 	struct loop_idle *idle;
 	/* the batch under way, so that loop_del() can take one out of it */
 	struct epoll_event ready[LOOP_BATCH];
@@ -67,15 +69,21 @@ struct loop *loop_free(struct loop *l)
 	return NULL;
 }
 
-static void wake(struct loop *l)
+static void wake_any(struct loop *l)
 {
 	uint64_t one = 1;
 
-	/* Its own thread looks at heap and queue again before it sleeps. */
-	if (loop_of_me == l || atomic_exchange(&l->woken, true))
+	if (atomic_exchange(&l->woken, true))
 		return;
 	while (write(l->wakefd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
+}
+
+static void wake(struct loop *l)
+{
+	/* Its own thread looks at heap and queue again before it sleeps. */
+	if (loop_of_me != l)
+		wake_any(l);
 }
 
 static void drain_wake(struct loop *l)
@@ -227,16 +235,46 @@ static void run_timers(struct loop *l)
 
 /* ---- posted work ---- */
 
+static bool push(struct loop *l, struct loop_work *w)
+{
+	struct loop_work *top = atomic_load(&l->posted);
+
+	if (atomic_exchange(&w->queued, true))
+		return false;
+	do
+		w->next = top;
+	while (!atomic_compare_exchange_weak(&l->posted, &top, w));
+	return true;
+}
+
 void loop_post(struct loop *l, struct loop_work *w)
 {
-	if (atomic_exchange(&w->queued, true))
-		return;
-	pthread_mutex_lock(&l->lock);
-	w->next = NULL;
-	*l->work_tail = w;
-	l->work_tail = &w->next;
-	pthread_mutex_unlock(&l->lock);
-	wake(l);
+	if (push(l, w))
+		wake(l);
+}
+
+void loop_post_from_handler(struct loop *l, struct loop_work *w)
+{
+	/* The loop's thread may be the one interrupted, on its way to sleep. */
+	if (push(l, w))
+		wake_any(l);
+}
+
+/* What has been posted so far goes to the end of the queue, the oldest first. */
+static void take_posted(struct loop *l)
+{
+	struct loop_work *w = atomic_exchange(&l->posted, NULL), *oldest = NULL;
+
+	while (w) {
+		struct loop_work *next = w->next;
+
+		w->next = oldest;
+		oldest = w;
+		w = next;
+	}
+	*l->work_tail = oldest;
+	for (; oldest; oldest = oldest->next)
+		l->work_tail = &oldest->next;
 }
 
 static void unlink_work(struct loop *l, struct loop_work **p)
@@ -252,32 +290,28 @@ static void unlink_work(struct loop *l, struct loop_work **p)
 
 void loop_cancel(struct loop *l, struct loop_work *w)
 {
-	pthread_mutex_lock(&l->lock);
+	take_posted(l);
 	for (struct loop_work **p = &l->work; *p; p = &(*p)->next) {
 		if (*p == w) {
 			unlink_work(l, p);
 			break;
 		}
 	}
-	pthread_mutex_unlock(&l->lock);
 }
 
 static void run_work(struct loop *l)
 {
 	size_t budget = 0;
 
-	pthread_mutex_lock(&l->lock);
+	take_posted(l);
 	for (struct loop_work *w = l->work; w; w = w->next)
 		budget++;
 	while (budget-- && l->work) {
 		struct loop_work *w = l->work;
 
 		unlink_work(l, &l->work);
-		pthread_mutex_unlock(&l->lock);
 		w->fn(w);
-		pthread_mutex_lock(&l->lock);
 	}
-	pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- the round ---- */
@@ -286,10 +320,9 @@ static void run_work(struct loop *l)
 static uint64_t sleep_ns(struct loop *l, uint64_t max_ns)
 {
 	uint64_t now, when = UINT64_MAX;
-	bool work;
+	bool work = l->work || atomic_load(&l->posted);
 
 	pthread_mutex_lock(&l->lock);
-	work = l->work != NULL;
 	if (l->nr_timers)
 		when = l->heap[0]->when_ns;
 	pthread_mutex_unlock(&l->lock);

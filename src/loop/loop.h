@@ -52,6 +52,8 @@ void loop_disarm(struct loop *, struct loop_timer *);
 
 /* Queues w unless it is queued already; it runs once on the loop's thread. Any thread. */
 void loop_post(struct loop *, struct loop_work *w);
+/* The same, for a handler of signals. */
+void loop_post_from_handler(struct loop *, struct loop_work *w);
 /* The loop's thread: w is not queued any more and does not run. */
 void loop_cancel(struct loop *, struct loop_work *w);
 

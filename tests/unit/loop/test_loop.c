@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -345,6 +346,30 @@ static void posts_wake_a_sleeping_loop(void **state)
 	loop_disarm(fx.l, &mt.t);
 }
 
+static void on_usr1(int sig)
+{
+	loop_post_from_handler(fx.l, &mt.w);
+}
+
+/* Wherever on its way to sleep the loop's own thread is interrupted. */
+static void posts_of_a_signal_handler_are_not_lost(void **state)
+{
+	struct sigaction sa = { .sa_handler = on_usr1, .sa_flags = SA_RESTART }, old;
+	pthread_t t;
+
+	memset(&mt, 0, sizeof(mt));
+	mt.w.fn = mt_work;
+	assert_int_equal(sigaction(SIGUSR1, &sa, &old), 0);
+	pthread_create(&t, NULL, loop_thread, NULL);
+	for (uint64_t i = 1; i <= 5000; i++) {
+		pthread_kill(t, SIGUSR1);
+		wait_for(&mt.runs, i);
+	}
+	loop_stop(fx.l);
+	pthread_join(t, NULL);
+	sigaction(SIGUSR1, &old, NULL);
+}
+
 /* ---- many threads at once ---- */
 
 #define POSTERS	    3
@@ -459,6 +484,7 @@ int main(void)
 		T(many_timers_keep_heap_order),
 		T(work_runs_once_in_order),
 		T(posts_wake_a_sleeping_loop),
+		T(posts_of_a_signal_handler_are_not_lost),
 		T(no_post_is_missed),
 		T(idle_hook_brackets_the_sleep),
 		T(stops_before_it_runs),
