@@ -14,6 +14,7 @@
 #include "cli/front.h"
 #include "core/backend.h"
 #include "core/fdset.h"
+#include "core/lease.h"
 #include "core/memory_lost.h"
 #include "core/vm.h"
 #include "migr/dump.h"
@@ -46,6 +47,10 @@ static void on_signal(struct loop_fd *fd, uint32_t ready)
 
 	if (read(fd->fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == (uint32_t)lease_signal()) {
+		lease_signalled(f->vm, info.ssi_fd);
+		return;
+	}
 	log_info("terminating on signal %u from pid %u", info.ssi_signo, info.ssi_pid);
 	vm_request_exit(f->vm, 0, VM_CAUSE_HOST_SIGNAL);
 }
@@ -66,6 +71,7 @@ static int open_signals(struct front *f, struct err *e)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, lease_signal());
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* ulimit -f: EFBIG, which is told to the user or the guest */

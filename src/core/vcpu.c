@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/accel.h"
+#include "core/lease.h"
 #include "core/vcpu.h"
 #include "core/vm.h"
 #include <linux/futex.h>
@@ -213,6 +214,7 @@ static void signals_to_block(sigset_t *set)
 	sigemptyset(set);
 	for (size_t i = 0; i < ARRAY_SIZE(process_wide); i++)
 		sigaddset(set, process_wide[i]);
+	sigaddset(set, lease_signal());
 }
 
 int vcpu_start_thread(struct vcpu *v, struct err *e)

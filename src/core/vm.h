@@ -19,6 +19,7 @@
 struct accel_irqchip;
 struct accel_ops;
 struct dump;
+struct lease;
 struct memory_lost;
 struct migr;
 struct pci_bus;
@@ -127,6 +128,7 @@ struct vm {
 	uint64_t stopped_ns, stopped_tsc;
 	struct backend *backends; /* core/backend.h */
 	struct memory_lost *lost; /* core/memory_lost.h */
+	struct lease *leases;	  /* core/lease.h */
 	/* requests from any thread, carried out by the control thread */
 	_Atomic uint32_t requests;
 	_Atomic uint32_t asks; /* bits: requests that do not exclude each other */

@@ -7,22 +7,19 @@
 #define FW_KERNEL_MAP_H
 
 #include "base/base.h"
-#include "loop/loop.h"
+#include "core/lease.h"
 
 struct vm;
 
 #define KERNEL_MAP_MIN KIB(64) /* less is copied as quickly */
 
 struct kernel_map {
-	struct vm *vm;
-	struct loop_fd breaks; /* the kernel tells that somebody wants to write */
-	int fd;		       /* with the lease; the caller's */
-	bool leased;
+	struct lease lease;
 };
 
 /*
  * Asks for a lease on fd, open for reading only. Whether there is one: without, the file is to be
- * copied. Asking again is fine. Control thread, which is the one that runs vm's loop.
+ * copied. Asking again is fine. Control thread.
  */
 bool kernel_map_lease(struct kernel_map *, struct vm *, int fd);
 /*

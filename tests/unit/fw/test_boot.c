@@ -3,6 +3,7 @@
 #include "cmocka_all.h"
 
 #include "base/bytes.h"
+#include "core/lease.h"
 #include "core/vm.h"
 #include "fw/boot.h"
 #include "images.h"
@@ -409,18 +410,22 @@ static void kernel_without_a_copy(void **state)
 	autofree uint8_t *text = xcalloc(1, LONG_TEXT);
 	struct cpu_state s = { 0 };
 	struct err e = { 0 };
+	struct timespec patience = { .tv_nsec = 50000000 };
 	struct fw_boot *b;
+	siginfo_t info;
 	bool done = false;
+	sigset_t set;
 	pid_t child;
 
+	sigemptyset(&set);
+	sigaddset(&set, lease_signal());
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	fx.vm.ram = fx.ram;
-	fx.vm.loop = loop_new(&e);
 	make_long_elf(text);
 	b = open_boot(NULL, "");
 	place(b, &s);
 	if (!fx.ram->file_map[0].len) { /* a file system without leases */
 		fw_boot_free(b);
-		loop_free(fx.vm.loop);
 		skip();
 	}
 	assert_int_equal(fx.ram->file_map[0].off, ELF_TEXT);
@@ -435,7 +440,8 @@ static void kernel_without_a_copy(void **state)
 	if (!child)
 		_exit(truncate(fx.kernel, 0) != 0);
 	for (unsigned i = 0; i < 400 && !done; i++) {
-		loop_once(fx.vm.loop, 50);
+		if (sigtimedwait(&set, &info, &patience) == lease_signal())
+			lease_signalled(&fx.vm, info.si_fd);
 		done = child_may_write(child);
 	}
 	assert_true(done);
@@ -443,7 +449,6 @@ static void kernel_without_a_copy(void **state)
 	assert_true(fw_boot_place(b, &fx.vm, &s, &e) < 0);
 	assert_non_null(strstr(e.msg, "changed"));
 	fw_boot_free(b);
-	loop_free(fx.vm.loop);
 }
 
 static void expect_refusal(const char *kernel, const char *initrd, const char *append,
