@@ -45,9 +45,9 @@ LEAN = "microvm,pit=off,pic=off,rtc=off"
 STARTS = [
     ("hanok-tiny", f"{HANOK} -M microvm -kernel /tiny", "", {"calls": 120, "cpu": 1.5e6}),
     ("hanok-microvm", f"{HANOK} -M microvm {LINUX} {SERIAL}", f"console=ttyS0 {ARGS}",
-     {"instructions": 1.09e9, "exits": 300, "beside": 2048}),
+     {"instructions": 1.09e9, "exits": 300, "beside": 2048, "calls": 120}),
     ("hanok-microvm-no-serial", f"{HANOK} -M microvm,isa-serial=off {LINUX}", ARGS,
-     {"instructions": 1.09e9, "exits": 50, "beside": 2048}),
+     {"instructions": 1.09e9, "exits": 50, "beside": 2048, "calls": 120}),
     ("hanok-q35", f"{HANOK} -M q35 {LINUX} {SERIAL}", f"console=ttyS0 {ARGS} cryptomgr.notests", {}),
     ("qemu-tiny", f"{QEMU} -M microvm -kernel /tiny", "", {}),
     ("qemu-microvm", f"{QEMU} -M {LEAN} {LINUX} {SERIAL}", f"console=ttyS0 {TUNED}1", {}),

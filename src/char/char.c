@@ -75,6 +75,14 @@ static ssize_t write_some(int fd, const uint8_t *p, size_t n)
 	return ret;
 }
 
+/* epoll does not know them. */
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /* The piece at the ring's head; the loop's thread alone removes, so it stays where it is. */
 static size_t peek(struct char_end *c, const uint8_t **p)
 {
@@ -108,7 +116,7 @@ static int flush_ring(struct char_end *c)
 		ret = write_some(c->out.fd, p, n);
 		if (ret < 0 && (errno == EAGAIN || errno == EINTR))
 			return 0;
-		if (ret < 0 && c->sync_out) { /* a full disk: the guest goes on */
+		if (ret < 0 && is_regular(c->out.fd)) { /* a full disk: the guest goes on */
 			log_warn("chardev %s: output lost: %s", c->id, strerror(errno));
 			drop_front(c, n);
 			continue;
@@ -154,7 +162,7 @@ static void flush_out(struct char_end *c)
 		lost(c);
 		return;
 	}
-	if (ret == 0 && !c->sync_out) {
+	if (ret == 0 && !is_regular(c->out.fd)) {
 		struct err e;
 
 		if (!c->out.added && loop_add(c->loop, &c->out, &e) < 0)
@@ -315,13 +323,6 @@ void char_tell_resized(struct char_end *c, unsigned cols, unsigned rows)
 	}
 }
 
-static bool is_regular(int fd)
-{
-	struct stat st;
-
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-}
-
 static bool is_unix(int fd)
 {
 	int domain = 0;
@@ -348,7 +349,6 @@ void char_up_take(struct char_end *c, int in_fd, int out_fd)
 	c->left = false;
 	c->sync_in = is_regular(in_fd);
 	c->takes_fds = is_unix(in_fd);
-	c->sync_out = is_regular(out_fd);
 	trace_chr_opened(c->id);
 	set_taking(c, true);
 	watch_in(c);

@@ -35,11 +35,10 @@ struct char_end {
 	unsigned nr_fronts;
 	bool mux;
 	struct char_escape *escape;
-	bool after_escape; /* the escape key came, the next byte says what for */
-	bool up;	   /* bytes go somewhere */
-	bool sink;	   /* output vanishes: null */
-	bool sync_out;	   /* a regular file: epoll does not know it */
-	bool sync_in;
+	bool after_escape;	     /* the escape key came, the next byte says what for */
+	bool up;		     /* bytes go somewhere */
+	bool sink;		     /* output vanishes: null */
+	bool sync_in;		     /* a regular file: epoll does not know it */
 	bool takes_fds;		     /* a unix socket, which may carry descriptors */
 	bool left;		     /* the other side is gone, but not all of its bytes are read */
 	struct loop_fd in, out;	     /* fd -1 = none */

@@ -62,7 +62,7 @@ static int unknown_word(const char *word)
 static void set_up_heap(void)
 {
 	mallopt(M_MMAP_THRESHOLD, 4 * 4096);
-	mallopt(M_TOP_PAD, 16 * 4096); /* what fits the top of the heap is never mapped alone */
+	mallopt(M_TOP_PAD, 48 * 4096); /* what fits the top of the heap is never mapped alone */
 	mallopt(M_ARENA_MAX, 1);
 }
 

@@ -206,6 +206,8 @@ static int confine(struct front *f, struct err *e)
 	if (r == 0 && process_confine(vm->conf->chroot, vm->conf->user, e) < 0)
 		r = err_prefix(e, "-run-with ");
 	if (r == 0)
+		r = sandbox_drop(&vm->conf->sandbox, e);
+	if (r == 0)
 		r = vm_start_threads(vm, e);
 	if (r == 0)
 		r = sandbox_enter(&vm->conf->sandbox, SANDBOX_CONTROL, e);

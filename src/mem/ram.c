@@ -25,7 +25,8 @@
 /* #syscalls control migr: mincore */
 /* #syscalls vcpu io: fallocate(&FALLOC_FL_PUNCH_HOLE) */
 
-#define WATCH_SHIFT 6 /* one bit per 64 bytes */
+#define WATCH_SHIFT 6					  /* one bit per 64 bytes */
+#define WATCH_BYTES (sizeof(uint64_t) + sizeof(uint32_t)) /* a page's share of watch[] and gen[] */
 
 static int membarrier(int cmd)
 {
@@ -49,11 +50,11 @@ static int make_watch(struct ram_block *rb, struct err *e)
 {
 	uint64_t pages = rb->size >> RAM_PAGE_SHIFT;
 
-	rb->watch = reserve(pages * sizeof(*rb->watch), PROT_READ | PROT_WRITE);
-	rb->gen = reserve(pages * sizeof(*rb->gen), PROT_READ | PROT_WRITE);
-	if (!rb->watch || !rb->gen)
+	rb->watch = reserve(pages * WATCH_BYTES, PROT_READ | PROT_WRITE);
+	if (!rb->watch)
 		return err_set_errno(e, errno, "memory '%s': cannot reserve its code watch",
 				     rb->name);
+	rb->gen = (_Atomic uint32_t *)(rb->watch + pages);
 	rb->expedited = !membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 	if (!rb->expedited) {
 		rb->shoot_page = reserve(RAM_PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -100,8 +101,7 @@ struct ram_block *ram_free(struct ram_block *rb)
 		return NULL;
 	pages = rb->size >> RAM_PAGE_SHIFT;
 	unmap(rb->reserved, rb->reserved_size);
-	unmap(rb->watch, pages * sizeof(*rb->watch));
-	unmap(rb->gen, pages * sizeof(*rb->gen));
+	unmap(rb->watch, pages * WATCH_BYTES);
 	unmap(atomic_load(&rb->dirty), ram_dirty_words(rb) * sizeof(uint64_t));
 	unmap(rb->shoot_page, RAM_PAGE_SIZE);
 	close_fd_(&rb->fd);

@@ -135,17 +135,42 @@ static bool instrumented(void)
 	return false;
 }
 
-int sandbox_enter(const struct sandbox_conf *conf, enum sandbox_role role, struct err *e)
+static int drop(const struct sandbox_conf *conf, bool all, struct err *e)
 {
-	if (!conf->on || instrumented())
-		return 0;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set_errno(e, errno, "sandbox: PR_SET_NO_NEW_PRIVS");
-	if (role == SANDBOX_CONTROL && conf->spawn)
-		return 0; /* the programs would inherit the rest */
+	if (all && drop_capabilities(conf) < 0)
+		return err_set_errno(e, errno, "sandbox: giving up capabilities");
+	return 0;
+}
+
+int sandbox_drop(struct sandbox_conf *conf, struct err *e)
+{
+	int r;
+
+	if (!conf->on || conf->spawn || instrumented())
+		return 0;
+	r = drop(conf, true, e);
+	conf->dropped = r == 0;
+	return r;
+}
+
+int sandbox_enter(const struct sandbox_conf *conf, enum sandbox_role role, struct err *e)
+{
+	/* Other roles' threads may be older than the drop. */
+	bool inherits = role == SANDBOX_CONTROL || role == SANDBOX_VCPU;
+	/* The programs that it may start would inherit more. */
+	bool little = role == SANDBOX_CONTROL && conf->spawn;
+	int r;
+
+	if (!conf->on || instrumented())
+		return 0;
+	if (!inherits || !conf->dropped) {
+		r = drop(conf, !little, e);
+		if (r < 0 || little)
+			return r;
+	}
 	/* Kernels without Landlock, or with it switched off, have the filter. */
 	(void)sandbox_landlock(role);
-	if (drop_capabilities(conf) < 0)
-		return err_set_errno(e, errno, "sandbox: giving up capabilities");
 	return set_filter(&roles[role], e);
 }

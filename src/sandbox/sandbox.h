@@ -28,7 +28,14 @@ struct sandbox_conf {
 	 * thread gains no privileges, and that is all, because they would inherit the rest. */
 	bool spawn;
 	bool lock_memory; /* CAP_IPC_LOCK stays: memory is to be locked as it comes */
+	bool dropped;	  /* by sandbox_drop(): of the control thread, and so of the vCPUs */
 };
+
+/*
+ * The control thread, before it makes those of the vCPUs, which inherit it: no new privileges, and
+ * no capabilities. -errno with e set. Optional: sandbox_enter() does what was not done.
+ */
+int sandbox_drop(struct sandbox_conf *, struct err *e) MUST_CHECK;
 
 /*
  * The calling thread takes on role, for good. A thread made by one that has done so has that one's

@@ -466,6 +466,20 @@ int kvm_read_state(struct vcpu *v, struct cpu_state *s)
 	return r < 0 ? r : kvm_tsc_offset(c, KVM_GET_DEVICE_ATTR, &s->tsc_offset);
 }
 
+/* Debug registers, events and mp-state of a boot processor, as KVM makes a vCPU. */
+static bool is_as_made(const struct kvm_vcpu *c, const struct cpu_state *s)
+{
+	struct cpu_state on;
+
+	if (c->touched || c->vcpu->index != 0 || c->kv->smm_memory)
+		return false;
+	kvm_power_on(c->vcpu, &on);
+	return !memcmp(s->dr, on.dr, sizeof(on.dr)) && s->dr6 == on.dr6 && s->dr7 == on.dr7 &&
+	       s->mp_state == on.mp_state && !s->event_injected && !s->sti_shadow &&
+	       !s->mov_ss_shadow && !s->nmi_masked && !s->nmi_pending && !s->in_smm &&
+	       !s->smi_pending;
+}
+
 int kvm_write_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 {
 	struct kvm_vcpu *c = kvm_vcpu(v);
@@ -474,13 +488,14 @@ int kvm_write_state(struct vcpu *v, const struct cpu_state *s, struct err *e)
 		set_regs,     set_sregs, set_xcrs,   set_xsave,
 		kvm_msrs_set, set_debug, set_events, kvm_set_mp_state_of,
 	};
+	size_t n = ARRAY_SIZE(part) - (is_as_made(c, s) ? 3 : 0);
 	uint64_t offset = s->tsc_offset;
 	int r = 0;
 
 	if (s->mp_state > MP_SHUTDOWN)
 		return err_set(e, EINVAL, "vCPU state: mp_state %u is unknown", s->mp_state);
 	c->touched = true;
-	for (size_t i = 0; i < ARRAY_SIZE(part) && r >= 0; i++)
+	for (size_t i = 0; i < n && r >= 0; i++)
 		r = part[i](c, s, e);
 	if (r < 0)
 		return err_prefix(e, "vCPU %u: ", v->index);
