@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "core/irq.h"
 #include "core/vcpu.h"
+#include <stdio.h>
 
 struct vm;
 struct ram_block;
@@ -114,6 +115,8 @@ struct accel_ops {
 	void (*cpuid)(struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
 	/* The engine's own numbers (core/stats.h). Optional. */
 	int (*stats)(struct vm *, struct vcpu *, struct stats *, struct err *e);
+	/* What an engine that translates code says of that, in lines. Optional; control thread. */
+	void (*show_jit)(struct vm *, FILE *out);
 	/*
 	 * Puts a machine check into its bank; an uncorrected one is the exception #MC next. The
 	 * guest's registers allow it (arch_memory_lost()). On the vCPU's thread. 0 or -errno.

@@ -4,6 +4,7 @@
  * vCPUs go on writing.
  */
 #include "base/base.h"
+#include "core/accel.h"
 #include "core/exits.h"
 #include "core/stats.h"
 #include "mon/cmd.h"
@@ -76,6 +77,39 @@ void hmp_info_exits(struct hmp *h)
 	autofree char *text = exits_format(h->vm, exits_elapsed_ns(h->vm));
 
 	hmp_printf(h, "%s", text);
+}
+
+/* ---- the translator ---- */
+
+json_t *qmp_x_query_jit(struct mon_cmd *c, struct err *e)
+{
+	autofree char *text = NULL;
+	size_t len = 0;
+	FILE *out;
+
+	if (!c->vm->accel->show_jit) {
+		err_set(e, ENOTSUP,
+			"JIT information is only available with accel=tcg: %s runs guest code as it is",
+			c->vm->accel->name);
+		return NULL;
+	}
+	out = open_memstream(&text, &len);
+	if (!out) {
+		err_set(e, ENOMEM, "no memory for what the translator says");
+		return NULL;
+	}
+	c->vm->accel->show_jit(c->vm, out);
+	fclose(out);
+	return json_pack("{s:o}", "human-readable-text", mon_text(text));
+}
+
+void hmp_info_jit(struct hmp *h)
+{
+	json_t *r = hmp_qmp(h, "x-query-jit", NULL);
+
+	if (r)
+		hmp_printf(h, "%s", json_string_value(json_object_get(r, "human-readable-text")));
+	json_decref(r);
 }
 
 /* ---- the engine's statistics ---- */

@@ -51,7 +51,12 @@ struct block_cache *block_cache_free(struct block_cache *bc)
 	return NULL;
 }
 
-static void flush_blocks(struct soft_cpu *c)
+size_t block_cache_bytes(const struct block_cache *bc)
+{
+	return bc->used + HASH_SIZE;
+}
+
+static void flush_blocks(struct soft_cpu *c, enum code_why why)
 {
 	struct block_cache *bc = c->blocks;
 
@@ -60,6 +65,7 @@ static void flush_blocks(struct soft_cpu *c)
 	memset(bc->hash, 0, HASH_SIZE);
 	bc->used = 0;
 	bc->flushes++;
+	c->n.code_flushes[why]++;
 }
 
 bool block_cache_trim(struct soft_cpu *c)
@@ -73,6 +79,7 @@ bool block_cache_trim(struct soft_cpu *c)
 	zero_and_release(bc->hash, CODE_SIZE);
 	bc->used = 0;
 	bc->flushes++;
+	c->n.code_flushes[CODE_WHY_IDLE]++;
 	return true;
 }
 
@@ -82,9 +89,12 @@ static struct block *arena_block(struct soft_cpu *c)
 	struct block_cache *bc = c->blocks;
 	bool room = thunks_have_room(c->fpu->thunks, BLOCK_MAX);
 
-	if (!room || !jit_has_room(c->jit) ||
-	    bc->used + BLOCK_BYTES(BLOCK_MAX, CODE_BYTES) > ARENA_SIZE)
-		flush_blocks(c);
+	if (!room)
+		flush_blocks(c, CODE_WHY_THUNKS);
+	else if (!jit_has_room(c->jit))
+		flush_blocks(c, CODE_WHY_HOST);
+	else if (bc->used + BLOCK_BYTES(BLOCK_MAX, CODE_BYTES) > ARENA_SIZE)
+		flush_blocks(c, CODE_WHY_DECODED);
 	if (!room)
 		thunks_flush(c->fpu->thunks);
 	return (struct block *)(bc->arena + bc->used);
@@ -277,6 +287,8 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 	}
 	b->nr = (uint16_t)n;
 	b->bytes = (uint16_t)off;
+	c->n.decoded++;
+	c->n.decoded_insns += n;
 	special_insn(&b->in[n], start + off, exec_leave);
 	memcpy(&b->in[n + 1], code, off);
 	return true;
@@ -335,6 +347,7 @@ static struct block *lookup(struct soft_cpu *c, uint64_t gpa)
 	while ((b = *at)) {
 		if (!block_valid(b)) {
 			*at = b->hash_next;
+			c->n.voided++;
 			continue;
 		}
 		if (b->gpa == gpa && b->key == c->mode_key)

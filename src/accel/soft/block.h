@@ -28,6 +28,7 @@ struct block {
 	bool kept;	 /* in the cache, and in one page */
 	uint8_t runs;	 /* by the interpreter, up to where the translator looks at it */
 	uint8_t skip;	  /* bytes of host code that get the flags, for who has them */
+	uint8_t left;	  /* the instruction that host code leaves to the interpreter, if any */
 	const void *code; /* host code, or NULL */
 	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */
 };
@@ -58,12 +59,15 @@ struct block_cache {
 	struct block **hash;
 	uint8_t *arena;
 	size_t used;
-	uint64_t flushes; /* statistics */
+	uint64_t flushes; /* how often all blocks went */
 };
 
 /* NULL with e set when the host has no memory. */
 struct block_cache *block_cache_new(struct err *e);
 struct block_cache *block_cache_free(struct block_cache *); /* returns NULL */
+
+/* Of decoded code, and of finding it; of what was mapped, not more than what was touched. */
+size_t block_cache_bytes(const struct block_cache *);
 
 /*
  * Gives the memory of all decoded code back to the host. For a vCPU that is about to sleep for

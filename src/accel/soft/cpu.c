@@ -118,7 +118,7 @@ static void flush_if_stale(struct soft_cpu *c)
 	for (unsigned i = 0; i < 4; i++)
 		watch |= (c->s.dr7 >> (2 * i) & 3) && (c->s.dr7 >> (16 + 4 * i) & 3);
 	if (key != c->paging_key || watch || c->has_watch)
-		mmu_flush(c, true);
+		mmu_flush(c, true, TLB_WHY_MODE);
 	else if (cs_moved)
 		mmu_new_generation(c, true); /* limits were checked for the old segment */
 	c->paging_key = key;
@@ -180,7 +180,7 @@ void cpu_sync_in(struct soft_cpu *c)
 		ops->set_tpr(c->vcpu, c->s.cr8 & 15);
 	fpu_sync_in(c);
 	cpu_mode_changed(c);
-	mmu_flush(c, true);
+	mmu_flush(c, true, TLB_WHY_STATE);
 	c->walk_ram.first = 1;
 	c->walk_ram.last = 0;
 	if ((c->s.cr0 & CR0_PG) && (c->s.cr4 & CR4_PAE) && !c->long_mode)

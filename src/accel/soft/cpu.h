@@ -10,6 +10,7 @@
 #ifndef SOFT_CPU_H
 #define SOFT_CPU_H
 
+#include "accel/soft/counts.h"
 #include "accel/soft/decode/insn.h"
 #include "base/base.h"
 #include "base/log.h"
@@ -114,7 +115,7 @@ struct soft_cpu {
 		uint64_t lin, target, tmp;
 		const void *resume;
 	} jr;
-	uint64_t insns;	 /* executed, for statistics */
+	uint64_t insns;	 /* executed by the interpreter */
 
 	/* run.c, block.c: the block that executes; what a jump cache entry must match */
 	struct block *blk;
@@ -143,6 +144,7 @@ struct soft_cpu {
 	uint64_t dr6_pending; /* hits of data breakpoints by the current instruction */
 	struct log_limit msr_log; /* msr.c: unknown registers */
 	bool no_step;	      /* the instruction took its single-step trap along (INT n) */
+	struct soft_counts n;
 };
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)
@@ -226,7 +228,7 @@ void mmu_wrote(struct soft_cpu *, uint64_t lin, unsigned size);
 bool mmu_load_pdptes(struct soft_cpu *, uint64_t cr3);
 /* INVLPG, CR3 and CR4 writes, PV flush. (CR0, CR4.P*, EFER.NXE: cpu_mode_changed() flushes.) */
 void mmu_flush_page(struct soft_cpu *, uint64_t lin);
-void mmu_flush(struct soft_cpu *, bool global_too);
+void mmu_flush(struct soft_cpu *, bool global_too, enum tlb_why);
 /* Translates without a fault and without A/D updates, for debuggers: false when unmapped. */
 bool mmu_translate_debug(struct soft_cpu *, uint64_t lin, uint64_t *gpa);
 

@@ -4,6 +4,7 @@
 #define SOFT_ENGINE_H
 
 #include "accel/soft/cpu.h"
+#include <stdio.h>
 
 enum vcpu_exit soft_run(struct vcpu *);
 
@@ -11,5 +12,8 @@ enum vcpu_exit soft_run(struct vcpu *);
 void cpu_reset(struct soft_cpu *, bool init);
 /* Whether every instruction is a block by itself. */
 void cpu_set_slow(struct soft_cpu *, bool slow);
+
+/* show.c: accel_ops.show_jit */
+void soft_show_jit(struct vm *, FILE *out);
 
 #endif

@@ -104,6 +104,8 @@ thunk_fn thunk_get(struct thunks *, const struct insn *, const uint8_t *bytes, u
 bool thunks_have_room(const struct thunks *, unsigned n);
 /* Forgets all of them: no decoded instruction may be left that has one. */
 void thunks_flush(struct thunks *);
+/* Memory in use. */
+size_t thunks_bytes(const struct thunks *);
 /* Whether a host code address is in a thunk. */
 bool thunks_contain(const struct thunks *, uintptr_t pc);
 

@@ -104,7 +104,7 @@ static bool write_efer(struct soft_cpu *c, uint64_t val)
 		return false;
 	c->s.efer = (val & ~EFER_LMA) | (old & EFER_LMA);
 	if ((val ^ old) & EFER_NXE)
-		mmu_flush(c, true);
+		mmu_flush(c, true, TLB_WHY_MODE);
 	cpu_mode_changed(c);
 	return true;
 }

@@ -167,7 +167,7 @@ static void flush_translations(struct soft_cpu *c)
 	vcpu_clear(c->vcpu, VCPU_EV_TLB);
 	c->walk_ram.first = 1;
 	c->walk_ram.last = 0;
-	mmu_flush(c, true);
+	mmu_flush(c, true, TLB_WHY_MAP);
 }
 
 /* An external interrupt: acknowledged with the board, then delivered. False: shutdown. */

@@ -112,7 +112,7 @@ static void enter_handler(struct soft_cpu *c)
 	c->s.sti_shadow = c->s.mov_ss_shadow = false;
 	c->s.mp_state = MP_RUNNABLE;
 	c->dr6_pending = 0;
-	mmu_flush(c, true);
+	mmu_flush(c, true, TLB_WHY_STATE);
 	cpu_mode_changed(c);
 }
 
@@ -182,7 +182,7 @@ void smm_leave(struct soft_cpu *c)
 	c->s.nmi_masked = a[SAVE_NMI_MASK] & 1;
 	if (a[SAVE_AUTO_HALT] & 1)
 		c->s.mp_state = MP_HALTED;
-	mmu_flush(c, true);
+	mmu_flush(c, true, TLB_WHY_STATE);
 	cpu_mode_changed(c);
 	if (c->s.cr0 & CR0_PG && c->s.cr4 & CR4_PAE && !(c->s.efer & EFER_LMA) &&
 	    !mmu_load_pdptes(c, c->s.cr3))

@@ -343,4 +343,5 @@ const struct accel_ops accel_soft = {
 	.hold_time = soft_hold_time,
 	.inject_mce = soft_inject_mce,
 	.cpuid = soft_cpuid,
+	.show_jit = soft_show_jit,
 };

@@ -57,7 +57,7 @@ void cr0_write(struct soft_cpu *c, uint64_t val)
 	c->s.cr0 = val;
 	c->s.efer = efer;
 	if ((val ^ old) & (CR0_PG | CR0_WP | CR0_PE))
-		mmu_flush(c, true);
+		mmu_flush(c, true, TLB_WHY_MODE);
 	cpu_mode_changed(c);
 }
 
@@ -74,7 +74,7 @@ void cr3_write(struct soft_cpu *c, uint64_t val)
 			gp0(c);
 	}
 	c->s.cr3 = val;
-	mmu_flush(c, false);
+	mmu_flush(c, false, TLB_WHY_CR3);
 }
 
 uint64_t cr4_allowed(const struct soft_cpu *c)
@@ -114,7 +114,7 @@ void cr4_write(struct soft_cpu *c, uint64_t val)
 		gp0(c);
 	c->s.cr4 = val;
 	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57))
-		mmu_flush(c, true);
+		mmu_flush(c, true, TLB_WHY_MODE);
 	cpu_mode_changed(c);
 }
 
@@ -273,7 +273,7 @@ static const struct insn *sys_invpcid(struct soft_cpu *c, const struct insn *in)
 			gp0(c);
 		mmu_flush_page(c, lin);
 	} else {
-		mmu_flush(c, type == 2);
+		mmu_flush(c, type == 2, TLB_WHY_INVPCID);
 	}
 	return sys_end(c);
 }

@@ -540,6 +540,11 @@ void thunks_flush(struct thunks *t)
 	t->reused = true;
 }
 
+size_t thunks_bytes(const struct thunks *t)
+{
+	return t->used + BIT32(t->bits) * sizeof(*t->slots);
+}
+
 bool thunks_contain(const struct thunks *t, uintptr_t pc)
 {
 	return pc - (uintptr_t)t->rx < CODE_SIZE;

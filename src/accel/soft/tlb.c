@@ -55,6 +55,7 @@ static void first_slots(struct soft_cpu *c)
 
 void mmu_trim(struct soft_cpu *c)
 {
+	c->n.tlb_flushes[TLB_WHY_IDLE]++;
 	mmu_new_generation(c, true);
 	c->large_seen = 0;
 	zero_and_release(c->tlbs, sizeof(c->tlbs));
@@ -114,8 +115,9 @@ static void flush_logged(struct soft_cpu *c)
 	log->n = 0;
 }
 
-void mmu_flush(struct soft_cpu *c, bool global_too)
+void mmu_flush(struct soft_cpu *c, bool global_too, enum tlb_why why)
 {
+	c->n.tlb_flushes[why]++;
 	mmu_new_generation(c, global_too);
 	if (global_too)
 		c->large_seen = 0;
@@ -160,9 +162,10 @@ void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 	uint64_t page = lin & PAGE_ADDR;
 
 	if (large_page_cached(c, lin)) {
-		mmu_flush(c, true);
+		mmu_flush(c, true, TLB_WHY_LARGE);
 		return;
 	}
+	c->n.invlpg++;
 	mmu_new_generation(c, true);
 	for (unsigned p = 0; p < TLB_PRIVS; p++) {
 		for (unsigned k = 0; k < TLB_KINDS; k++) {
@@ -194,6 +197,7 @@ void tlb_fill(struct soft_cpu *c, enum tlb_kind kind, enum tlb_priv priv, uint64
 	if (slot_is_empty(e) || !e->tag)
 		log_slot(c, (unsigned)((priv * TLB_KINDS + kind) * TLB_SIZE +
 				       (unsigned)(e - c->tlbs[priv].e[kind])));
+	c->n.fills[kind]++;
 	if (w->large)
 		c->large_seen |= BIT64(lin >> 30 & 63);
 	e->tag = page;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a guest costs: exits with their causes, and the engine's statistics."""
+import re
 import unittest
 
 from common import ACCEL, Machine, main
@@ -36,6 +37,45 @@ class Exits(unittest.TestCase):
         with Machine() as vm:
             self.assertEqual(vm.cmd("x-exits")["reasons"], [])
             self.assertIn("by guest code", vm.hmp("info exits"))
+
+
+class Translator(unittest.TestCase):
+    def number(self, text, label):
+        return int(re.search(rf"^{label} +(\d+)", text, re.M).group(1))
+
+    @unittest.skipIf(ACCEL == "kvm", "of the soft engine")
+    def test_what_it_did(self):
+        with Machine("-smp", "2") as vm:
+            self.assertEqual(self.number(vm.cmd("x-query-jit")["human-readable-text"], "TB count"), 0)
+            vm.running()
+            for _ in range(20):
+                vm.serial.tell("x" * 50)
+                vm.serial.expect("x" * 50)
+            text = vm.hmp("info jit").replace("\r", "")
+            # The guest's loop is translated, goes in circles there, and its IN is left to the interpreter.
+            self.assertGreater(self.number(text, "TB count"), 2)
+            self.assertGreater(self.number(text, "gen code size"), 1000)
+            self.assertGreater(self.number(text, "direct jump count"), 1)
+            self.assertGreater(self.number(text, "left host code"), 1000)
+            self.assertGreater(self.number(text, "  for in"), 1000)
+            self.assertGreater(self.number(text, "TLB fills"), 1)
+            shares = [float(re.search(rf"^{s} +([0-9.]+)%", text, re.M).group(1))
+                      for s in ("translated code", "translating", "interpreter, rest")]
+            self.assertAlmostEqual(sum(shares), 100, delta=0.2)
+            self.assertGreater(shares[2], 1)
+            self.assertIn("(mode ", text)
+            before = self.number(text, "TLB flushes")
+            vm.cmd("system_reset")
+            vm.serial.expect("ready\n")
+            text = vm.hmp("info jit").replace("\r", "")
+            self.assertGreater(self.number(text, "TLB flushes"), before)
+            self.assertRegex(text, r"TLB flushes.*state \d")
+
+    @unittest.skipIf(ACCEL != "kvm", "of an engine without one")
+    def test_none(self):
+        with Machine() as vm:
+            self.assertIn("accel=tcg", vm.error("x-query-jit").desc)
+            self.assertIn("accel=tcg", vm.hmp("info jit"))
 
 
 class Statistics(unittest.TestCase):

@@ -53,7 +53,7 @@ class Sandbox(unittest.TestCase):
         with Machine("-device", "virtio-balloon-pci") as vm:
             vm.running()
             for c in vm.cmd("query-commands"):
-                if c["name"].startswith(("query-", "x-exits", "qom-list-types")):
+                if c["name"].startswith(("query-", "x-query-", "x-exits", "qom-list-types")):
                     self.ask(vm, c["name"])
             for text in HMP:
                 self.ask(vm, "human-monitor-command", {"command-line": text})

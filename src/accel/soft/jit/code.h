@@ -26,16 +26,6 @@ static inline int host_reg(unsigned guest)
 	return guest == RSP ? H_R12 : guest < R11 ? (int)guest : -1;
 }
 
-/* Why host code came back. */
-enum jit_exit {
-	JIT_RIP,    /* c->rip is right; nothing known about what is there */
-	JIT_LINK,   /* as JIT_RIP, and the jump at jr.site can be patched if code is there */
-	JIT_POLL,   /* c->rip is right; events or the clock have to be looked at */
-	JIT_BAIL,   /* instruction jr.id is the interpreter's */
-	JIT_STORED, /* instruction jr.id stored at jr.lin, where code is, and is done */
-	JIT_VEC,    /* goes on at jr.resume with vector registers loaded, or else as JIT_BAIL */
-};
-
 /*
  * soft_cpu.jr.vec_live. When all upper halves are zero they are made so by VZEROUPPER, as the guest
  * most likely had them: on many processors old SSE instructions are slow while one was loaded.
@@ -77,8 +67,8 @@ struct jit {
 	size_t used, first; /* first: behind the routines */
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */
+	unsigned sample; /* ways in until one is timed */
 	struct jit_routines go;
-	uint64_t blocks; /* statistics: translated since the start */
 };
 
 #define JIT_CODE_SIZE  MIB(8)

@@ -11,6 +11,7 @@
 #include <cpuid.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define HOT 8 /* struct jit's hot, usually */
 
@@ -22,6 +23,7 @@ struct jit *jit_new(struct err *e)
 	j->rw = j->rx = MAP_FAILED;
 	j->spans = MAP_FAILED;
 	j->hot = HOT;
+	j->sample = 1;
 	if (fd >= 0 && ftruncate(fd, (off_t)JIT_CODE_SIZE) == 0) {
 		j->rw = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		j->rx = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
@@ -75,6 +77,16 @@ bool jit_has_room(const struct jit *j)
 	return j->used + JIT_BLOCK_ROOM <= JIT_CODE_SIZE && j->nr_spans < JIT_SPANS;
 }
 
+size_t jit_bytes(const struct jit *j)
+{
+	return j->used + j->nr_spans * sizeof(*j->spans);
+}
+
+unsigned jit_blocks(const struct jit *j)
+{
+	return j->nr_spans;
+}
+
 /* For code written through another mapping than it runs in (Intel SDM vol. 3, 9.1.3). */
 static void serialize(struct jit *j)
 {
@@ -85,13 +97,29 @@ static void serialize(struct jit *j)
 	j->reused = false;
 }
 
+/* Of what never takes as long as this, if the host does not take the processor away meanwhile. */
+#define MOST_CYCLES BIT64(19)
+
+static uint64_t cycles_since(uint64_t start)
+{
+	uint64_t took = __rdtsc() - start;
+
+	return took < MOST_CYCLES ? took : 0;
+}
+
 bool jit_make(struct soft_cpu *c, struct block *b)
 {
 	struct jit *j = c->jit;
 
+	uint64_t start = __rdtsc();
+	bool done;
+
 	if (!j->used)
 		jit_put_routines(j);
-	return jit_has_room(j) && jit_translate(c, j, b);
+	done = jit_has_room(j) && jit_translate(c, j, b);
+	c->n.refused += !done;
+	c->n.make_cycles += cycles_since(start);
+	return done;
 }
 
 void jit_set_hot(struct jit *j, unsigned runs)
@@ -110,12 +138,26 @@ bool jit_wants(struct soft_cpu *c, struct block *b)
 	return c->code_bits == 64 && !c->slow && b->kept && jit_make(c, b);
 }
 
+/* Now and then: how long it stays, for who asks what translated code has of the time. */
+CALLS_MADE_CODE static __attribute__((noinline)) unsigned enter_timed(struct soft_cpu *c, const void *code,
+								       jit_enter_fn fn)
+{
+	uint64_t start = __rdtsc();
+	unsigned why = fn(c, code);
+
+	c->n.sampled += cycles_since(start);
+	c->jit->sample = JIT_SAMPLE;
+	return why;
+}
+
 CALLS_MADE_CODE static enum jit_exit enter(struct soft_cpu *c, const void *code)
 {
-	const struct jit *j = c->jit;
+	struct jit *j = c->jit;
 	jit_enter_fn fn = (jit_enter_fn)(void *)(j->rx + (j->go.enter - j->rw));
+	unsigned why = unlikely(!--j->sample) ? enter_timed(c, code, fn) : fn(c, code);
 
-	return (enum jit_exit)fn(c, code);
+	c->n.leaves[why]++;
+	return (enum jit_exit)why;
 }
 
 /* The jump cache then finds the way without us. */
@@ -161,8 +203,10 @@ static struct block *follow_link(struct soft_cpu *c)
 
 	if (!jit_wants(c, b) || c->blocks->flushes != flushes)
 		return b->code ? b : NULL;
-	if (in_page_of(c, site, b))
-		as_patch(j->rw + site, j->rw + ((const uint8_t *)b->code - j->rx) + b->skip);
+	if (!in_page_of(c, site, b))
+		return b;
+	c->n.patched++;
+	as_patch(j->rw + site, j->rw + ((const uint8_t *)b->code - j->rx) + b->skip);
 	return b;
 }
 
@@ -182,8 +226,11 @@ static bool run_rest(struct soft_cpu *c, struct block *b, const struct insn *in)
 static bool run_bailed(struct soft_cpu *c)
 {
 	struct block *b = jit_id_block(c->blocks, c->jr.id);
+	const struct insn *in = &b->in[c->jr.id & 63];
 
-	return run_rest(c, b, &b->in[c->jr.id & 63]);
+	if ((c->jr.id & 63) == b->left)
+		c->n.unknown[op_descs[in->op].mn]++;
+	return run_rest(c, b, in);
 }
 
 /* A call's store is done, but the call is not. */

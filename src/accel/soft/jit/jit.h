@@ -35,6 +35,10 @@ const void *jit_cold(struct jit *);
 /* Whether the largest block is certain to fit. */
 bool jit_has_room(const struct jit *);
 
+/* Of host code, with what is beside it; and how many blocks have any. */
+size_t jit_bytes(const struct jit *);
+unsigned jit_blocks(const struct jit *);
+
 /*
  * Counts an execution of b by the interpreter; true: it has host code (now). c: between blocks, in the
  * mode that b is for.

@@ -27,6 +27,7 @@ static uint32_t this_id(const struct xlat *x)
 
 void x_bail(struct xlat *x)
 {
+	x->b->left = (uint8_t)x->i;
 	x_keep_flags(x, x->live[x->i]);
 	as_mov_imm32(&x->a, ENT, this_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_bail);

@@ -79,6 +79,18 @@ static void keep_span(struct xlat *x)
 	j->used = align_up(pcs + size, 16);
 }
 
+static void note_made(struct xlat *x)
+{
+	struct soft_counts *n = &x->c->n;
+
+	n->made++;
+	n->made_insns += x->b->left < x->b->nr ? x->b->left : x->b->nr;
+	n->made_guest += x->b->bytes;
+	n->made_host += (size_t)(x->j->rw + x->j->used - x->start);
+	for (unsigned i = 0; i < x->nr_stubs; i++)
+		n->jumps += x->stubs[i].kind == STUB_LINK;
+}
+
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 {
 	struct xlat x = { .c = c, .j = j, .b = b, .host_ok = true };
@@ -87,6 +99,7 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 		return false;
 	x.start = j->rw + j->used;
 	x.bytes = block_bytes(b);
+	b->left = UINT8_MAX;
 	x.a = (struct as){ .p = x.start, .end = j->rw + JIT_CODE_SIZE };
 	find_live_flags(&x);
 	if (x.live[0])
@@ -97,7 +110,7 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 	if (x.a.full)
 		return false;
 	keep_span(&x);
-	j->blocks++;
+	note_made(&x);
 	b->code = j->rx + (x.start - j->rw);
 	return true;
 }
