@@ -60,7 +60,7 @@ static void flush_blocks(struct soft_cpu *c, enum code_why why)
 {
 	struct block_cache *bc = c->blocks;
 
-	jit_flush(c->jit, false);
+	jit_flush(c, false);
 	memset(bc->jump, 0, sizeof(bc->jump));
 	memset(bc->hash, 0, HASH_SIZE);
 	bc->used = 0;
@@ -74,7 +74,7 @@ bool block_cache_trim(struct soft_cpu *c)
 
 	if (bc->used < TRIM_ABOVE)
 		return false;
-	jit_flush(c->jit, true);
+	jit_flush(c, true);
 	zero_and_release(bc->jump, sizeof(bc->jump));
 	zero_and_release(bc->hash, CODE_SIZE);
 	bc->used = 0;

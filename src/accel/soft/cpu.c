@@ -6,6 +6,7 @@
  */
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
+#include "accel/soft/jit/jit.h"
 #include "accel/soft/mmu.h"
 #include "isa/x86/reset.h"
 
@@ -20,6 +21,7 @@
 #define KEY_OSXSAVE	BIT32(12)
 #define KEY_XCR0_SHIFT	13 /* x87, SSE, AVX */
 #define KEY_LONG	BIT32(16)
+#define KEY_SMAP	BIT32(17) /* what host code may keep of the software TLB */
 
 /* Every access misses, so that the slow path can check its alignment. */
 static const struct soft_tlb tlb_none = {
@@ -71,6 +73,8 @@ static uint32_t make_key(const struct soft_cpu *c)
 	key |= (uint32_t)(c->s.xcr0 & 7) << KEY_XCR0_SHIFT;
 	if (c->long_mode)
 		key |= KEY_LONG;
+	if (c->s.cr4 & CR4_SMAP)
+		key |= KEY_SMAP;
 	return key;
 }
 
@@ -99,10 +103,13 @@ static void update_segments(struct soft_cpu *c)
 static void update_tlb(struct soft_cpu *c)
 {
 	uint64_t rflags = c->rflags;
+	bool checked = c->align_check;
 
 	c->smap_lifted = c->cpl < 3 && (rflags & FLAG_AC);
 	c->align_check = c->cpl == 3 && (rflags & FLAG_AC) && (c->s.cr0 & CR0_AM);
 	c->tlb = c->align_check ? (struct soft_tlb *)(uintptr_t)&tlb_none : &c->tlbs[mmu_priv(c)];
+	if (c->align_check != checked)
+		spots_drop(c);
 }
 
 /* Translations and jump cache entries made under other rules go. */

@@ -67,6 +67,20 @@ struct soft_tlb {
 	struct tlb_entry e[TLB_KINDS][TLB_SIZE];
 };
 
+/*
+ * What one place in host code (jit/xspot.c) keeps of the TLB entry it used last. It is a hit when the
+ * address less base is below limit; the host's address is then add more than the address, or than that
+ * difference, as the place wants it.
+ */
+struct spot {
+	uint64_t base, add;
+	uint64_t limit; /* 0: empty */
+	_Atomic uint64_t *watch;
+	uint32_t full; /* what limit is when it is not empty */
+	uint32_t next; /* in use: offset in soft_cpu of the next that is; 0: the last */
+};
+#define SPOTS 0xc000u
+
 struct soft_cpu {
 	/* hot */
 	uint64_t r[R_NR];
@@ -115,6 +129,8 @@ struct soft_cpu {
 		uint64_t lin, target, tmp;
 		const void *resume;
 	} jr;
+	struct spot stack_spots[2][2]; /* by way of RSP: user, write */
+	uint32_t spots_used;	       /* the first; a list */
 	uint64_t insns;	 /* executed by the interpreter */
 
 	/* run.c, block.c: the block that executes; what a jump cache entry must match */
@@ -145,6 +161,8 @@ struct soft_cpu {
 	struct log_limit msr_log; /* msr.c: unknown registers */
 	bool no_step;	      /* the instruction took its single-step trap along (INT n) */
 	struct soft_counts n;
+
+	struct spot spots[SPOTS]; /* of places in host code */
 };
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)

@@ -7,6 +7,7 @@
  * the next flush goes over everything. Each flush also makes the jump cache of block.c stale (a
  * new generation in soft_cpu.stamp). vCPU thread only.
  */
+#include "accel/soft/jit/jit.h"
 #include "accel/soft/mmu.h"
 
 #define LOG_SIZE 2048
@@ -82,6 +83,7 @@ void mmu_fini(struct soft_cpu *c)
 /* Bits 63:33 of the two stamps count, bit 32 tells them apart. */
 void mmu_new_generation(struct soft_cpu *c, bool global_too)
 {
+	spots_drop(c);
 	c->stamp += BIT64(33);
 	if (global_too)
 		c->stamp_global += BIT64(33);

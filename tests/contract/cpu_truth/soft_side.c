@@ -144,7 +144,7 @@ void soft_code(const struct truth_case *c)
 	memcpy(&in[2], c->bytes, in->len);
 	if (!jit)
 		return;
-	jit_flush(cpu->jit, false);
+	jit_flush(cpu, false);
 	blk->code = NULL;
 	translated += jit_make(cpu, blk);
 }

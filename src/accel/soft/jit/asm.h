@@ -96,6 +96,48 @@ static inline void as_rm(struct as *a, bool w, unsigned op, unsigned reg, unsign
 	as_mem(a, reg, base, disp);
 }
 
+/* An address: [base + disp], or with index >= 0 [base + index + disp]. */
+struct as_addr {
+	int base, index;
+	int32_t disp;
+};
+
+/* ModRM, SIB and displacement for one. */
+static inline void as_modrm(struct as *a, unsigned reg, const struct as_addr *m)
+{
+	unsigned b = (unsigned)m->base & 7;
+	unsigned mod = !m->disp && b != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
+
+	if (m->index < 0) {
+		as_mem(a, reg, (unsigned)m->base, m->disp);
+		return;
+	}
+	as_byte(a, mod << 6 | (reg & 7) << 3 | 4);
+	as_byte(a, ((unsigned)m->index & 7) << 3 | b);
+	if (mod == 1)
+		as_byte(a, (uint8_t)m->disp);
+	else if (mod == 2)
+		as_u32(a, (uint32_t)m->disp);
+}
+
+static inline unsigned as_rex_at(bool w, unsigned reg, const struct as_addr *m)
+{
+	return as_rex(w, reg, m->index < 0 ? 0 : (unsigned)m->index, (unsigned)m->base);
+}
+
+/* as_rm() with any address. */
+static inline void as_at(struct as *a, bool w, unsigned op, unsigned reg, const struct as_addr *m)
+{
+	unsigned rex = as_rex_at(w, reg, m);
+
+	if (rex != 0x40)
+		as_byte(a, rex);
+	if (op > 0xff)
+		as_byte(a, 0x0f);
+	as_byte(a, op & 0xff);
+	as_modrm(a, reg, m);
+}
+
 #define AS_LOAD	 0x8b /* mov reg, [m] */
 #define AS_STORE 0x89 /* mov [m], reg */
 #define AS_LEA	 0x8d
@@ -167,6 +209,14 @@ static inline uint8_t *as_jcc(struct as *a, unsigned cc)
 static inline void as_patch(uint8_t *place, const uint8_t *target)
 {
 	st_le32(place, (uint32_t)(target - (place + 4)));
+}
+
+static inline void as_call(struct as *a, const uint8_t *target)
+{
+	as_byte(a, 0xe8);
+	as_u32(a, 0);
+	if (!a->full)
+		as_patch(a->p - 4, target);
 }
 
 static inline void as_jmp_to(struct as *a, const uint8_t *target)

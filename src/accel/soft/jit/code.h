@@ -43,6 +43,8 @@ struct jit_routines {
 	uint8_t *exit_bail;  /* id in ENT */
 	uint8_t *exit_store; /* id in ENT, linear address in EA */
 	uint8_t *exit_vec;   /* id in ENT, where to resume in T */
+	/* Fills the spot at ENT from the TLB for address EA, less T; ZF: done, as its user wants EA. */
+	uint8_t *fill[2][2]; /* write, flat */
 	uint8_t *cold;	     /* JIT_RIP at the address in EA */
 };
 
@@ -65,6 +67,7 @@ struct jit {
 	struct jit_span *spans; /* by start */
 	unsigned nr_spans;
 	size_t used, first; /* first: behind the routines */
+	unsigned nr_spots;
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */
 	unsigned sample; /* ways in until one is timed */

@@ -148,12 +148,12 @@ static void put_legacy(struct as *a, const struct form *f, unsigned rex, bool ne
 		as_byte(a, f->map == 2 ? 0x38 : 0x3a);
 }
 
-bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv, int base)
+bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv,
+	      const struct as_addr *mem)
 {
 	const struct insn *in = f->in;
-	bool mem = base >= 0;
 	unsigned r = reg >= 0 ? (unsigned)reg : in->reg_n;
-	unsigned b = mem ? (unsigned)base : rm >= 0 ? (unsigned)rm : in->rm_n;
+	unsigned b = mem ? 0 : rm >= 0 ? (unsigned)rm : in->rm_n;
 	unsigned v = vvvv >= 0 ? (unsigned)vvvv : in->vvvv;
 	unsigned rex;
 	bool need_rex = f->low8 && !f->high8;
@@ -165,7 +165,7 @@ bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv, int
 		b = (f->modrm & 7) | (in->rm_n & 8);
 	if (!mem && rm < 0 && !f->has_modrm)
 		b = 0;
-	rex = as_rex(f->w, r, 0, b);
+	rex = mem ? as_rex_at(f->w, r, mem) : as_rex(f->w, r, 0, b);
 	if (f->high8 && rex != 0x40)
 		return false;
 	if (f->vex)
@@ -177,7 +177,7 @@ bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv, int
 	else
 		as_byte(a, f->opcode);
 	if (f->has_modrm && mem)
-		as_mem(a, r, b, 0);
+		as_modrm(a, r, mem);
 	else if (f->has_modrm)
 		as_byte(a, 0xc0 | (r & 7) << 3 | (b & 7));
 	as_bytes(a, f->imm, f->nr_imm);

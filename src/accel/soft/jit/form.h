@@ -37,9 +37,10 @@ void form_parse(struct form *, const struct insn *, const uint8_t *bytes);
 
 /*
  * Writes it with general registers in place of its own: reg (ModRM.reg), rm (ModRM.rm, or in the opcode),
- * vvvv; each < 0: as it is. base >= 0: its memory operand is [base]. Returns false when that has no
+ * vvvv; each < 0: as it is. mem: its memory operand, NULL: it has none. Returns false when that has no
  * encoding (AH..BH with a register that needs a prefix); nothing is written then.
  */
-bool form_put(struct as *, const struct form *, int reg, int rm, int vvvv, int base);
+bool form_put(struct as *, const struct form *, int reg, int rm, int vvvv,
+	      const struct as_addr *mem);
 
 #endif

@@ -51,17 +51,21 @@ struct jit *jit_free(struct jit *j)
 	return NULL;
 }
 
-void jit_flush(struct jit *j, bool release)
+void jit_flush(struct soft_cpu *c, bool release)
 {
+	struct jit *j = c->jit;
+
+	spots_drop(c);
 	if (!j->used)
 		return;
 	if (release) {
 		madvise(j->rw, JIT_CODE_SIZE, MADV_REMOVE);
 		madvise(j->spans, JIT_SPANS * sizeof(*j->spans), MADV_DONTNEED);
+		zero_and_release(c->spots, sizeof(c->spots));
 		j->used = j->first = 0;
 	}
 	j->used = j->first;
-	j->nr_spans = 0;
+	j->nr_spans = j->nr_spots = 0;
 	j->reused = true;
 }
 
@@ -74,7 +78,8 @@ const void *jit_cold(struct jit *j)
 
 bool jit_has_room(const struct jit *j)
 {
-	return j->used + JIT_BLOCK_ROOM <= JIT_CODE_SIZE && j->nr_spans < JIT_SPANS;
+	return j->used + JIT_BLOCK_ROOM <= JIT_CODE_SIZE && j->nr_spans < JIT_SPANS &&
+	       j->nr_spots + 2 * BLOCK_MAX <= SPOTS;
 }
 
 size_t jit_bytes(const struct jit *j)

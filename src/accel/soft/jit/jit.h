@@ -29,9 +29,11 @@ struct jit;
 struct jit *jit_new(struct err *e);
 struct jit *jit_free(struct jit *); /* returns NULL */
 /* Forgets all code; release: and gives its memory back. No block may be left that has any. */
-void jit_flush(struct jit *, bool release);
+void jit_flush(struct soft_cpu *, bool release);
 /* What a jump cache entry has for code when its block has none. */
 const void *jit_cold(struct jit *);
+/* What host code has copied from the software TLB may be wrong from here on. */
+void spots_drop(struct soft_cpu *);
 /* Whether the largest block is certain to fit. */
 bool jit_has_room(const struct jit *);
 

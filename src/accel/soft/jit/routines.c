@@ -241,6 +241,69 @@ static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
 	return start;
 }
 
+/* rcx = entry of a TLB for EA; returns the place of a jump that is taken when it is not for EA. */
+static uint8_t *put_entry(struct as *a, enum tlb_kind kind)
+{
+	as_mov(a, H_RCX, EA);
+	AS(a, 0x48, 0xc1, 0xe9, 12 - 5); /* shr rcx, 7 */
+	as_alu_imm(a, false, 4, H_RCX, (int32_t)((TLB_SIZE - 1) << 5));
+	as_rm(a, true, 0x03, H_RCX, ENV, OFF(tlb));
+	as_rm(a, true, AS_LOAD, H_RAX, H_RCX, TLB_OFF(kind, tag));
+	as_rr(a, true, 0x33, H_RAX, EA);
+	as_alu_imm(a, true, 7, H_RAX, 0x1000);
+	return as_jcc(a, CC_AE);
+}
+
+/* Puts the spot into the list of those in use. */
+static void put_use_spot(struct as *a)
+{
+	uint8_t *used;
+
+	as_rm(a, true, 0x83, 7, ENT, offsetof(struct spot, limit)); /* cmp qword [limit], 0 */
+	as_byte(a, 0);
+	used = as_jcc(a, CC_NE);
+	as_rm(a, false, AS_LOAD, H_RAX, ENV, OFF(spots_used));
+	as_rm(a, false, AS_STORE, H_RAX, ENT, offsetof(struct spot, next));
+	as_mov(a, H_RAX, ENT);
+	as_rr(a, true, 0x2b, H_RAX, ENV);
+	as_rm(a, false, AS_STORE, H_RAX, ENV, OFF(spots_used));
+	as_patch(used, a->p);
+}
+
+/* Called by host code. */
+static uint8_t *put_fill(struct as *a, bool write, bool flat)
+{
+	const enum tlb_kind kind = write ? TLB_WRITE : TLB_READ;
+	uint8_t *start = a->p, *miss, *out;
+
+	put_push(a, H_RAX, false);
+	put_push(a, H_RCX, false);
+	miss = put_entry(a, kind);
+	put_use_spot(a);
+	as_rm(a, true, AS_LOAD, H_RAX, H_RCX, TLB_OFF(kind, watch));
+	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, watch));
+	as_rm(a, true, AS_LOAD, H_RCX, H_RCX, TLB_OFF(kind, addend));
+	as_mov(a, H_RAX, EA);
+	as_alu_imm(a, true, 4, H_RAX, -4096);
+	if (!flat)
+		as_rr(a, true, 0x03, H_RCX, H_RAX);
+	as_rm(a, true, AS_STORE, H_RCX, ENT, offsetof(struct spot, add));
+	as_rr(a, true, 0x2b, EA, H_RAX);
+	as_rr(a, true, 0x2b, H_RAX, T);
+	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, base));
+	as_rm(a, false, AS_LOAD, H_RAX, ENT, offsetof(struct spot, full));
+	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, limit));
+	as_rr(a, false, 0x33, H_RAX, H_RAX); /* ZF */
+	out = a->p;
+	put_push(a, H_RCX, true);
+	put_push(a, H_RAX, true);
+	as_byte(a, 0xc3);
+	as_patch(miss, a->p);
+	as_rr(a, true, 0x85, ENV, ENV); /* not ZF */
+	as_jmp_to(a, out);
+	return start;
+}
+
 /* For entries of the jump cache whose block has no host code: EA is the guest's address. */
 static uint8_t *put_cold(struct as *a, const uint8_t *ret)
 {
@@ -264,5 +327,7 @@ void jit_put_routines(struct jit *j)
 	j->go.exit_vec = put_exit_vec(&a, ret);
 	j->go.lookup = put_lookup(&a, ret);
 	j->go.cold = put_cold(&a, ret);
+	for (unsigned i = 0; i < 4; i++)
+		j->go.fill[i >> 1][i & 1] = put_fill(&a, i >> 1, i & 1);
 	j->used = j->first = align_up((uint64_t)(a.p - j->rw), 16);
 }

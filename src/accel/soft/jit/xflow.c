@@ -25,12 +25,17 @@ static uint32_t this_id(const struct xlat *x)
 	return jit_id(x->c->blocks, x->b, x->i);
 }
 
+void x_put_bail(struct xlat *x)
+{
+	as_mov_imm32(&x->a, ENT, this_id(x));
+	as_jmp_to(&x->a, x->j->go.exit_bail);
+}
+
 void x_bail(struct xlat *x)
 {
 	x->b->left = (uint8_t)x->i;
 	x_keep_flags(x, x->live[x->i]);
-	as_mov_imm32(&x->a, ENT, this_id(x));
-	as_jmp_to(&x->a, x->j->go.exit_bail);
+	x_put_bail(x);
 }
 
 /* ---- flags behind the block ---- */
@@ -156,14 +161,12 @@ static void put_jcc(struct xlat *x)
 /* A store of 8 bytes below RSP, from T; RSP moves. */
 static void check_push(struct xlat *x)
 {
-	x_keep_flags(x, x->live[x->i]);
-	as_lea(&x->a, true, EA, H_R12, -1, 0, -8);
-	x_check(x, 8, true, 0);
+	x_reach_reg(x, H_R12, -8, 8, true);
 }
 
 static void finish_push(struct xlat *x, unsigned reg)
 {
-	as_rm(&x->a, true, AS_STORE, reg, EA, 0);
+	as_at(&x->a, true, AS_STORE, reg, &x->at);
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, -8);
 	x_stored(x);
 }
@@ -171,10 +174,8 @@ static void finish_push(struct xlat *x, unsigned reg)
 /* Loads the value of the instruction's memory operand (8 bytes) into EA. */
 static void load_operand(struct xlat *x)
 {
-	x_keep_flags(x, x->live[x->i]);
-	x_ea(x);
-	x_check(x, 8, false, 0);
-	as_rm(&x->a, true, AS_LOAD, EA, EA, 0);
+	x_reach(x, 8, false, 0);
+	as_at(&x->a, true, AS_LOAD, EA, &x->at);
 }
 
 static bool put_push(struct xlat *x)
@@ -192,10 +193,8 @@ static bool put_push(struct xlat *x)
 		return true;
 	}
 	check_push(x);
-	if (in->flags & INSN_IMM) { /* mov qword [EA], simm32 */
-		as_byte(&x->a, 0x49);
-		as_byte(&x->a, 0xc7);
-		as_mem(&x->a, 0, EA, 0);
+	if (in->flags & INSN_IMM) { /* mov qword [at], simm32 */
+		as_at(&x->a, true, 0xc7, 0, &x->at);
 		as_u32(&x->a, (uint32_t)in->imm);
 		as_lea(&x->a, true, H_R12, H_R12, -1, 0, -8);
 		x_stored(x);
@@ -203,13 +202,6 @@ static bool put_push(struct xlat *x)
 	}
 	finish_push(x, x_reg(x, in->rm / 8, T));
 	return true;
-}
-
-static void check_pop(struct xlat *x, unsigned base)
-{
-	x_keep_flags(x, x->live[x->i]);
-	as_mov(&x->a, EA, base);
-	x_check(x, 8, false, 0);
 }
 
 static bool put_pop(struct xlat *x)
@@ -220,8 +212,8 @@ static bool put_pop(struct xlat *x)
 
 	if ((in->flags & INSN_MEM) || guest == RSP)
 		return false;
-	check_pop(x, H_R12);
-	as_rm(&x->a, true, AS_LOAD, host < 0 ? T : (unsigned)host, EA, 0);
+	x_reach_reg(x, H_R12, 0, 8, false);
+	as_at(&x->a, true, AS_LOAD, host < 0 ? T : (unsigned)host, &x->at);
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8);
 	if (host < 0)
 		as_rm(&x->a, true, AS_STORE, T, ENV, OFF_R(guest));
@@ -230,9 +222,9 @@ static bool put_pop(struct xlat *x)
 
 static bool put_leave(struct xlat *x)
 {
-	check_pop(x, H_RBP);
+	x_reach_reg(x, H_RBP, 0, 8, false);
 	as_lea(&x->a, true, H_R12, H_RBP, -1, 0, 8);
-	as_rm(&x->a, true, AS_LOAD, H_RBP, EA, 0);
+	as_at(&x->a, true, AS_LOAD, H_RBP, &x->at);
 	return true;
 }
 
@@ -269,8 +261,8 @@ static void put_ret(struct xlat *x)
 	const struct insn *in = x_insn(x);
 	int32_t extra = in->flags & INSN_IMM ? (int32_t)(in->imm & 0xffff) : 0;
 
-	check_pop(x, H_R12);
-	as_rm(&x->a, true, AS_LOAD, EA, EA, 0);
+	x_reach_reg(x, H_R12, 0, 8, false);
+	as_at(&x->a, true, AS_LOAD, EA, &x->at);
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8 + extra);
 	x_keep_flags(x, FLAGS_ALL);
 	put_lookup(x, true);
@@ -359,7 +351,12 @@ static void stub_stored(struct xlat *x, const struct stub *s)
 		as_rm(&x->a, true, AS_LOAD, H_RCX, ENV, OFF(jr.tmp));
 		jit_put_flags_out(&x->a, T);
 	}
-	as_rm(&x->a, true, 0x2b, EA, ENT, TLB_OFF(TLB_WRITE, addend));
+	if (s->spot) {
+		as_rm(&x->a, true, 0x03, EA, ENV, s->spot + (int32_t)offsetof(struct spot, base));
+		as_lea(&x->a, true, EA, EA, -1, 0, s->fold);
+	} else {
+		as_rm(&x->a, true, 0x2b, EA, ENT, TLB_OFF(TLB_WRITE, addend));
+	}
 	as_mov_imm32(&x->a, ENT, this_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_store);
 }
@@ -383,8 +380,10 @@ static void put_stub(struct xlat *x, struct stub *s)
 {
 	switch (s->kind) {
 	case STUB_BAIL:
-		as_mov_imm32(&x->a, ENT, this_id(x));
-		as_jmp_to(&x->a, x->j->go.exit_bail);
+		x_put_bail(x);
+		break;
+	case STUB_SPOT:
+		x_stub_spot(x, s);
 		break;
 	case STUB_STORED:
 	case STUB_STORED_RCX:

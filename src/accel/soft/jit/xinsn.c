@@ -214,7 +214,7 @@ static void put_operation(struct xlat *x, struct plan *p)
 	place_slot(x, &p->rm, ENT);
 	place_slot(x, &p->vvvv, p->mem ? ENT : EA);
 	if (!form_put(&x->a, &p->f, p->reg.used ? p->reg.host : -1, p->rm.used ? p->rm.host : -1,
-		      p->vvvv.used ? p->vvvv.host : -1, p->mem ? EA : -1)) {
+		      p->vvvv.used ? p->vvvv.host : -1, p->mem ? &x->at : NULL)) {
 		x->a.full = true; /* make_plan() keeps these away */
 		return;
 	}
@@ -261,6 +261,18 @@ static bool put_lea(struct xlat *x)
 	return true;
 }
 
+static void find_operand(struct xlat *x, const struct plan *p)
+{
+	if (!p->vvvv.used) {
+		x_reach(x, p->size, p->store, p->align);
+		return;
+	}
+	/* ENT is for the third register */
+	x_keep_flags(x, x->live[x->i]);
+	x_ea(x);
+	x_check(x, p->size, p->store, p->align);
+}
+
 bool x_general(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
@@ -280,11 +292,8 @@ bool x_general(struct xlat *x)
 		return false;
 	if (p.vec)
 		x_need_vec(x);
-	if (p.mem) {
-		x_keep_flags(x, x->live[x->i]);
-		x_ea(x);
-		x_check(x, p.size, p.store, p.align);
-	}
+	if (p.mem)
+		find_operand(x, &p);
 	/* Flags that it reads, or that it leaves while it writes others. */
 	if (reads || (writes && x->live[x->i]))
 		x_need_flags(x);

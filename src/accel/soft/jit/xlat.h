@@ -14,6 +14,7 @@ enum stub_kind {
 	STUB_VEC,   /* vector registers or the x87 state are not loaded */
 	STUB_LINK,  /* a direct jump to page offset off, to be patched */
 	STUB_POLL,  /* something has to be looked at, in front of page offset off */
+	STUB_SPOT,  /* the software TLB has to be asked */
 	STUB_EXIT,  /* the rest of an exit to page offset off */
 };
 
@@ -22,8 +23,14 @@ struct stub {
 	bool host_ok, env_ok; /* STUB_EXIT */
 	int32_t off;
 	uint8_t *place; /* the jump to it */
-	uint8_t *back;	/* STUB_VEC: where it goes on */
+	uint8_t *back;	/* STUB_VEC, STUB_SPOT: where it goes on */
+	/* STUB_SPOT: an access to base + off, or (NO_BASE) of the instruction's operand */
+	uint8_t base, size;
+	bool write, flat; /* flat: the spot adds to a linear address, else to an offset in the page */
+	int32_t spot, fold; /* its offset in soft_cpu; what is not in the address looked at */
 };
+
+#define NO_BASE 0xff
 
 #define MAX_STUBS (BLOCK_MAX * 6 + 8)
 
@@ -43,6 +50,8 @@ struct xlat {
 	bool vec_ok; /* vector registers are loaded from here on */
 	bool x87_ok; /* the x87 state is the guest's */
 	unsigned nr_stubs;
+	struct as_addr at; /* the host's address of the operand, as x_check() and x_reach() found it */
+	int32_t spot, fold; /* as in its stub; 0: without a spot, ENT is the TLB entry and EA the address */
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
 	uint16_t pcs[BLOCK_MAX];
 	uint16_t live[BLOCK_MAX + 1];
@@ -86,11 +95,21 @@ void x_ea_to(struct xlat *, const struct insn *, unsigned to, bool w);
 /*
  * Makes EA from a linear address the host's, for an access of size bytes, with ENT the TLB entry; or
  * leaves to the interpreter. align: mask of address bits that must be clear. Clobbers T and flags, which
- * have been kept.
+ * have been kept. x->at is [EA].
  */
 void x_check(struct xlat *, unsigned size, bool write, unsigned align);
-/* Behind a store: leaves when code is there. EA and ENT as x_check() left them. Clobbers T. */
+/* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);
+
+/* xspot.c */
+/*
+ * x->at = the instruction's memory operand, for an access of size bytes; or leaves to the interpreter.
+ * Keeps flags that are live. Clobbers EA, ENT and T, of which x->at may need the first two.
+ */
+void x_reach(struct xlat *, unsigned size, bool write, unsigned align);
+/* The same for [host register + disp]. */
+void x_reach_reg(struct xlat *, unsigned base, int32_t disp, unsigned size, bool write);
+void x_stub_spot(struct xlat *, const struct stub *);
 /* Vector registers are the guest's from here on. */
 void x_need_vec(struct xlat *);
 
@@ -116,7 +135,8 @@ void x_exit(struct xlat *, int32_t off);
 /* Flags that are read behind the block, by where it goes. */
 uint16_t x_live_out(struct xlat *);
 void x_put_stubs(struct xlat *);
-/* The interpreter's from here on. */
+/* The interpreter's from here on. The second: flags have been kept. */
 void x_bail(struct xlat *);
+void x_put_bail(struct xlat *);
 
 #endif

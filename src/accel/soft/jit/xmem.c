@@ -79,33 +79,48 @@ void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
 	as_alu_imm(a, true, 7, T, (int32_t)(0x1000 - size));
 	x_stub(x, STUB_BAIL, as_jcc(a, CC_A));
 	as_rm(a, true, 0x03, EA, ENT, TLB_OFF(kind, addend));
+	x->at = (struct as_addr){ EA, -1, 0 };
+	x->spot = 0;
 	x->host_ok = false;
 }
 
+static void stored_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)
+{
+	struct stub *s = x_stub(x, kind, place);
+
+	s->spot = x->spot;
+	s->fold = x->fold;
+}
+
 /* The same without touching the flags, which are live: by way of RCX. */
-static void stored_flagless(struct xlat *x)
+static void stored_flagless(struct xlat *x, unsigned watch)
 {
 	struct as *a = &x->a;
 
 	as_rm(a, true, AS_STORE, H_RCX, ENV, OFF(jr.tmp));
-	as_rm(a, true, AS_LOAD, H_RCX, T, 0);
+	as_rm(a, true, AS_LOAD, H_RCX, watch, 0);
 	AS(a, 0xe3, 0x05); /* jrcxz over the jump */
-	x_stub(x, STUB_STORED_RCX, as_jmp(a));
+	stored_stub(x, STUB_STORED_RCX, as_jmp(a));
 	as_rm(a, true, AS_LOAD, H_RCX, ENV, OFF(jr.tmp));
 }
 
 void x_stored(struct xlat *x)
 {
 	struct as *a = &x->a;
+	unsigned watch = x->spot ? ENT : T;
 
-	as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(TLB_WRITE, watch));
+	if (x->spot)
+		as_rm(a, true, AS_LOAD, watch, ENV,
+		      x->spot + (int32_t)offsetof(struct spot, watch));
+	else
+		as_rm(a, true, AS_LOAD, watch, ENT, TLB_OFF(TLB_WRITE, watch));
 	if (x->live[x->i + 1] && !x->env_ok) {
-		stored_flagless(x);
+		stored_flagless(x, watch);
 		return;
 	}
-	as_rm(a, true, 0x83, 7, T, 0); /* cmp qword [watch], 0 */
+	as_rm(a, true, 0x83, 7, watch, 0); /* cmp qword [watch], 0 */
 	as_byte(a, 0);
-	x_stub(x, STUB_STORED, as_jcc(a, CC_NE));
+	stored_stub(x, STUB_STORED, as_jcc(a, CC_NE));
 	x->host_ok = false;
 }
 

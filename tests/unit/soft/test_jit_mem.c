@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory operands of host code that runs many times: what a place in it remembers of the page it used
+ * last (jit/xspot.c) may not outlive a change of the mapping, of rights, or of what is in the page.
+ */
+#include "guest_asm.h"
+
+#include "accel/soft/jit/code.h"
+
+#define PDE(lin) (TVM_PML4 + 0x2000 + 8 * ((lin) >> 21)) /* of the 2 MiB pages */
+#define PAGE	 0x400000
+#define OTHER	 0x600000
+
+static struct tvm *t;
+static struct soft_cpu *c;
+
+static int make(void **state)
+{
+	t = tvm_new(2, NULL);
+	c = tvm_cpu(t, 0);
+	return 0;
+}
+
+static int drop(void **state)
+{
+	t = tvm_free(t);
+	return 0;
+}
+
+/* Loads of 1 to 16 bytes at every distance from the end of a page, by one place in the code each. */
+GUEST(crossing, "mov $0x400fe8, %esi\nxor %ebx, %ebx\nxor %r12d, %r12d\nmov $48, %ecx\n"
+		"1: movzbl 3(%rsi), %eax\nadd %rax, %rbx\nmovzwl (%rsi), %eax\nadd %rax, %rbx\n"
+		"mov -4(%rsi), %eax\nadd %rax, %rbx\nadd (%rsi,%r12,4), %rbx\n"
+		"movups 8(%rsi), %xmm0\nmovq %xmm0, %rax\nadd %rax, %rbx\n"
+		"mov %rbx, 0x1000(%rsi)\nadd 0x1000(%rsi), %rbx\n"
+		"inc %rsi\ndec %ecx\njnz 1b\nhlt\n");
+
+static uint64_t crossing_sum(const uint8_t *mem)
+{
+	uint64_t sum = 0, v;
+
+	for (const uint8_t *p = mem + 0xfe8; p < mem + 0xfe8 + 48; p++) {
+		memcpy(&v, p, 8);
+		sum += p[3] + (v & 0xffff) + v;
+		memcpy(&v, p - 4, 8);
+		sum += (uint32_t)v;
+		memcpy(&v, p + 8, 8);
+		sum += v;
+		sum *= 2;
+	}
+	return sum;
+}
+
+static void test_crossing(void **state)
+{
+	uint8_t *mem = tvm_mem(t, PAGE);
+
+	for (unsigned i = 0; i < 0x1400; i++)
+		mem[i] = (uint8_t)(i * 37 + 11);
+	assert_int_equal(EXEC_GUEST(t, 64, crossing), VCPU_EXIT_INTR);
+	assert_true(c->n.made > 0);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[RBX], crossing_sum(mem));
+}
+
+/* The stack goes over a page's end, by eights and, in the second turn, not aligned. */
+GUEST(stack_over, "xor %ebx, %ebx\nmov %rsp, %rbp\nmov $0x401010, %edi\nmov $30, %ecx\n"
+		  "1: mov $32, %edx\nmov %rdi, %rsp\n2: push %rdx\ncall 3f\npop %rax\nadd %rax, %rbx\n"
+		  "pushq $7\npushq (%rsp)\npop %rax\nadd %rax, %rbx\nsub 4(%rsp), %bl\n"
+		  "dec %edx\njnz 2b\ndec %rdi\ndec %ecx\njnz 1b\nmov %rbp, %rsp\nhlt\n"
+		  "3: push %rbp\nmov %rsp, %rbp\nadd 16(%rsp), %rbx\nleave\nret\n");
+
+static void test_stack_over(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 64, stack_over), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[RBX], 30 * (2 * 32 * 33 / 2 + 32 * 7));
+}
+
+/* The page of a loop's loads and stores becomes another one, each turn. */
+GUEST(remapped, "mov $0x400000, %esi\nmov $0x5010, %edi\nmov $0x4000e7, %eax\nmov $100, %ecx\n"
+		"1: mov (%rsi), %rdx\nadd %rdx, %rbx\nincq (%rsi)\nincq (%rsi)\n"
+		"xor $0x200000, %eax\nmov %rax, (%rdi)\ninvlpg (%rsi)\nadd (%rsi), %rbx\n"
+		"dec %ecx\njnz 1b\nhlt\n");
+
+static void test_remapped(void **state)
+{
+	uint64_t *a = tvm_mem(t, PAGE), *b = tvm_mem(t, OTHER), sum = 0, v[2] = { 5, 1000 };
+
+	assert_int_equal(PDE(PAGE), 0x5010);
+	*a = v[0];
+	*b = v[1];
+	for (unsigned i = 0; i < 100; i++) {
+		sum += v[i & 1];
+		v[i & 1] += 2;
+		sum += v[~i & 1];
+	}
+	PUT_GUEST(t, TVM_CODE, remapped);
+	tvm_setup(t, 0, 64, TVM_CODE);
+	c->r[RBX] = 0;
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(c->r[RBX], sum);
+	assert_int_equal(*a, v[0]);
+	assert_int_equal(*b, v[1]);
+}
+
+/* It goes, behind an access and in front of another; what is behind the fault is not done. */
+GUEST(unmapped, "mov $0x400000, %esi\nmov $0x5010, %edi\nmov $50, %ecx\nxor %ebx, %ebx\n"
+		"1: mov %rcx, (%rsi)\ninc %ebx\ncmp $1, %ecx\njne 2f\nmov %rbx, %rax\n"
+		"xor %eax, %eax\nmov %rax, (%rdi)\ninvlpg (%rsi)\n"
+		"2: mov %rbx, 24(%rdi)\nmov %rcx, 8(%rsi)\n"
+		"inc %ebx\ndec %ecx\njnz 1b\nhlt\n");
+
+static void test_unmapped(void **state)
+{
+	struct cpu_state s;
+	uint64_t *a = tvm_mem(t, PAGE);
+
+	EXEC_GUEST(t, 64, unmapped);
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	tvm_get(t, 0, &s);
+	assert_int_equal(s.cr2, PAGE + 8);
+	assert_int_equal(c->r[RBX], 99);
+	assert_int_equal(a[0], 1);
+	assert_int_equal(a[1], 2);
+	assert_int_equal(*(uint64_t *)tvm_mem(t, PDE(PAGE) + 24), 99);
+}
+
+/* A place that stores to a page finds code in it from the first call on. */
+GUEST(data_to_code, "mov $0x400000, %edi\nmov $0xc3, %edx\nxor %ebx, %ebx\nmov $100, %ecx\n"
+		    "1: movb $0xb8, (%rdi)\nmov %ecx, 1(%rdi)\nmov %dl, 5(%rdi)\n"
+		    "cmp $60, %ecx\nja 2f\ncall *%rdi\nadd %rax, %rbx\n"
+		    "2: dec %ecx\njnz 1b\nhlt\n");
+
+static void test_data_to_code(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 64, data_to_code), VCPU_EXIT_INTR);
+	assert_int_equal(c->r[RBX], 60 * 61 / 2);
+}
+
+/* The supervisor's stack is not the user's, though both have the same RSP. */
+GUEST(to_user, "mov $0x401000, %esp\nmov $50, %ecx\n1: push %rcx\npop %rax\ndec %ecx\njnz 1b\n"
+	       "push $0x2b\npush $0x401000\npush $2\npush $0x33\nlea 2f(%rip), %rax\npush %rax\niretq\n"
+	       "2: mov $50, %ecx\nmov %rsp, %rbp\nmov $0x300800, %esp\n"
+	       "3: push %rcx\npop %rax\ndec %ecx\njnz 3b\nmov %rbp, %rsp\n"
+	       "mov $2, %ecx\njmp 3b\n");
+
+static void test_rights(void **state)
+{
+	struct cpu_state s;
+	uint64_t *pde = tvm_mem(t, PDE(PAGE));
+
+	PUT_GUEST(t, TVM_CODE, to_user);
+	tvm_setup(t, 0, 64, TVM_CODE);
+	*pde &= ~4ull;
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	assert_int_equal(tvm_frame(t, 0, 0), 7);
+	tvm_get(t, 0, &s);
+	assert_int_equal(s.cr2, 0x400ff8);
+}
+
+/* EFLAGS.AC makes accesses checked that went through before. */
+GUEST(aligned, "mov $0x400001, %esi\nmov $60, %ecx\n"
+	       "1: mov (%rsi), %eax\ncmp $3, %ecx\njne 2f\npushfq\norl $0x40000, (%rsp)\npopfq\n"
+	       "2: dec %ecx\njnz 1b\nhlt\n");
+
+static void test_alignment(void **state)
+{
+	struct cpu_state s;
+
+	PUT_GUEST(t, TVM_CODE, aligned);
+	tvm_setup_user(t, 0, 64, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.cr0 |= CR0_AM;
+	tvm_set(t, 0, &s);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), X86_AC);
+	assert_int_equal(c->r[RCX], 2);
+}
+
+/* Under SMAP the same code may and may not, by EFLAGS.AC. */
+GUEST(smap, "mov $0x400000, %esi\nmov $60, %ecx\n"
+	    "1: stac\nmov (%rsi), %eax\ncmp $3, %ecx\njne 2f\nclac\ncall 3f\n"
+	    "2: call 3f\ndec %ecx\njnz 1b\nhlt\n3: mov (%rsi), %rdx\nret\n");
+
+static void test_smap(void **state)
+{
+	struct cpu_state s;
+	uint64_t *pde = tvm_mem(t, PDE(0));
+
+	PUT_GUEST(t, TVM_CODE, smap);
+	tvm_setup(t, 0, 64, TVM_CODE);
+	*pde &= ~4ull;
+	tvm_get(t, 0, &s);
+	s.cr4 |= CR4_SMAP;
+	tvm_set(t, 0, &s);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	assert_int_equal(c->r[RCX], 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_crossing, make, drop),
+		cmocka_unit_test_setup_teardown(test_stack_over, make, drop),
+		cmocka_unit_test_setup_teardown(test_remapped, make, drop),
+		cmocka_unit_test_setup_teardown(test_unmapped, make, drop),
+		cmocka_unit_test_setup_teardown(test_data_to_code, make, drop),
+		cmocka_unit_test_setup_teardown(test_rights, make, drop),
+		cmocka_unit_test_setup_teardown(test_alignment, make, drop),
+		cmocka_unit_test_setup_teardown(test_smap, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
