@@ -246,6 +246,11 @@ static unsigned copy_code(const struct fetch *f, uint8_t *code, unsigned size)
 	return n;
 }
 
+static bool is_sti(const struct insn *in)
+{
+	return op_descs[in->op].mn == MN_STI;
+}
+
 /*
  * Decodes the code at lin into b until it is full. max: instructions. Returns false when the first
  * instruction needs bytes of the next page.
@@ -284,6 +289,12 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 			b->check = op_descs[in->op].cls != OPC_INT;
 			break;
 		}
+		if (n > 1 && is_sti(in - 1))
+			break; /* here an interrupt may come again */
+	}
+	if (is_sti(&b->in[n - 1])) {
+		b->in[n - 1].flags |= INSN_END;
+		b->check = true;
 	}
 	b->nr = (uint16_t)n;
 	b->bytes = (uint16_t)off;

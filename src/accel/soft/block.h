@@ -2,7 +2,8 @@
 /*
  * Blocks of decoded instructions: a per-vCPU cache keyed by the physical address of the first byte
  * and by what decoding depends on (mode_key). A block ends with its page, at a branch, at an
- * instruction that changes what decoding depends on, or after BLOCK_MAX instructions.
+ * instruction that changes what decoding depends on, behind the one that follows STI, or after BLOCK_MAX
+ * instructions.
  *
  * Validity: ram.h's code watch. A block keeps the generation its page had before it was decoded;
  * a block whose page has another generation now is void. An instruction that crosses into the next

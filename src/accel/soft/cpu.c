@@ -15,7 +15,7 @@
 #define KEY_STACK_SHIFT 2
 #define KEY_PROTECTED	BIT32(4) /* protected mode, not virtual-8086 */
 #define KEY_SLOW	BIT32(5)
-#define KEY_USER	BIT32(6)
+#define KEY_CPL_SHIFT	6 /* 2 bits */
 #define KEY_CR0_SHIFT	8 /* MP, EM, TS */
 #define KEY_OSFXSR	BIT32(11)
 #define KEY_OSXSAVE	BIT32(12)
@@ -63,8 +63,7 @@ static uint32_t make_key(const struct soft_cpu *c)
 		key |= KEY_PROTECTED;
 	if (c->slow)
 		key |= KEY_SLOW;
-	if (c->cpl == 3)
-		key |= KEY_USER;
+	key |= (uint32_t)c->cpl << KEY_CPL_SHIFT;
 	key |= (uint32_t)(c->s.cr0 >> 1 & 7) << KEY_CR0_SHIFT;
 	if (c->s.cr4 & CR4_OSFXSR)
 		key |= KEY_OSFXSR;

@@ -269,6 +269,12 @@ void stk_push(struct soft_cpu *, uint64_t val, unsigned size);
 uint64_t stk_pop(struct soft_cpu *, unsigned size);
 
 /*
+ * run.c: behind an instruction that may have changed what the run loop looks at: whether the guest may go
+ * on without that, but for pending events. Brings ev_mask up to date.
+ */
+bool cpu_settle(struct soft_cpu *);
+
+/*
  * run.c: all other vCPUs of the VM stand between instructions from begin to end. For atomic
  * operations that no host instruction can do (page-crossing, MMIO). Nothing in between may fault.
  */

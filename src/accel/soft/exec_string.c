@@ -296,14 +296,14 @@ static inline void narrow(struct soft_cpu *c, const struct str *s, unsigned regs
 			if (!finished(c, &s) && must_pause(c))                           \
 				return come_back(c);                                     \
 		}                                                                        \
-		NEXT();                                                                  \
+		return in + 1;                                                           \
 	}                                                                                \
 	HANDLER(one_##name)                                                              \
 	{                                                                                \
 		const struct str s = str_of(c, in);                                      \
                                                                                          \
 		name##_one(c, in, &s);                                                   \
-		NEXT();                                                                  \
+		return in + 1;                                                           \
 	}
 REP_PIECES(movs, BIT32(RSI) | BIT32(RDI))
 REP_PIECES(stos, BIT32(RDI))
@@ -332,14 +332,14 @@ REP_PIECES(stos, BIT32(RDI))
 		c->fl = *fl;                                                             \
 		if (pause)                                                               \
 			return come_back(c);                                             \
-		NEXT();                                                                  \
+		return in + 1;                                                           \
 	}                                                                                \
 	HANDLER(one_##name)                                                              \
 	{                                                                                \
 		const struct str s = str_of(c, in);                                      \
                                                                                          \
 		name##_one(c, in, &s, &c->fl);                                           \
-		NEXT();                                                                  \
+		return in + 1;                                                           \
 	}
 /* REPE goes on while ZF is set, REPNE while it is clear. */
 #define ZF_STOPS (!(*fl & FL_ZF) == !(in->flags & INSN_REPNE))

@@ -115,7 +115,7 @@ HANDLER_ATTR static const struct insn *fnstenv(struct soft_cpu *c, const struct 
 	__asm__ volatile("fnstenv %0" : "=m"(env));
 	env_to_guest(c, env, out, wide);
 	mmu_write(c, lin, out, size);
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *fldenv(struct soft_cpu *c, const struct insn *in)
@@ -130,7 +130,7 @@ HANDLER_ATTR static const struct insn *fldenv(struct soft_cpu *c, const struct i
 	mmu_read(c, native_linear(c, in, size, false), from, size);
 	env_from_guest(c, from, env, wide);
 	__asm__ volatile("fldenv %0" : : "m"(env));
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *fnsave(struct soft_cpu *c, const struct insn *in)
@@ -149,7 +149,7 @@ HANDLER_ATTR static const struct insn *fnsave(struct soft_cpu *c, const struct i
 	mmu_write(c, lin, out, size);
 	c->s.fop = c->s.fcs = c->s.fds = 0;
 	c->s.fip = c->s.fdp = 0;
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *frstor(struct soft_cpu *c, const struct insn *in)
@@ -165,7 +165,7 @@ HANDLER_ATTR static const struct insn *frstor(struct soft_cpu *c, const struct i
 	env_from_guest(c, from, image, wide);
 	memcpy(image + ENV_SIZE, from + env, 80);
 	__asm__ volatile("frstor %0" : : "m"(image));
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *emms(struct soft_cpu *c, const struct insn *in)
@@ -173,7 +173,7 @@ HANDLER_ATTR static const struct insn *emms(struct soft_cpu *c, const struct ins
 	fpu_require(c, FPN_MMX);
 	native_check_mf(c);
 	__asm__ volatile("emms");
-	NEXT();
+	return in + 1;
 }
 
 /* ---- MXCSR ---- */
@@ -192,7 +192,7 @@ HANDLER_ATTR static const struct insn *ldmxcsr(struct soft_cpu *c, const struct 
 		cpu_raise_err(c, X86_GP, 0);
 	fpu_host(c);
 	c->s.mxcsr = v;
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *stmxcsr(struct soft_cpu *c, const struct insn *in)
@@ -200,7 +200,7 @@ HANDLER_ATTR static const struct insn *stmxcsr(struct soft_cpu *c, const struct 
 	fpu_require(c, mxcsr_need(in));
 	fpu_host(c);
 	mmu_st_slow(c, native_linear(c, in, 4, true), c->s.mxcsr, 4);
-	NEXT();
+	return in + 1;
 }
 
 /* ---- FXSAVE image ---- */
@@ -296,7 +296,7 @@ HANDLER_ATTR static const struct insn *fxsave(struct soft_cpu *c, const struct i
 		memcpy(im + 160 + 16 * i, c->s.vec[i], 16);
 	mmu_probe_write(c, lin, FXSAVE_SIZE);
 	mmu_write(c, lin, im, size);
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *fxrstor(struct soft_cpu *c, const struct insn *in)
@@ -316,7 +316,7 @@ HANDLER_ATTR static const struct insn *fxrstor(struct soft_cpu *c, const struct 
 	c->s.mxcsr = ld_le32(im + 24);
 	for (unsigned i = 0; i < n; i++)
 		memcpy(c->s.vec[i], im + 160 + 16 * i, 16);
-	NEXT();
+	return in + 1;
 }
 
 /* ---- XSAVE ---- */
@@ -439,7 +439,7 @@ static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *
 		if (x.commit)
 			break;
 	}
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *xsave(struct soft_cpu *c, const struct insn *in)
@@ -468,7 +468,7 @@ HANDLER_ATTR static const struct insn *xsave_compact(struct soft_cpu *c, const s
 		if (x.commit)
 			break;
 	}
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *xsaves(struct soft_cpu *c, const struct insn *in)
@@ -555,7 +555,7 @@ static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *i
 	xs_load(c, im, rfbm, bv, in->flags & INSN_W);
 	if (set_mxcsr)
 		c->s.mxcsr = mxcsr;
-	NEXT();
+	return in + 1;
 }
 
 HANDLER_ATTR static const struct insn *xrstor(struct soft_cpu *c, const struct insn *in)

@@ -308,6 +308,16 @@ static bool attend(struct soft_cpu *c, enum vcpu_exit *why)
 	}
 }
 
+bool cpu_settle(struct soft_cpu *c)
+{
+	if (unlikely(c->s.mp_state != MP_RUNNABLE || c->slow || int_shadow(c) || c->dr6_pending ||
+		     (c->rflags & FLAG_TF) || (c->s.dr7 & 0xff)))
+		return false;
+	c->rflags &= ~(uint64_t)FLAG_RF; /* nobody can see it */
+	c->ev_mask = wanted_events(c);
+	return true;
+}
+
 /* ---- execution ---- */
 
 static inline void run_block(struct soft_cpu *c, struct block *b)
@@ -340,7 +350,7 @@ static __attribute__((noinline)) void run_fast(struct soft_cpu *c)
 			continue;
 		}
 		run_block(c, b);
-		if (b->check)
+		if (b->check && !cpu_settle(c))
 			return;
 	} while (true);
 }

@@ -25,21 +25,33 @@ static enum if_target if_target(struct soft_cpu *c)
 
 static const struct insn *sys_cli(struct soft_cpu *c, const struct insn *in)
 {
-	c->rflags &= ~(uint64_t)(if_target(c) == IF_REAL ? FLAG_IF : FLAG_VIF);
+	if (if_target(c) == IF_REAL) {
+		c->rflags &= ~(uint64_t)FLAG_IF;
+		c->ev_mask &= ~VCPU_EV_INTR;
+	} else {
+		c->rflags &= ~(uint64_t)FLAG_VIF;
+	}
 	return in->flags & INSN_END ? sys_end(c) : in + 1;
 }
 
+/*
+ * Events are looked at behind blocks: with the next instruction in the same block its shadow is there
+ * without being kept.
+ */
 static const struct insn *sys_sti(struct soft_cpu *c, const struct insn *in)
 {
+	bool last = in->flags & INSN_END;
+
 	if (if_target(c) == IF_VIRTUAL) {
 		if (c->rflags & FLAG_VIP)
 			gp0(c);
 		c->rflags |= FLAG_VIF;
 	} else {
-		c->s.sti_shadow = !(c->rflags & FLAG_IF);
+		c->s.sti_shadow = last && !(c->rflags & FLAG_IF);
 		c->rflags |= FLAG_IF;
+		c->ev_mask |= VCPU_EV_INTR;
 	}
-	return sys_end(c);
+	return last ? sys_end(c) : in + 1;
 }
 
 static const struct insn *sys_pushf(struct soft_cpu *c, const struct insn *in)

@@ -46,6 +46,12 @@ struct jit_routines {
 	/* Fills the spot at ENT from the TLB for address EA, less T; ZF: done, as its user wants EA. */
 	uint8_t *fill[2][2]; /* write, flat */
 	uint8_t *cold;	     /* JIT_RIP at the address in EA */
+	/*
+	 * Instruction ENT is the interpreter's, the rest is not: step is called and comes back behind it, or
+	 * goes where it leads; step_end is jumped to. Flags are in c->fl, before and behind.
+	 */
+	uint8_t *step, *step_end;
+	uint8_t *leave_rip, *leave_poll; /* JIT_RIP, JIT_POLL, all in place */
 };
 
 /*
@@ -89,6 +95,12 @@ void jit_put_poll(struct as *, uint8_t *place[2]);
 
 /* Compares soft_cpu.jr.vec_live with a JIT_VEC_*. */
 void jit_put_vec_test(struct as *, unsigned value);
+
+/*
+ * step.c: executes an instruction by the interpreter's handler. NULL: host code goes on behind it; else where
+ * it goes on, with the flags in c->fl. Raises what the instruction raises.
+ */
+const void *jit_step(struct soft_cpu *c, uint32_t id);
 
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);

@@ -225,7 +225,7 @@ static bool run_rest(struct soft_cpu *c, struct block *b, const struct insn *in)
 		in = in->fn(c, in);
 	} while (in);
 	c->cur = NULL;
-	return !b->check;
+	return !b->check || cpu_settle(c);
 }
 
 static bool run_bailed(struct soft_cpu *c)
@@ -250,7 +250,7 @@ static bool run_stored(struct soft_cpu *c)
 	struct block *b = jit_id_block(c->blocks, c->jr.id);
 	const struct insn *in = &b->in[c->jr.id & 63];
 	unsigned mn = op_descs[in->op].mn;
-	unsigned size = mn == MN_PUSH || mn == MN_CALL ? 8 : insn_mem_size(in);
+	unsigned size = mn == MN_PUSH || mn == MN_PUSHF || mn == MN_CALL ? 8 : insn_mem_size(in);
 
 	c->blk = b;
 	c->cur = in;
@@ -258,7 +258,7 @@ static bool run_stored(struct soft_cpu *c)
 	if (mn == MN_CALL) {
 		finish_call(c, in);
 		c->cur = NULL;
-		return !b->check;
+		return true;
 	}
 	return run_rest(c, b, in + 1);
 }

@@ -97,17 +97,25 @@ static uint8_t *put_enter(struct as *a)
 	return start;
 }
 
-/* What all ways out end with; the reason is in EAX. Vector registers are in memory then. */
-static uint8_t *put_return(struct as *a)
+/* Vector registers to memory: C code does with them as it likes. */
+static void put_spill(struct as *a)
 {
-	uint8_t *start = a->p, *skip = put_unless_vec(a);
+	uint8_t *skip = put_unless_vec(a);
 
 	put_vecs(a, 0x11);
 	AS(a, 0xc5, 0xf8, 0x77); /* vzeroupper */
 	AS(a, 0x41, 0xc6, 0x87); /* mov byte [env + vec_live], 0 */
 	as_u32(a, (uint32_t)OFF(jr.vec_live));
-	as_byte(a, 0);
+	as_byte(a, JIT_VEC_NONE);
 	as_patch(skip, a->p);
+}
+
+/* What all ways out end with; the reason is in EAX. Vector registers are in memory then. */
+static uint8_t *put_return(struct as *a)
+{
+	uint8_t *start = a->p;
+
+	put_spill(a);
 	AS(a, 0x48, 0x83, 0xc4, 0x08); /* add rsp, 8 */
 	for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
 		put_push(a, saved[i], true);
@@ -314,6 +322,58 @@ static uint8_t *put_cold(struct as *a, const uint8_t *ret)
 	return start;
 }
 
+/* Comes back with the result in ENT, its own flags set by it. */
+static void put_call_step(struct as *a)
+{
+	const void *fn = (const void *)(uintptr_t)jit_step;
+	uint64_t addr = (uint64_t)(uintptr_t)fn;
+
+	put_gprs(a, AS_STORE);
+	put_spill(a);
+	as_mov(a, H_RDI, ENV);
+	as_rr(a, false, AS_LOAD, H_RSI, ENT);
+	AS(a, 0x48, 0xb8); /* mov rax, imm64 */
+	as_u32(a, (uint32_t)addr);
+	as_u32(a, (uint32_t)(addr >> 32));
+	AS(a, 0xff, 0xd0); /* call rax */
+	as_mov(a, ENT, H_RAX);
+	put_gprs(a, AS_LOAD);
+}
+
+/* The stack is aligned in host code, so not behind a call. */
+static uint8_t *put_step(struct as *a)
+{
+	uint8_t *start = a->p, *leave;
+
+	as_alu_imm(a, true, 5, H_RSP, 8);
+	put_call_step(a);
+	as_alu_imm(a, true, 0, H_RSP, 8);
+	as_rr(a, true, 0x85, ENT, ENT); /* test */
+	leave = as_jcc(a, CC_NE);
+	as_byte(a, 0xc3);
+	as_patch(leave, a->p);
+	as_alu_imm(a, true, 0, H_RSP, 8);
+	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
+	return start;
+}
+
+static uint8_t *put_step_end(struct as *a)
+{
+	uint8_t *start = a->p;
+
+	put_call_step(a);
+	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
+	return start;
+}
+
+static uint8_t *put_leave_only(struct as *a, enum jit_exit why, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	put_leave(a, why, ret);
+	return start;
+}
+
 void jit_put_routines(struct jit *j)
 {
 	struct as a = { .p = j->rw, .end = j->rw + JIT_CODE_SIZE };
@@ -329,5 +389,9 @@ void jit_put_routines(struct jit *j)
 	j->go.cold = put_cold(&a, ret);
 	for (unsigned i = 0; i < 4; i++)
 		j->go.fill[i >> 1][i & 1] = put_fill(&a, i >> 1, i & 1);
+	j->go.step = put_step(&a);
+	j->go.step_end = put_step_end(&a);
+	j->go.leave_rip = put_leave_only(&a, JIT_RIP, ret);
+	j->go.leave_poll = put_leave_only(&a, JIT_POLL, ret);
 	j->used = j->first = align_up((uint64_t)(a.p - j->rw), 16);
 }

@@ -130,7 +130,7 @@ void x_exit(struct xlat *x, int32_t off)
 		exit_far(x, off);
 		return;
 	}
-	if (off < in->next)
+	if (off < in->next || x_behind_sti(x))
 		look_around(x, off, live);
 	if (live)
 		x_need_flags(x);
@@ -141,7 +141,7 @@ static void put_jcc(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 	int32_t off = direct_target(in);
-	bool near = off >= in->next && off < 0x1000, host, env;
+	bool near = off >= in->next && off < 0x1000 && !x_behind_sti(x), host, env;
 	uint8_t *place;
 	struct stub *s;
 
@@ -178,6 +178,13 @@ static void load_operand(struct xlat *x)
 	as_at(&x->a, true, AS_LOAD, EA, &x->at);
 }
 
+void x_push_tmp(struct xlat *x)
+{
+	check_push(x);
+	as_rm(&x->a, true, AS_LOAD, T, ENV, OFF(jr.tmp));
+	finish_push(x, T);
+}
+
 static bool put_push(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
@@ -187,9 +194,7 @@ static bool put_push(struct xlat *x)
 			return false;
 		load_operand(x);
 		as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.tmp));
-		check_push(x);
-		as_rm(&x->a, true, AS_LOAD, T, ENV, OFF(jr.tmp));
-		finish_push(x, T);
+		x_push_tmp(x);
 		return true;
 	}
 	check_push(x);

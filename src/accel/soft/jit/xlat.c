@@ -11,12 +11,12 @@ static void find_live_flags(struct xlat *x)
 	for (unsigned i = b->nr; i-- > 0;) {
 		const struct op_desc *d = &op_descs[b->in[i].op];
 
-		/* System instructions may save the flags, or raise what does. */
-		if (!b->in[i].op || d->cls == OPC_SYS)
-			live = FLAGS_ALL;
 		if (!(d->attr & OPA_FLCOND))
 			live &= (uint16_t)~(d->flags_w | d->flags_u);
 		live |= d->flags_r & FLAGS_STATUS;
+		/* System instructions may save the flags, or raise what does. */
+		if (!b->in[i].op || (d->cls == OPC_SYS && !x_sys_inline(x, &b->in[i])))
+			live = FLAGS_ALL;
 		x->live[i] = live;
 	}
 }
@@ -35,10 +35,7 @@ static bool put_insn(struct xlat *x)
 			x_bail(x);
 		return false;
 	}
-	if (x_stack(x) || x_general(x))
-		return true;
-	x_bail(x);
-	return false;
+	return x_stack(x) || x_general(x) || x_sys(x) || x_step(x);
 }
 
 static void put_block(struct xlat *x)
@@ -61,8 +58,7 @@ static bool hopeless(const struct block *b)
 {
 	const struct op_desc *d = &op_descs[b->in[0].op];
 
-	return !b->in[0].op || d->cls == OPC_SYS || d->cls == OPC_MMX ||
-	       (d->cls == OPC_FPSTATE && !x_is_mxcsr(&b->in[0]));
+	return !b->in[0].op || d->cls == OPC_MMX;
 }
 
 /* The words for traps, and where they are. */

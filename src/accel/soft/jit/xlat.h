@@ -124,7 +124,17 @@ bool x_mxcsr(struct xlat *);
 bool x_is_x87(const struct insn *);
 bool x_x87(struct xlat *);
 
+/* xsys.c; the same. x_sys_inline(): neither flags nor anything else is looked at. */
+bool x_sys(struct xlat *);
+bool x_sys_inline(const struct xlat *, const struct insn *);
+/* By the interpreter's handler; what has none that comes back is its own. False: the block ends here. */
+bool x_step(struct xlat *);
+/* Whether an interrupt may have been let in by the last instruction but one. */
+bool x_behind_sti(const struct xlat *);
+
 /* xflow.c */
+/* Pushes what is in jr.tmp. */
+void x_push_tmp(struct xlat *);
 /* What ends a block. False: it is the interpreter's. */
 bool x_branch(struct xlat *);
 bool x_is_branch(const struct insn *);
