@@ -8,7 +8,7 @@
 #   make check-kvm     engine and guests under a real KVM, in a machine that QEMU emulates
 #   make check-libvirt real libvirt defines, starts, saves and stops a domain
 #   make check-fresh   demo and fast tests in new minimal Debian 12 and 13 systems
-#   make bench         measurements, as ratios against QEMU's TCG in the same run
+#   make bench         the soft engine side by side with QEMU's TCG; BENCH='--quick compilers' chooses
 #   make bench-kvm     what a start costs under KVM, beside QEMU's machines (counted, not timed)
 #   make fuzz          ten minutes a fuzz target (FUZZ_SECONDS=N changes that)
 #   make style         formatting, layers, lengths
@@ -57,7 +57,7 @@ check-fresh:
 
 bench: all
 	@tools/need.sh demo bench
-	@bench/run.py $(BUILD)
+	@bench/compare.py $(BUILD) $(BENCH)
 
 bench-kvm: all
 	@tools/need.sh demo check bench

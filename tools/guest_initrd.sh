@@ -3,11 +3,12 @@
 # Builds the initramfs of the demo and test guests: a static busybox, the virtio modules of one
 # kernel, and tools/guest/init.
 #
-#	tools/guest_initrd.sh KERNELDIR OUT.cpio
+#	tools/guest_initrd.sh KERNELDIR OUT.cpio [MODULE...]
 #
-# KERNELDIR is what tools/guest_kernel.sh made.
+# KERNELDIR is what tools/guest_kernel.sh made; MODULEs are loaded too.
 set -eu
 kernel=$1 out=$2
+shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 version=$(cat "$kernel/version")
 busybox=$(command -v busybox) || { echo "guest_initrd.sh: needs busybox-static" >&2; exit 1; }
@@ -21,7 +22,7 @@ chmod 755 "$work/init" "$work/udhcpc.script"
 
 # Modules in load order, each once; compressed ones are unpacked here, not in the guest.
 : >"$work/modules.order"
-for module in virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio-rng virtio_balloon button evdev af_packet i6300esb pvpanic-mmio pvpanic-pci; do
+for module in virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio-rng virtio_balloon button evdev af_packet i6300esb pvpanic-mmio pvpanic-pci "$@"; do
 	PATH=$PATH:/sbin:/usr/sbin modprobe -d "$kernel/root" -S "$version" --show-depends "$module" 2>/dev/null || :
 done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r path; do
 	name=$(basename "$path")
