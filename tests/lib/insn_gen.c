@@ -88,7 +88,7 @@ static unsigned extensions(struct gen *g)
 	if (g->e->sel[SEL_B] != 3)
 		rxb = (rxb & 6) | g->sel[SEL_B];
 	if ((g->limit & 0x80) && g->e->modrm && !g->sel[SEL_MOD3])
-		rxb = (rxb & 4) | (g->limit >> 11 & 1);
+		rxb = (rxb & 4) | (g->limit >> 11 & 1) | (g->limit >> 15 & 2);
 	return rxb;
 }
 
@@ -135,14 +135,22 @@ static void put_opcode(struct gen *g)
 	put(g, g->e->opcode + rng_below(g->r, g->e->nr_opcodes));
 }
 
+/* The base that was asked for, and the index or none. */
+static void put_base_sib(struct gen *g)
+{
+	unsigned index = g->limit & 0x1000 ? rng_below(g->r, 4) << 3 | (g->limit >> 13 & 7) : 4;
+
+	put(g, index << 3 | (g->limit >> 8 & 7));
+}
+
 static void put_modrm(struct gen *g)
 {
 	unsigned mod = g->sel[SEL_MOD3] ? 3 : rng_below(g->r, 3), rm = g->sel[SEL_RM];
 	bool vsib = op_encs[g->e - op_encodings].mem == MEM_VSIB;
 
 	if (mod != 3 && (g->limit & 0x80)) {
-		rm = g->limit >> 8 & 7;
-		mod = rm == 5 || rng_one_in(g->r, 2);
+		rm = g->limit & 0x1000 ? 4 : g->limit >> 8 & 7;
+		mod = (g->limit >> 8 & 7) == 5 || rng_one_in(g->r, 2);
 	}
 	if (mod != 3 && vsib)
 		rm = 4;
@@ -153,7 +161,7 @@ static void put_modrm(struct gen *g)
 		return;
 	/* SIB; harmless displacement bytes in 16-bit addressing */
 	if ((g->limit & 0x80) && !vsib)
-		put(g, 0x24);
+		put_base_sib(g);
 	else if (g->limit & 0x80)
 		put(g, rng_below(g->r, 32) << 3 | (g->limit >> 8 & 7));
 	else

@@ -25,6 +25,8 @@
 #define INSN_GEN_NOSEG 0x40
 /* Memory operand is [base] or [base+disp8] with this base: INSN_GEN_BASE(RSI). */
 #define INSN_GEN_BASE(n) (0x80 | (unsigned)(n) << 8)
+/* With it: and this index, not RSP, times anything. */
+#define INSN_GEN_INDEX(n) (0x1000 | (unsigned)(n) << 13)
 
 /*
  * Writes an instruction for op_descs[op] in code of `bits` (16, 32, 64) to out; returns its length,

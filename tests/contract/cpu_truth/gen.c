@@ -221,7 +221,7 @@ static bool no_register(const struct insn *in)
  * Where the decoder does as AMD's processors (docs/decode.md): on Intel's F3 with REX.B and 90 is
  * PAUSE, and MOVSXD to 16 bits reads no more.
  */
-static bool other_on_intel(const struct truth_case *c)
+bool gen_other_on_intel(const struct truth_case *c)
 {
 	unsigned mn = op_descs[c->in.op].mn;
 
@@ -253,7 +253,7 @@ bool gen_case(struct rng *r, unsigned op, struct truth_case *c)
 		if (!set_disp(c, (uint32_t)to))
 			return false;
 	}
-	if (other_on_intel(c))
+	if (gen_other_on_intel(c))
 		return false;
 	return !(c->in.flags & INSN_MEM) || op_encs[op].mem != MEM_MOFFS;
 }

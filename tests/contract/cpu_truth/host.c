@@ -6,6 +6,7 @@
  */
 #include "truth.h"
 #include "base/bytes.h"
+#include "prog.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -121,7 +122,8 @@ int host_init(void)
 	int fd = memfd_create("scratch", MFD_CLOEXEC);
 
 	if (!map_at(CTX, sizeof(*ctx), PROT_READ | PROT_WRITE) ||
-	    !map_at(CODE, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC) || fd < 0 ||
+	    !map_at(CODE, 0x1000 * PROG_PAGES, PROT_READ | PROT_WRITE | PROT_EXEC) ||
+	    !map_at(PROG_EXIT, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC) || fd < 0 ||
 	    ftruncate(fd, 0x3000) < 0)
 		return -errno;
 	scratch_rw = mmap(NULL, 0x3000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
@@ -203,12 +205,12 @@ static void store_fp(struct truth_state *s)
 	}
 }
 
-void host_run(const struct truth_case *c, struct truth_state *s, struct truth_result *r)
+static void go(uint64_t target, struct truth_state *s, struct truth_result *r)
 {
 	load_fp(s);
 	memcpy(ctx->in, s->gpr, sizeof(s->gpr));
 	ctx->in_flags = s->rflags;
-	ctx->target = c->rip;
+	ctx->target = target;
 	ctx->vector = -1;
 	ctx->active = 1;
 	truth_enter();
@@ -219,6 +221,11 @@ void host_run(const struct truth_case *c, struct truth_state *s, struct truth_re
 	r->vector = (int)ctx->vector;
 	r->error = (uint32_t)ctx->error;
 	r->cr2 = ctx->cr2;
+}
+
+void host_run(const struct truth_case *c, struct truth_state *s, struct truth_result *r)
+{
+	go(c->rip, s, r);
 	s->rip = c->rip + c->len + (ctx->taken ? CODE_TAKEN : 0);
 	if (r->vector >= 0) {
 		s->rip = ctx->fault_rip;
@@ -226,4 +233,16 @@ void host_run(const struct truth_case *c, struct truth_state *s, struct truth_re
 		if (s->rip != c->rip && r->vector != 3 && r->vector != 1)
 			r->vector = -1;
 	}
+}
+
+void host_prog(const struct prog *p)
+{
+	memcpy((void *)p->at, p->bytes, p->len);
+	put_jump((uint8_t *)PROG_EXIT, offsetof(struct host_ctx, exit));
+}
+
+void host_run_prog(const struct prog *p, struct truth_state *s, struct truth_result *r)
+{
+	go(p->at, s, r);
+	s->rip = r->vector < 0 ? PROG_EXIT : ctx->fault_rip;
 }

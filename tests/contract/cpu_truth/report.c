@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a mismatch looks like. Disassembly by Zydis. */
 #include "truth.h"
+#include "prog.h"
 #include "base/bytes.h"
 
 #include <Zydis/Zydis.h>
@@ -79,4 +80,22 @@ void report(const struct truth_case *c, const struct truth_state *b, const struc
 	for (unsigned i = 0; i < 16; i++)
 		bytes_line("ymm", i, b->vec[i], h->vec[i], s->vec[i], 32,
 			   i == c->in.reg_n || i == c->in.rm_n || i == c->in.vvvv);
+}
+
+void prog_print(const struct prog *p)
+{
+	static const char *const what[] = { "pointers", "", "", "index", "counter" };
+	const uint8_t regs[] = { p->pointer[0], p->pointer[1], p->pointer[2], p->index, p->counter };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(regs); i++)
+		printf("%s %s%s", what[i], gpr_names[regs[i]], i == 4 ? "\n" : "");
+	for (unsigned i = 0; i < p->nr; i++) {
+		struct truth_case c = { .rip = p->at + p->item[i].at, .len = p->item[i].len };
+
+		memcpy(c.bytes, p->bytes + p->item[i].at, c.len);
+		if (c.bytes[0] == 0x90)
+			continue;
+		printf("  %" PRIx64 ":  ", c.rip);
+		disassemble(&c);
+	}
 }

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "core/vm.h"
 #include "mem/ram.h"
+#include "prog.h"
 
 #include <stdio.h>
 
@@ -62,7 +63,8 @@ static void make_tables(void)
 	for (unsigned i = 0; i < 3; i++)
 		pte(AT_PT0, SCRATCH_DATA + 0x1000 * i, 12,
 		    (AT_DATA + 0x1000 * i) | (i < SCRATCH_RW ? PTE_USER_RW : PTE_USER_RO));
-	pte(AT_PT1, CODE, 12, AT_CODE | PTE_USER_RW);
+	for (unsigned i = 0; i < PROG_PAGES; i++)
+		pte(AT_PT1, CODE + 0x1000 * i, 12, (AT_CODE + 0x1000 * i) | PTE_USER_RW);
 }
 
 static void initial_state(struct cpu_state *s)
@@ -230,4 +232,73 @@ void soft_run_case(const struct truth_case *c, struct truth_state *s, struct tru
 	}
 	cpu->cur = NULL;
 	store(s);
+}
+
+/* ---- programs ---- */
+
+void soft_prog(const struct prog *p)
+{
+	uint64_t at = AT_CODE + (p->at - CODE);
+
+	memcpy(rb->host + at, p->bytes, p->len);
+	ram_written(rb, at, p->len);
+}
+
+static void interpret(struct block *b)
+{
+	const struct insn *in = b->in;
+
+	cpu->blk = b;
+	cpu->r[R_PC] = cpu->rip - (b->gpa & 0xfff);
+	do {
+		cpu->cur = in;
+		in = in->fn(cpu, in);
+	} while (in);
+	cpu->cur = NULL;
+}
+
+/* As the run loop does. Out of line of setjmp(). */
+static __attribute__((noinline)) bool run_blocks(const struct prog *p, unsigned hot)
+{
+	unsigned budget = 20000;
+
+	while (cpu->rip != PROG_EXIT && budget--) {
+		struct block *b;
+
+		if (cpu->rip - p->at >= p->len)
+			return false; /* a return address was overwritten */
+		b = block_find(cpu);
+		if (hot == JIT_NEVER || !jit_wants(cpu, b)) {
+			interpret(b);
+			continue;
+		}
+		translated++;
+		cpu->poll = 20000;
+		jit_run(cpu, b);
+	}
+	return cpu->rip == PROG_EXIT;
+}
+
+bool soft_run_prog(const struct prog *p, unsigned hot, struct truth_state *s, struct truth_result *r)
+{
+	volatile bool done = true; /* kept over setjmp() */
+
+	jit_set_hot(cpu->jit, hot);
+	load(s);
+	cpu->cur = NULL;
+	*r = (struct truth_result){ .vector = -1 };
+	if (_setjmp(cpu->on_fault)) {
+		if (cpu->exclusive)
+			cpu_exclusive_end(cpu);
+		r->vector = cpu->fault.vector;
+		r->error = cpu->fault.has_error ? cpu->fault.error : 0;
+		r->cr2 = r->vector == X86_PF ? cpu->s.cr2 : 0;
+		if (cpu->cur)
+			cpu->rip = cpu_cur_rip(cpu);
+	} else {
+		done = run_blocks(p, hot);
+	}
+	cpu->cur = NULL;
+	store(s);
+	return done;
 }

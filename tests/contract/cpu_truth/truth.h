@@ -75,6 +75,8 @@ bool gen_case(struct rng *, unsigned op, struct truth_case *c);
 void gen_operands(struct rng *, struct truth_case *c, struct truth_state *s, uint8_t *host_mem,
 		  uint8_t *soft_mem);
 bool gen_wanted(unsigned op);
+/* Whether the host is of Intel's and decodes it as the engine's decoder does not. */
+bool gen_other_on_intel(const struct truth_case *);
 
 /* What the instruction's memory operand must be aligned to; 0: nothing. */
 unsigned alignment_of(const struct insn *);

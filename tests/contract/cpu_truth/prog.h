@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random programs: some dozens of instructions with branches, loops, calls, the stack and several accesses
+ * by the same registers. Each is run by the interpreter, by the translator and by the processor.
+ */
+#ifndef CPU_TRUTH_PROG_H
+#define CPU_TRUTH_PROG_H
+
+#include "truth.h"
+
+#define PROG_CODE  CODE
+#define PROG_PAGES 2
+#define PROG_EXIT  (CODE + 0x3000) /* nothing is there for the engine, the way back for the host */
+#define PROG_MAX   0x600
+#define PROG_ITEMS 128
+
+struct prog_item {
+	uint16_t at;
+	uint8_t len;
+};
+
+struct prog {
+	uint8_t bytes[PROG_MAX];
+	unsigned len, nr;
+	struct prog_item item[PROG_ITEMS]; /* its instructions, and what the test may replace by NOPs */
+	uint64_t at;			   /* the linear address of bytes[0], where it begins */
+	uint16_t undefined;		   /* flags that nothing says at its end */
+	/* Registers that the program relies on: three that point into the scratch region, a small index,
+	 * and a counter. */
+	uint8_t pointer[3], index, counter;
+};
+
+/* A new program. False: this seed makes none that fits. */
+bool prog_gen(struct rng *, struct prog *);
+/* A state in which it makes sense. */
+void prog_state(struct rng *, const struct prog *, struct truth_state *);
+
+/* Its code, in the host's memory and in the guest's. */
+void host_prog(const struct prog *);
+void soft_prog(const struct prog *);
+/* r->vector -1: it came to PROG_EXIT. */
+void host_run_prog(const struct prog *, struct truth_state *, struct truth_result *r);
+/*
+ * hot: after how many runs blocks are translated; JIT_NEVER: by the interpreter. False: it went elsewhere,
+ * or did not come to its end in time.
+ */
+bool soft_run_prog(const struct prog *, unsigned hot, struct truth_state *, struct truth_result *r);
+
+void prog_print(const struct prog *);
+
+#endif
