@@ -76,10 +76,20 @@ struct spot {
 	uint64_t base, add;
 	uint64_t limit; /* 0: empty */
 	_Atomic uint64_t *watch;
-	uint32_t full; /* what limit is when it is not empty */
-	uint32_t next; /* in use: offset in soft_cpu of the next that is; 0: the last */
 };
-#define SPOTS 0xc000u
+/* What is not looked at when it is a hit. */
+struct spot_info {
+	uint32_t full; /* what limit is when it is not empty */
+	uint32_t next; /* in use: offset in soft_cpu of the next spot that is; 0: the last */
+	/* Offsets in the code memory: the place (0: it stays as it is), and where the access is due. */
+	uint32_t place, back;
+	uint32_t missed, score; /* soft_cpu.poll at the last miss; how often they came soon */
+	int32_t disp;		/* the access: [base + disp], or the instruction's operand */
+	uint8_t base, size;
+	bool write;
+};
+#define SPOTS	    0xc000u
+#define STACK_SPOTS 4u /* the first: of accesses by way of RSP, 2 * user + write */
 
 struct soft_cpu {
 	/* hot */
@@ -126,10 +136,10 @@ struct soft_cpu {
 	struct {
 		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */
 		uint32_t id, site;
+		uint32_t restless; /* offset of a spot that is no use; 0: none */
 		uint64_t lin, target, tmp;
 		const void *resume;
 	} jr;
-	struct spot stack_spots[2][2]; /* by way of RSP: user, write */
 	uint32_t spots_used;	       /* the first; a list */
 	uint64_t insns;	 /* executed by the interpreter */
 
@@ -163,6 +173,7 @@ struct soft_cpu {
 	struct soft_counts n;
 
 	struct spot spots[SPOTS]; /* of places in host code */
+	struct spot_info spot_infos[SPOTS];
 };
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)

@@ -200,6 +200,58 @@ static void test_smap(void **state)
 	assert_int_equal(c->r[RCX], 3);
 }
 
+/*
+ * Two pages in turn, until the place is settled without a spot; then code is in one of them, changed by
+ * the same places, and then the pages go.
+ */
+GUEST(restless, "mov $0x400000, %edi\nmov $0x5010, %r9d\nxor %ebx, %ebx\nmov $2000, %ecx\nxor %r10d, %r10d\n"
+		"1: xor $0x1000, %edi\nmovb $0xb8, (%rdi)\nmov %ecx, 1(%rdi,%r10,8)\nmovb $0xc3, 5(%rdi)\n"
+		"xor %ecx, (%rdi,%r10)\nxor %ecx, (%rdi,%r10)\nlock incl 0x800(%rdi)\n"
+		"cmp $200, %ecx\nja 2f\ncall *%rdi\nadd %rax, %rbx\n"
+		"2: dec %ecx\njnz 1b\nmov (%r9), %rax\nmov %rcx, (%r9)\ninvlpg (%rdi)\n"
+		"mov $1, %ecx\njmp 1b\n");
+
+static void test_restless(void **state)
+{
+	struct cpu_state s;
+	uint8_t *mem = tvm_mem(t, PAGE);
+
+	EXEC_GUEST(t, 64, restless);
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	tvm_get(t, 0, &s);
+	assert_int_equal(s.cr2, 0x401000);
+	assert_int_equal(c->r[RBX], 200 * 201 / 2);
+	assert_int_equal(mem[0x800] | mem[0x801] << 8, 1000);
+	assert_int_equal(mem[0x1800] | mem[0x1801] << 8, 1000);
+}
+
+/* The same at a page's end: what crosses it is no place's business. */
+GUEST(restless_end, "mov $0x400ff9, %edi\nxor %ebx, %ebx\nmov $3000, %ecx\n"
+		    "1: xor $0x1000, %edi\nmov %rcx, (%rdi)\nadd (%rdi), %rbx\nmov %rcx, -1(%rdi)\n"
+		    "add -1(%rdi), %rbx\nxor $0x1001, %edi\nadd (%rdi), %rbx\nxor $0x1001, %edi\n"
+		    "dec %ecx\njnz 1b\nhlt\n");
+
+static void test_restless_end(void **state)
+{
+	uint8_t *mem = tvm_mem(t, PAGE);
+	uint64_t sum = 0, v;
+	unsigned at = 0xff9;
+
+	memset(mem, 0, 0x3000);
+	assert_int_equal(EXEC_GUEST(t, 64, restless_end), VCPU_EXIT_INTR);
+	memset(mem, 0, 0x3000);
+	for (uint64_t i = 3000; i; i--) {
+		at ^= 0x1000;
+		memcpy(mem + at - 1, &i, 8);
+		sum += 2 * i;
+		memcpy(mem + at, &i, 8);
+		memcpy(mem + at - 1, &i, 8);
+		memcpy(&v, mem + (at ^ 0x1001), 8);
+		sum += v;
+	}
+	assert_int_equal(c->r[RBX], sum);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +263,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rights, make, drop),
 		cmocka_unit_test_setup_teardown(test_alignment, make, drop),
 		cmocka_unit_test_setup_teardown(test_smap, make, drop),
+		cmocka_unit_test_setup_teardown(test_restless, make, drop),
+		cmocka_unit_test_setup_teardown(test_restless_end, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

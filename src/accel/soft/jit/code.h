@@ -43,7 +43,10 @@ struct jit_routines {
 	uint8_t *exit_bail;  /* id in ENT */
 	uint8_t *exit_store; /* id in ENT, linear address in EA */
 	uint8_t *exit_vec;   /* id in ENT, where to resume in T */
-	/* Fills the spot at ENT from the TLB for address EA, less T; ZF: done, as its user wants EA. */
+	/*
+	 * Fills the spot at ENT from the TLB for address EA, less T. ZF: done, and EA is as its place wants
+	 * it. Else the interpreter is due; jr.restless says whether the spot is no use.
+	 */
 	uint8_t *fill[2][2]; /* write, flat */
 	uint8_t *cold;	     /* JIT_RIP at the address in EA */
 	/*
@@ -101,6 +104,8 @@ void jit_put_vec_test(struct as *, unsigned value);
  * it goes on, with the flags in c->fl. Raises what the instruction raises.
  */
 const void *jit_step(struct soft_cpu *c, uint32_t id);
+/* xspot.c: the place of a spot does without from here on; id: of its instruction. */
+void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id);
 
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);

@@ -23,6 +23,7 @@ struct jit *jit_new(struct err *e)
 	j->rw = j->rx = MAP_FAILED;
 	j->spans = MAP_FAILED;
 	j->hot = HOT;
+	j->nr_spots = STACK_SPOTS;
 	j->sample = 1;
 	if (fd >= 0 && ftruncate(fd, (off_t)JIT_CODE_SIZE) == 0) {
 		j->rw = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -65,7 +66,8 @@ void jit_flush(struct soft_cpu *c, bool release)
 		j->used = j->first = 0;
 	}
 	j->used = j->first;
-	j->nr_spans = j->nr_spots = 0;
+	j->nr_spans = 0;
+	j->nr_spots = STACK_SPOTS;
 	j->reused = true;
 }
 
@@ -228,6 +230,15 @@ static bool run_rest(struct soft_cpu *c, struct block *b, const struct insn *in)
 	return !b->check || cpu_settle(c);
 }
 
+/* A spot may be found to be no use where the interpreter takes over. */
+static void settle(struct soft_cpu *c)
+{
+	if (likely(!c->jr.restless))
+		return;
+	jit_settle(c, c->jr.restless, c->jr.id);
+	c->jr.restless = 0;
+}
+
 static bool run_bailed(struct soft_cpu *c)
 {
 	struct block *b = jit_id_block(c->blocks, c->jr.id);
@@ -235,6 +246,7 @@ static bool run_bailed(struct soft_cpu *c)
 
 	if ((c->jr.id & 63) == b->left)
 		c->n.unknown[op_descs[in->op].mn]++;
+	settle(c);
 	return run_rest(c, b, in);
 }
 

@@ -249,7 +249,7 @@ static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
 	return start;
 }
 
-/* rcx = entry of a TLB for EA; returns the place of a jump that is taken when it is not for EA. */
+/* rcx = entry of a TLB for EA, rax = offset in the page; returns the place of a jump if there is none. */
 static uint8_t *put_entry(struct as *a, enum tlb_kind kind)
 {
 	as_mov(a, H_RCX, EA);
@@ -262,6 +262,43 @@ static uint8_t *put_entry(struct as *a, enum tlb_kind kind)
 	return as_jcc(a, CC_AE);
 }
 
+#define INFO_OFF(field) \
+	(OFF(spot_infos) - OFF(spots) + (int32_t)offsetof(struct spot_info, field))
+
+#define SOON	 2 /* turns of loops between two misses */
+#define RESTLESS 64 /* so many that came soon */
+
+/*
+ * A spot that misses again and again is no use, and may cost a wrong guess of the host each time. Returns
+ * the place of a jump that is taken then.
+ */
+static uint8_t *put_score(struct as *a)
+{
+	uint8_t *never, *late, *restless;
+
+	_Static_assert(sizeof(struct spot) == sizeof(struct spot_info), "one offset for all");
+	as_rm(a, false, 0x83, 7, ENT, INFO_OFF(place)); /* cmp dword [place], 0 */
+	as_byte(a, 0);
+	never = as_jcc(a, CC_E);
+	as_rm(a, false, AS_LOAD, H_RAX, ENT, INFO_OFF(missed));
+	put_push(a, H_RCX, false);
+	as_rm(a, false, AS_LOAD, H_RCX, ENV, OFF(poll));
+	as_rm(a, false, AS_STORE, H_RCX, ENT, INFO_OFF(missed));
+	as_rr(a, false, 0x2b, H_RAX, H_RCX);
+	put_push(a, H_RCX, true);
+	as_alu_imm(a, false, 7, H_RAX, SOON);
+	as_rm(a, false, AS_LOAD, H_RAX, ENT, INFO_OFF(score));
+	late = as_jcc(a, CC_A);
+	as_lea(a, false, H_RAX, H_RAX, H_RAX, 0, 2);
+	as_patch(late, a->p);
+	AS(a, 0xd1, 0xe8); /* shr eax, 1: one more, or half as many */
+	as_rm(a, false, AS_STORE, H_RAX, ENT, INFO_OFF(score));
+	as_alu_imm(a, false, 7, H_RAX, RESTLESS);
+	restless = as_jcc(a, CC_AE);
+	as_patch(never, a->p);
+	return restless;
+}
+
 /* Puts the spot into the list of those in use. */
 static void put_use_spot(struct as *a)
 {
@@ -271,7 +308,7 @@ static void put_use_spot(struct as *a)
 	as_byte(a, 0);
 	used = as_jcc(a, CC_NE);
 	as_rm(a, false, AS_LOAD, H_RAX, ENV, OFF(spots_used));
-	as_rm(a, false, AS_STORE, H_RAX, ENT, offsetof(struct spot, next));
+	as_rm(a, false, AS_STORE, H_RAX, ENT, INFO_OFF(next));
 	as_mov(a, H_RAX, ENT);
 	as_rr(a, true, 0x2b, H_RAX, ENV);
 	as_rm(a, false, AS_STORE, H_RAX, ENV, OFF(spots_used));
@@ -282,11 +319,14 @@ static void put_use_spot(struct as *a)
 static uint8_t *put_fill(struct as *a, bool write, bool flat)
 {
 	const enum tlb_kind kind = write ? TLB_WRITE : TLB_READ;
-	uint8_t *start = a->p, *miss, *out;
+	uint8_t *start = a->p, *miss, *over, *restless, *out;
 
 	put_push(a, H_RAX, false);
 	put_push(a, H_RCX, false);
 	miss = put_entry(a, kind);
+	as_rm(a, false, 0x3b, H_RAX, ENT, INFO_OFF(full));
+	over = as_jcc(a, CC_AE); /* the page's end */
+	restless = put_score(a);
 	put_use_spot(a);
 	as_rm(a, true, AS_LOAD, H_RAX, H_RCX, TLB_OFF(kind, watch));
 	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, watch));
@@ -299,14 +339,19 @@ static uint8_t *put_fill(struct as *a, bool write, bool flat)
 	as_rr(a, true, 0x2b, EA, H_RAX);
 	as_rr(a, true, 0x2b, H_RAX, T);
 	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, base));
-	as_rm(a, false, AS_LOAD, H_RAX, ENT, offsetof(struct spot, full));
+	as_rm(a, false, AS_LOAD, H_RAX, ENT, INFO_OFF(full));
 	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, limit));
 	as_rr(a, false, 0x33, H_RAX, H_RAX); /* ZF */
 	out = a->p;
 	put_push(a, H_RCX, true);
 	put_push(a, H_RAX, true);
 	as_byte(a, 0xc3);
+	as_patch(restless, a->p);
+	as_mov(a, H_RAX, ENT);
+	as_rr(a, true, 0x2b, H_RAX, ENV);
+	as_rm(a, false, AS_STORE, H_RAX, ENV, OFF(jr.restless));
 	as_patch(miss, a->p);
+	as_patch(over, a->p);
 	as_rr(a, true, 0x85, ENV, ENV); /* not ZF */
 	as_jmp_to(a, out);
 	return start;

@@ -161,7 +161,7 @@ static void put_jcc(struct xlat *x)
 /* A store of 8 bytes below RSP, from T; RSP moves. */
 static void check_push(struct xlat *x)
 {
-	x_reach_reg(x, H_R12, -8, 8, true);
+	x_reach_stack(x, H_R12, -8, true);
 }
 
 static void finish_push(struct xlat *x, unsigned reg)
@@ -217,7 +217,7 @@ static bool put_pop(struct xlat *x)
 
 	if ((in->flags & INSN_MEM) || guest == RSP)
 		return false;
-	x_reach_reg(x, H_R12, 0, 8, false);
+	x_reach_stack(x, H_R12, 0, false);
 	as_at(&x->a, true, AS_LOAD, host < 0 ? T : (unsigned)host, &x->at);
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8);
 	if (host < 0)
@@ -227,7 +227,7 @@ static bool put_pop(struct xlat *x)
 
 static bool put_leave(struct xlat *x)
 {
-	x_reach_reg(x, H_RBP, 0, 8, false);
+	x_reach_stack(x, H_RBP, 0, false);
 	as_lea(&x->a, true, H_R12, H_RBP, -1, 0, 8);
 	as_at(&x->a, true, AS_LOAD, H_RBP, &x->at);
 	return true;
@@ -266,7 +266,7 @@ static void put_ret(struct xlat *x)
 	const struct insn *in = x_insn(x);
 	int32_t extra = in->flags & INSN_IMM ? (int32_t)(in->imm & 0xffff) : 0;
 
-	x_reach_reg(x, H_R12, 0, 8, false);
+	x_reach_stack(x, H_R12, 0, false);
 	as_at(&x->a, true, AS_LOAD, EA, &x->at);
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8 + extra);
 	x_keep_flags(x, FLAGS_ALL);

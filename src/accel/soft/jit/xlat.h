@@ -24,9 +24,8 @@ struct stub {
 	int32_t off;
 	uint8_t *place; /* the jump to it */
 	uint8_t *back;	/* STUB_VEC, STUB_SPOT: where it goes on */
-	/* STUB_SPOT: an access to base + off, or (NO_BASE) of the instruction's operand */
-	uint8_t base, size;
-	bool write, flat; /* flat: the spot adds to a linear address, else to an offset in the page */
+	bool write, flat; /* STUB_SPOT: flat: it adds to an address, else to an offset in the page */
+	uint8_t base;	  /* as in its spot_info */
 	int32_t spot, fold; /* its offset in soft_cpu; what is not in the address looked at */
 };
 
@@ -98,6 +97,10 @@ void x_ea_to(struct xlat *, const struct insn *, unsigned to, bool w);
  * have been kept. x->at is [EA].
  */
 void x_check(struct xlat *, unsigned size, bool write, unsigned align);
+/* Leaves to the interpreter when one of the bits is set in EA. */
+void x_check_align(struct xlat *, unsigned align);
+/* Its first part: ENT as for x_check(), EA stays. */
+void x_find_entry(struct xlat *, unsigned size, bool write);
 /* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);
 
@@ -107,8 +110,8 @@ void x_stored(struct xlat *);
  * Keeps flags that are live. Clobbers EA, ENT and T, of which x->at may need the first two.
  */
 void x_reach(struct xlat *, unsigned size, bool write, unsigned align);
-/* The same for [host register + disp]. */
-void x_reach_reg(struct xlat *, unsigned base, int32_t disp, unsigned size, bool write);
+/* The same for 8 bytes at [host register + disp], of an instruction that uses the stack. */
+void x_reach_stack(struct xlat *, unsigned base, int32_t disp, bool write);
 void x_stub_spot(struct xlat *, const struct stub *);
 /* Vector registers are the guest's from here on. */
 void x_need_vec(struct xlat *);

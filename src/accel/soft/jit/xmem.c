@@ -60,16 +60,12 @@ void x_ea(struct xlat *x)
 	x_ea_to(x, x_insn(x), EA, true);
 }
 
-void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
+void x_find_entry(struct xlat *x, unsigned size, bool write)
 {
 	const enum tlb_kind kind = write ? TLB_WRITE : TLB_READ;
 	struct as *a = &x->a;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the shift");
-	if (align) {
-		AS(a, 0x41, 0xf6, 0xc6, (uint8_t)align); /* test r14b, mask */
-		x_stub(x, STUB_BAIL, as_jcc(a, CC_NE));
-	}
 	as_mov(a, ENT, EA);
 	AS(a, 0x49, 0xc1, 0xed, 12 - 5); /* shr r13, 7 */
 	as_alu_imm(a, false, 4, ENT, (int32_t)((TLB_SIZE - 1) << 5));
@@ -78,7 +74,21 @@ void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
 	as_rr(a, true, 0x33, T, EA);
 	as_alu_imm(a, true, 7, T, (int32_t)(0x1000 - size));
 	x_stub(x, STUB_BAIL, as_jcc(a, CC_A));
-	as_rm(a, true, 0x03, EA, ENT, TLB_OFF(kind, addend));
+}
+
+void x_check_align(struct xlat *x, unsigned align)
+{
+	if (!align)
+		return;
+	AS(&x->a, 0x41, 0xf6, 0xc6, (uint8_t)align); /* test r14b, mask */
+	x_stub(x, STUB_BAIL, as_jcc(&x->a, CC_NE));
+}
+
+void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
+{
+	x_check_align(x, align);
+	x_find_entry(x, size, write);
+	as_rm(&x->a, true, 0x03, EA, ENT, TLB_OFF(write ? TLB_WRITE : TLB_READ, addend));
 	x->at = (struct as_addr){ EA, -1, 0 };
 	x->spot = 0;
 	x->host_ok = false;

@@ -14,16 +14,20 @@
 
 #define SPOT_OFF(at, field) ((at) + (int32_t)offsetof(struct spot, field))
 
+static struct spot *spot_at(struct soft_cpu *c, uint32_t off)
+{
+	return (struct spot *)(void *)((char *)c + off);
+}
+
+static struct spot_info *info_of(struct soft_cpu *c, uint32_t off)
+{
+	return &c->spot_infos[spot_at(c, off) - c->spots];
+}
+
 void spots_drop(struct soft_cpu *c)
 {
-	uint32_t at = c->spots_used;
-
-	while (at) {
-		struct spot *s = (struct spot *)(void *)((char *)c + at);
-
-		s->limit = 0;
-		at = s->next;
-	}
+	for (uint32_t at = c->spots_used; at; at = info_of(c, at)->next)
+		spot_at(c, at)->limit = 0;
 	c->spots_used = 0;
 }
 
@@ -32,126 +36,185 @@ static bool has_spots(const struct xlat *x)
 	return x->c->cpl == 3 || !(x->c->s.cr4 & CR4_SMAP);
 }
 
-/* Offset in soft_cpu of a spot for accesses of size bytes. */
-static int32_t spot_offset(struct xlat *x, struct spot *s, unsigned size)
+/* ---- the access ---- */
+
+/* An access, and where its code begins. */
+struct access {
+	unsigned base, size, align;
+	int32_t disp;
+	bool write;
+	uint8_t *start;
+};
+
+static int32_t spot_offset(unsigned n)
 {
-	s->full = 0x1000 - size + 1;
-	return (int32_t)((char *)s - (char *)x->c);
+	return OFF(spots) + (int32_t)(n * sizeof(struct spot));
 }
 
-static int32_t new_spot(struct xlat *x, unsigned size)
+static int32_t new_spot(struct xlat *x, const struct access *w)
 {
-	struct soft_cpu *c = x->c;
+	unsigned n = x->j->nr_spots;
 
-	if (x->j->nr_spots == SPOTS) {
+	if (n == SPOTS) {
 		x->a.full = true; /* cannot be, by jit_has_room() */
-		return OFF(spots);
+		return spot_offset(0);
 	}
-	return spot_offset(x, &c->spots[x->j->nr_spots++], size);
+	x->j->nr_spots++;
+	x->c->spot_infos[n] = (struct spot_info){
+		.full = 0x1000 - w->size + 1, .disp = w->disp, .base = (uint8_t)w->base,
+		.size = (uint8_t)w->size, .write = w->write,
+		.place = (uint32_t)(w->start - x->j->rw),
+	};
+	return spot_offset(n);
 }
 
-/* By way of RSP, up to 8 bytes. */
+/* What push, pop, call and ret have in common. */
 static int32_t stack_spot(struct xlat *x, bool write)
 {
-	return spot_offset(x, &x->c->stack_spots[x->c->cpl == 3][write], 8);
+	unsigned n = (x->c->cpl == 3) * 2u + write;
+
+	x->c->spot_infos[n].full = 0x1000 - 8 + 1;
+	return spot_offset(n);
 }
 
 /*
- * EA is the address without s->disp, if that is in the spot's base. Leaves in EA the offset in the page,
+ * EA is the address without s->fold, which is in the spot's base. Leaves in EA the offset in the page,
  * and in ENT what the spot has to add.
  */
-static void put_check(struct xlat *x, const struct stub *access, unsigned align)
+static void put_check(struct xlat *x, int32_t spot, int32_t fold, bool flat, const struct access *w)
 {
 	struct as *a = &x->a;
+	uint8_t *place;
 	struct stub *s;
 
-	as_rm(a, true, 0x2b, EA, ENV, SPOT_OFF(access->spot, base));
-	as_rm(a, true, 0x3b, EA, ENV, SPOT_OFF(access->spot, limit));
-	s = x_stub(x, STUB_SPOT, NULL);
-	s->spot = access->spot;
-	s->off = access->off;
-	s->base = access->base;
-	s->fold = access->fold;
-	s->size = access->size;
-	s->write = access->write;
-	s->flat = access->flat;
-	s->place = as_jcc(a, CC_AE);
+	as_rm(a, true, 0x2b, EA, ENV, SPOT_OFF(spot, base));
+	as_rm(a, true, 0x3b, EA, ENV, SPOT_OFF(spot, limit));
+	place = as_jcc(a, CC_AE);
+	s = x_stub(x, STUB_SPOT, place);
 	s->back = a->p;
-	if (align) {
-		AS(a, 0x41, 0xf6, 0xc6, (uint8_t)align); /* test r14b, mask */
-		x_stub(x, STUB_BAIL, as_jcc(a, CC_NE));
-	}
-	as_rm(a, true, AS_LOAD, ENT, ENV, SPOT_OFF(access->spot, add));
-	x->spot = access->spot;
-	x->fold = access->fold;
+	s->base = (uint8_t)w->base;
+	s->off = w->disp;
+	s->write = w->write;
+	s->spot = spot;
+	s->fold = fold;
+	s->flat = flat;
+	as_rm(a, true, AS_LOAD, ENT, ENV, SPOT_OFF(spot, add));
+	info_of(x->c, (uint32_t)spot)->back = (uint32_t)(a->p - x->j->rw);
+	x_check_align(x, w->align);
+	x->spot = spot;
+	x->fold = fold;
 	x->host_ok = false;
 }
 
-void x_reach_reg(struct xlat *x, unsigned base, int32_t disp, unsigned size, bool write)
+/* [host register + disp] */
+static void reach_reg(struct xlat *x, struct access *w, bool stack)
 {
-	struct stub s = { .base = (uint8_t)base, .off = disp, .size = (uint8_t)size, .write = write,
-			  .flat = true };
+	int32_t spot, fold = 0;
+
+	w->start = x->a.p;
+	if (stack) {
+		spot = stack_spot(x, w->write);
+		as_lea(&x->a, true, EA, (int)w->base, -1, 0, w->disp);
+	} else {
+		spot = new_spot(x, w);
+		fold = w->disp;
+		as_mov(&x->a, EA, w->base);
+	}
+	put_check(x, spot, fold, true, w);
+	x->at = (struct as_addr){ (int)w->base, ENT, w->disp };
+}
+
+void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
+{
+	struct access w = { .base = base, .disp = disp, .size = 8, .write = write };
 
 	x_keep_flags(x, x->live[x->i]);
-	if (!has_spots(x)) {
-		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
-		x_check(x, size, write, 0);
-		return;
-	}
-	if (base == H_R12 && size <= 8) {
-		s.spot = stack_spot(x, write);
-		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
+	if (has_spots(x)) {
+		reach_reg(x, &w, base == H_R12);
 	} else {
-		s.spot = new_spot(x, size);
-		s.fold = disp;
-		as_mov(&x->a, EA, base);
+		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
+		x_check(x, 8, write, 0);
 	}
-	put_check(x, &s, 0);
-	x->at = (struct as_addr){ (int)base, ENT, disp };
 }
 
 void x_reach(struct xlat *x, unsigned size, bool write, unsigned align)
 {
 	const struct insn *in = x_insn(x);
 	unsigned base = in->base / 8;
-	struct stub s = { .base = NO_BASE, .size = (uint8_t)size, .write = write };
+	struct access w = { .base = NO_BASE, .size = size, .write = write, .align = align };
 
-	if (!align && in->index / 8 == R_ZERO && in->seg == SEG_NONE && base < R_PC &&
-	    host_reg(base) >= 0) {
-		x_reach_reg(x, (unsigned)host_reg(base), in->disp, size, write);
-		return;
-	}
 	x_keep_flags(x, x->live[x->i]);
-	x_ea(x);
 	if (!has_spots(x)) {
+		x_ea(x);
 		x_check(x, size, write, align);
-		return;
+	} else if (in->index / 8 == R_ZERO && in->seg == SEG_NONE && base < R_ZERO &&
+		   host_reg(base) >= 0) {
+		w.base = (unsigned)host_reg(base);
+		w.disp = in->disp;
+		reach_reg(x, &w, false);
+	} else {
+		w.start = x->a.p;
+		x_ea(x);
+		put_check(x, new_spot(x, &w), 0, false, &w);
+		x->at = (struct as_addr){ EA, ENT, 0 };
 	}
-	s.spot = new_spot(x, size);
-	put_check(x, &s, align);
-	x->at = (struct as_addr){ EA, ENT, 0 };
+}
+
+/* ---- out of the way ---- */
+
+/* The access's address into EA, from the same registers again. */
+static void put_address(struct xlat *x, unsigned base, int32_t disp)
+{
+	if (base == NO_BASE)
+		x_ea(x);
+	else
+		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
 }
 
 void x_stub_spot(struct xlat *x, const struct stub *s)
 {
 	struct as *a = &x->a;
-	uint8_t *fail[2];
+	uint8_t *fail;
 
-	if (s->base == NO_BASE)
-		x_ea(x);
-	else
-		as_lea(a, true, EA, s->base, -1, 0, s->off);
-	as_mov(a, T, EA);
-	as_alu_imm(a, false, 4, T, 0xfff);
-	as_alu_imm(a, false, 7, T, (int32_t)(0x1000 - s->size));
-	fail[0] = as_jcc(a, CC_A);
+	put_address(x, s->base, s->off);
 	as_lea(a, true, ENT, ENV, -1, 0, s->spot);
 	AS(a, 0x49, 0xc7, 0xc3); /* mov r11, simm32 */
 	as_u32(a, (uint32_t)s->fold);
 	as_call(a, x->j->go.fill[s->write][s->flat]);
-	fail[1] = as_jcc(a, CC_NE);
+	fail = as_jcc(a, CC_NE);
 	as_jmp_to(a, s->back);
-	as_patch(fail[0], a->p);
-	as_patch(fail[1], a->p);
+	as_patch(fail, a->p);
 	x_put_bail(x);
+}
+
+/*
+ * A place that is in another page each time is better off without: its code becomes a jump to a look into
+ * the TLB. The address is then in EA, and what to add in ENT, which suits the access either way.
+ */
+void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id)
+{
+	struct jit *j = c->jit;
+	struct spot_info *info = info_of(c, spot);
+	struct block *b = jit_id_block(c->blocks, id);
+	struct xlat x = { .c = c, .j = j, .b = b, .bytes = block_bytes(b), .i = id & 63 };
+	uint8_t *place = j->rw + info->place;
+	struct as *a = &x.a;
+
+	info->place = 0;
+	if (!jit_has_room(j))
+		return;
+	*a = (struct as){ .p = j->rw + j->used, .end = j->rw + JIT_CODE_SIZE };
+	put_address(&x, info->base, info->disp);
+	x_find_entry(&x, info->size, info->write);
+	if (info->write) {
+		as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(TLB_WRITE, watch));
+		as_rm(a, true, AS_STORE, T, ENV, SPOT_OFF((int32_t)spot, watch));
+	}
+	as_rm(a, true, AS_LOAD, ENT, ENT, TLB_OFF(info->write ? TLB_WRITE : TLB_READ, addend));
+	as_jmp_to(a, j->rw + info->back);
+	x_put_stubs(&x);
+	spot_at(c, spot)->base = (uint64_t)-(int64_t)(info->base == NO_BASE ? 0 : info->disp);
+	*place = 0xe9;
+	as_patch(place + 1, j->rw + j->used);
+	j->used = align_up((uint64_t)(a->p - j->rw), 16);
 }
