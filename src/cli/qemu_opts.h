@@ -61,6 +61,8 @@ int qemu_opt_daemonize(struct qemu_line *, const char *arg, const char *where, s
 int qemu_opt_pidfile(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_msg(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_trace(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_perfmap(struct qemu_line *, const char *arg, const char *where, struct err *e);
+int qemu_opt_jitdump(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_log_file(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_log(struct qemu_line *, const char *arg, const char *where, struct err *e);
 int qemu_opt_action(struct qemu_line *, const char *arg, const char *where, struct err *e);

@@ -23,6 +23,18 @@ int qemu_opt_daemonize(struct qemu_line *line, const char *arg, const char *wher
 	return 0;
 }
 
+int qemu_opt_perfmap(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	line->conf->perf_map = true;
+	return 0;
+}
+
+int qemu_opt_jitdump(struct qemu_line *line, const char *arg, const char *where, struct err *e)
+{
+	line->conf->jit_dump = true;
+	return 0;
+}
+
 int qemu_opt_pidfile(struct qemu_line *line, const char *arg, const char *where, struct err *e)
 {
 	front_set(&line->conf->pidfile, arg);

@@ -13,6 +13,7 @@
 #include "cli/daemon.h"
 #include "cli/front.h"
 #include "core/backend.h"
+#include "core/accel.h"
 #include "core/fdset.h"
 #include "core/lease.h"
 #include "core/memory_lost.h"
@@ -215,6 +216,13 @@ static int confine(struct front *f, struct err *e)
 	return r;
 }
 
+static void warn_of_perf(const struct vm *vm)
+{
+	if ((vm->conf->perf_map || vm->conf->jit_dump) && !vm->accel->show_jit)
+		log_warn("-perfmap and -jitdump are about translated code: %s has none",
+			 vm->accel->name);
+}
+
 static int start(struct front *f, struct vm_conf *conf, struct err *e)
 {
 	int r = conf->daemonize ? daemon_begin(&f->daemon, e) : 0;
@@ -236,6 +244,7 @@ static int start(struct front *f, struct vm_conf *conf, struct err *e)
 	f->vm = vm_new_take(conf, e);
 	if (!f->vm)
 		return -EINVAL;
+	warn_of_perf(f->vm);
 	set_escapes(f);
 	memory_lost_listen(f->vm);
 	r = open_monitors(f, e);

@@ -82,12 +82,13 @@ struct vm_conf {
 	char *log_file;	     /* instead of standard error, or NULL */
 	int log_level;	     /* enum log_level at least; 0 = as it is */
 	bool log_timestamp, log_guest_name;
-	uint8_t escape_key;   /* of terminals and muxed chardevs; 0 = Ctrl-A */
-	bool daemonize;	      /* into the background once it runs */
-	char *pidfile;	      /* where to write which process that is, or NULL */
-	bool start_paused;    /* the guest waits for the first vm_cont() */
-	struct fdset *fdsets; /* core/fdset.h: what /dev/fdset/N stands for */
-	char *serial[4];      /* chardev ids; NULL = absent */
+	bool perf_map, jit_dump; /* files for perf(1) about translated code */
+	uint8_t escape_key;	 /* of terminals and muxed chardevs; 0 = Ctrl-A */
+	bool daemonize;		 /* into the background once it runs */
+	char *pidfile;		 /* where to write which process that is, or NULL */
+	bool start_paused;	 /* the guest waits for the first vm_cont() */
+	struct fdset *fdsets;	 /* core/fdset.h: what /dev/fdset/N stands for */
+	char *serial[4];	 /* chardev ids; NULL = absent */
 	struct conf_node *nodes;
 };
 

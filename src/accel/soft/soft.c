@@ -9,6 +9,7 @@
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/jit.h"
+#include "accel/soft/jit/perf.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
 #include "core/vm.h"
@@ -41,15 +42,22 @@ static int soft_probe(struct err *e)
 
 static int soft_vm_init(struct vm *vm, const char *model, struct err *e)
 {
+	struct jit_perf *perf = NULL;
 	struct soft_vm *sv;
 	int ret = soft_probe(e);
 
 	if (ret)
 		return ret;
+	if (vm->conf && (vm->conf->perf_map || vm->conf->jit_dump)) {
+		perf = jit_perf_new(vm->conf->perf_map, vm->conf->jit_dump, e);
+		if (!perf)
+			return -EINVAL;
+	}
 	sv = xnew(struct soft_vm);
 	sv->model = xnew(struct x86_cpu_model);
 	ret = x86_model_parse(sv->model, model ? model : "default", NULL, e);
 	if (ret) {
+		jit_perf_free(perf);
 		free(sv->model);
 		free(sv);
 		return ret;
@@ -58,6 +66,7 @@ static int soft_vm_init(struct vm *vm, const char *model, struct err *e)
 		log_warn("cpu-pm=on is for KVM: here a guest that halts gives its host CPU back");
 	sv->vm = vm;
 	sv->map = vm->map;
+	sv->perf = perf;
 	sv->nr_cpus = vm->conf ? vm->conf->cpus : vm->nr_vcpus;
 	sv->cpus = xnew_n(struct soft_cpu *, sv->nr_cpus ? sv->nr_cpus : 1);
 	pthread_mutex_init(&sv->lock, NULL);
@@ -86,6 +95,7 @@ static void soft_vm_fini(struct vm *vm)
 	map_del_listener(sv->map, &sv->listener);
 	pthread_cond_destroy(&sv->cond);
 	pthread_mutex_destroy(&sv->lock);
+	jit_perf_free(sv->perf);
 	free(sv->cpus);
 	free(sv->model);
 	free(sv);
@@ -129,7 +139,7 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 	sv->cpus[v->index] = c;
 	c->blocks = block_cache_new(e);
 	if (c->blocks)
-		c->jit = jit_new(e);
+		c->jit = jit_new(sv->perf, e);
 	if (c->jit)
 		c->fpu = fpu_new(c, e);
 	if (!c->fpu) {

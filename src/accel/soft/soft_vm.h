@@ -14,6 +14,7 @@ struct soft_vm {
 	struct x86_cpu_model *model;
 	struct soft_cpu **cpus; /* nr_cpus slots by vcpu index; NULL where there is none (yet) */
 	unsigned nr_cpus;
+	struct jit_perf *perf; /* jit/perf.h, or NULL: nobody wants to know */
 	struct map_listener listener; /* drops the TLBs when the map changes */
 
 	/* Stop-the-world: run.c. running counts the vCPUs that execute guest code. */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a guest costs: exits with their causes, and the engine's statistics."""
+import os
 import re
+import struct
 import unittest
 
 from common import ACCEL, Machine, main
@@ -71,9 +73,68 @@ class Translator(unittest.TestCase):
             self.assertGreater(self.number(text, "TLB flushes"), before)
             self.assertRegex(text, r"TLB flushes.*state \d")
 
+    def map_lines(self, path):
+        """{(address, size): name} of a file for perf; every line is one."""
+        with open(path, encoding="ascii") as f:
+            words = [line.split(" ") for line in f]
+        self.assertTrue(all(len(w) == 3 and w[2].endswith("\n") for w in words))
+        return {(int(w[0], 16), int(w[1], 16)): w[2][:-1] for w in words}
+
+    def dump_records(self, path, pid):
+        """The same of a jitdump file, with the code of each; and the ids of its records."""
+        with open(path, "rb") as f:
+            data = f.read()
+        magic, version, at, machine, _, whose, _, flags = struct.unpack_from("<6I2Q", data)
+        self.assertEqual((magic, version, machine, whose, flags), (0x4a695444, 1, 62, pid, 0))
+        names, code, ids, then = {}, {}, [], 0
+        while at < len(data):
+            record, size, when = struct.unpack_from("<2IQ", data, at)
+            self.assertGreaterEqual(when, then)
+            then = when
+            ids.append(record)
+            if record == 0:
+                owner, _, vma, address, length, _ = struct.unpack_from("<2I4Q", data, at + 16)
+                self.assertEqual((owner, vma), (pid, address))
+                end = data.index(b"\0", at + 56)
+                names[address, length] = data[at + 56:end].decode()
+                code[address] = data[end + 1:end + 1 + length]
+                self.assertEqual(end + 1 + length, at + size)
+            at += size
+        self.assertEqual(at, len(data))
+        return names, code, ids
+
+    @unittest.skipIf(ACCEL == "kvm", "of the soft engine")
+    def test_names_for_perf(self):
+        with Machine("-perfmap", "-jitdump") as vm:
+            pid = vm.proc.pid
+            perf_map = f"/tmp/perf-{pid}.map"
+            dump = os.path.join(vm.dir, f"jit-{pid}.dump")
+            self.addCleanup(os.unlink, perf_map)
+            vm.running()
+            vm.serial.tell("x" * 500)
+            vm.serial.expect("x" * 500)
+            vm.cmd("stop")
+            lines = self.map_lines(perf_map)
+            names, code, ids = self.dump_records(dump, pid)
+            self.assertEqual(names, lines)
+            self.assertEqual(set(ids), {0})
+            # Its code lies from 1000000h; host code is where the process has memory to run.
+            self.assertRegex(" ".join(names.values()), r"guest-00000000010000[0-9a-f]{2}( |$)")
+            self.assertIn("hanok-jit-lookup", names.values())
+            with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
+                runs = [[int(a, 16) for a in m.split()[0].split("-")] for m in f if " r-xs " in m]
+            for address, size in names:
+                self.assertTrue(any(a <= address and address + size <= b for a, b in runs))
+                self.assertEqual(len(code[address]), size)
+            vm.cmd("quit")
+            vm.wait()
+            self.assertEqual(self.dump_records(dump, pid)[2][-1], 3)
+
     @unittest.skipIf(ACCEL != "kvm", "of an engine without one")
     def test_none(self):
-        with Machine() as vm:
+        with Machine("-perfmap") as vm:
+            self.addCleanup(lambda path: os.path.exists(path) and os.unlink(path), f"/tmp/perf-{vm.proc.pid}.map")
+            self.assertIn("-perfmap", vm.stderr())
             self.assertIn("accel=tcg", vm.error("x-query-jit").desc)
             self.assertIn("accel=tcg", vm.hmp("info jit"))
 

@@ -530,9 +530,10 @@ static void test_process_words(void **state)
 	struct vm_conf *conf = qemu_ok(
 		"-display none -daemonize -pidfile /p -D /l -d guest_errors,info -run-with "
 		"user=nobody,chroot=/c -action panic=pause,reboot=shutdown,watchdog=none -echr 2 "
-		"-sandbox off -smp 4 -numa node,nodeid=0,cpus=0-3,memdev=m -parallel none -k de");
+		"-perfmap -jitdump -sandbox off -smp 4 -numa node,nodeid=0,cpus=0-3,memdev=m -parallel none -k de");
 
 	assert_true(conf->daemonize && conf->no_reboot && !conf->sandbox.on);
+	assert_true(conf->perf_map && conf->jit_dump);
 	assert_string_equal(conf->pidfile, "/p");
 	assert_string_equal(conf->log_file, "/l");
 	assert_int_equal(conf->log_level, 3);

@@ -8,6 +8,7 @@
 
 #include "accel/soft/jit/asm.h"
 #include "accel/soft/jit/jit.h"
+#include "accel/soft/jit/perf.h"
 
 /* Scratch registers and the vCPU's structure. */
 enum { T = H_R11, ENT = H_R13, EA = H_R14, ENV = H_R15 };
@@ -79,6 +80,7 @@ struct jit {
 	unsigned nr_spots;
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */
+	struct jit_perf *perf; /* or NULL */
 	unsigned sample; /* ways in until one is timed */
 	struct jit_routines go;
 };

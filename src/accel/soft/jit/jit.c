@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The translator's memory, and running what it made (jit.h). Code memory is one memfd with two mappings,
- * one writable and one executable. vCPU thread.
+ * The translator's memory, and running what it made (jit.h). Code memory has two mappings, one writable and
+ * one executable. vCPU thread.
  */
 #include "accel/soft/decode/decode.h"
 #include "accel/soft/fpu.h"
@@ -15,20 +15,43 @@
 
 #define HOT 8 /* struct jit's hot, usually */
 
-struct jit *jit_new(struct err *e)
+static void map_file(struct jit *j)
+{
+	autoclose int fd = memfd_create("hanok-code", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)JIT_CODE_SIZE) < 0)
+		return;
+	j->rw = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	j->rx = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+}
+
+/* The same without a file's name: perf(1) looks into its map of a process for no other memory. */
+static void map_nameless(struct jit *j)
+{
+	j->rw = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (j->rw == MAP_FAILED)
+		return;
+	j->rx = mremap(j->rw, 0, JIT_CODE_SIZE, MREMAP_MAYMOVE); /* size 0: a second one */
+	if (j->rx != MAP_FAILED && mprotect(j->rx, JIT_CODE_SIZE, PROT_READ | PROT_EXEC) < 0) {
+		munmap(j->rx, JIT_CODE_SIZE);
+		j->rx = MAP_FAILED;
+	}
+}
+
+struct jit *jit_new(struct jit_perf *perf, struct err *e)
 {
 	struct jit *j = xnew(struct jit);
-	autoclose int fd = memfd_create("hanok-code", MFD_CLOEXEC);
 
 	j->rw = j->rx = MAP_FAILED;
 	j->spans = MAP_FAILED;
+	j->perf = perf;
 	j->hot = HOT;
 	j->nr_spots = STACK_SPOTS;
 	j->sample = 1;
-	if (fd >= 0 && ftruncate(fd, (off_t)JIT_CODE_SIZE) == 0) {
-		j->rw = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		j->rx = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	}
+	if (perf)
+		map_nameless(j);
+	else
+		map_file(j);
 	j->spans = mmap(NULL, JIT_SPANS * sizeof(*j->spans), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (j->rw != MAP_FAILED && j->rx != MAP_FAILED && j->spans != MAP_FAILED)

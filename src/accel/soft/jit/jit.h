@@ -24,9 +24,13 @@
 #include "accel/soft/block.h"
 
 struct jit;
+struct jit_perf;
 
-/* Memory for host code, twice mapped (to write, to run). NULL: e says why. */
-struct jit *jit_new(struct err *e);
+/*
+ * Memory for host code, twice mapped (to write, to run). perf (borrowed, or NULL) hears of all code. NULL: e
+ * says why.
+ */
+struct jit *jit_new(struct jit_perf *perf, struct err *e);
 struct jit *jit_free(struct jit *); /* returns NULL */
 /* Forgets all code; release: and gives its memory back. No block may be left that has any. */
 void jit_flush(struct soft_cpu *, bool release);

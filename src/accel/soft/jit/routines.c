@@ -419,6 +419,17 @@ static uint8_t *put_leave_only(struct as *a, enum jit_exit why, const uint8_t *r
 	return start;
 }
 
+/* What is in front of the blocks, as three: most time is spent in the middle one. */
+static void tell_perf(const struct jit *j)
+{
+	const uint8_t *at = j->rx + (j->go.lookup - j->rw);
+
+	jit_perf_note(j->perf, "hanok-jit-enter-leave", j->rx, (size_t)(j->go.lookup - j->rw));
+	jit_perf_note(j->perf, "hanok-jit-lookup", at, (size_t)(j->go.cold - j->go.lookup));
+	jit_perf_note(j->perf, "hanok-jit-cold", j->rx + (j->go.cold - j->rw),
+		      (size_t)(j->rw + j->used - j->go.cold));
+}
+
 void jit_put_routines(struct jit *j)
 {
 	struct as a = { .p = j->rw, .end = j->rw + JIT_CODE_SIZE };
@@ -439,4 +450,6 @@ void jit_put_routines(struct jit *j)
 	j->go.leave_rip = put_leave_only(&a, JIT_RIP, ret);
 	j->go.leave_poll = put_leave_only(&a, JIT_POLL, ret);
 	j->used = j->first = align_up((uint64_t)(a.p - j->rw), 16);
+	if (j->perf)
+		tell_perf(j);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The translation of a block: which flags are read where, then one instruction after the other. */
 #include "accel/soft/jit/xlat.h"
+#include <stdio.h>
 
 static void find_live_flags(struct xlat *x)
 {
@@ -87,6 +88,14 @@ static void note_made(struct xlat *x)
 		n->jumps += x->stubs[i].kind == STUB_LINK;
 }
 
+static void tell_perf(const struct xlat *x)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "guest-%016" PRIx64 "%s", x->c->rip, x->c->cpl == 3 ? "-user" : "");
+	jit_perf_note(x->j->perf, name, x->b->code, (size_t)(x->a.p - x->start));
+}
+
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 {
 	struct xlat x = { .c = c, .j = j, .b = b, .host_ok = true };
@@ -106,7 +115,9 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 	if (x.a.full)
 		return false;
 	keep_span(&x);
-	note_made(&x);
 	b->code = j->rx + (x.start - j->rw);
+	note_made(&x);
+	if (j->perf)
+		tell_perf(&x);
 	return true;
 }
