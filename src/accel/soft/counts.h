@@ -54,9 +54,10 @@ struct soft_counts {
 	uint64_t leaves[JIT_EXITS];
 	/* Cycles in host code, of one in JIT_SAMPLE ways in. */
 	uint64_t sampled;
-	/* Of leaves[JIT_BAIL]: instructions that T1 does not know, by mnemonic. */
-	uint64_t unknown[MN_NR];
+	/* Instructions that T1 does not know: of leaves[JIT_BAIL]; and all, called ones too, by mnemonic. */
+	uint64_t unknown, left[MN_NR];
 	uint64_t fills[3]; /* of the TLB, by enum tlb_kind */
+	uint64_t spot_fills; /* of places in host code that keep a page (xspot.c), from the TLB */
 	uint64_t invlpg;
 	uint64_t tlb_flushes[TLB_WHYS], code_flushes[CODE_WHYS];
 };

@@ -119,6 +119,7 @@ static void show_flushes(FILE *out, const struct soft_counts *n)
 	fprintf(out, "TLB page flushes    %" PRIu64 "\n", n->invlpg);
 	show_parts(out, "TLB fills", n->fills, (const char *const[]){ "read", "write", "execute" },
 		   3);
+	fprintf(out, "site cache fills    %" PRIu64 "\n", n->spot_fills);
 }
 
 /* Cycles of the host's, as a part of the vCPUs' time. */
@@ -132,12 +133,13 @@ static double cycles_share(const struct vm *vm, const struct totals *t, uint64_t
 static void show_shares(FILE *out, const struct vm *vm, const struct totals *t)
 {
 	const struct soft_counts *n = &t->n;
-	double host = cycles_share(vm, t, n->sampled * JIT_SAMPLE);
 	double making = cycles_share(vm, t, n->make_cycles);
+	double host = MIN(cycles_share(vm, t, n->sampled * JIT_SAMPLE), 100 - making);
 
 	fprintf(out, "\nProcessor time of %u vCPU%s: %.3f s\n", t->vcpus, t->vcpus == 1 ? "" : "s",
 		(double)t->cpu_ns / 1e9);
-	fprintf(out, "translated code     %.1f%% (from one way in of %d)\n", host, JIT_SAMPLE);
+	fprintf(out, "translated code     %.1f%% (from one way in of %d; with what it calls)\n",
+		host, JIT_SAMPLE);
 	fprintf(out,
 		"translating         %.1f%% (%" PRIu64 " blocks, %.1f us each; %" PRIu64
 		" refused)\n",
@@ -153,13 +155,12 @@ static void show_shares(FILE *out, const struct vm *vm, const struct totals *t)
 /* Why translated code was left, and for which instructions that it does not know. */
 static void show_leaves(FILE *out, const struct soft_counts *n)
 {
-	uint64_t unknown = sum(n->unknown, MN_NR);
 	const uint64_t why[] = {
 		n->leaves[JIT_RIP],
 		n->leaves[JIT_LINK],
 		n->leaves[JIT_POLL],
-		unknown,
-		n->leaves[JIT_BAIL] - MIN(unknown, n->leaves[JIT_BAIL]),
+		n->unknown,
+		n->leaves[JIT_BAIL] - n->unknown,
 		n->leaves[JIT_STORED],
 		n->leaves[JIT_VEC],
 	};
@@ -171,7 +172,9 @@ static void show_leaves(FILE *out, const struct soft_counts *n)
 
 	fprintf(out, "\n");
 	show_parts(out, "left host code", why, names, ARRAY_SIZE(why));
-	memcpy(left, n->unknown, sizeof(n->unknown));
+	fprintf(out, "interpreted there   %" PRIu64 " instructions that are not translated\n",
+		sum(n->left, MN_NR));
+	memcpy(left, n->left, sizeof(n->left));
 	for (unsigned k = 0; k < TOP; k++) {
 		unsigned most = 0;
 
@@ -180,8 +183,8 @@ static void show_leaves(FILE *out, const struct soft_counts *n)
 				most = i;
 		if (!left[most])
 			break;
-		fprintf(out, "  for %-15s %" PRIu64 " (%.1f%%)\n", mn_names[most], left[most],
-			share(left[most], sum(n->leaves, JIT_EXITS)));
+		fprintf(out, "  %-17s %" PRIu64 " (%.1f%%)\n", mn_names[most], left[most],
+			share(left[most], sum(n->left, MN_NR)));
 		left[most] = 0;
 	}
 }

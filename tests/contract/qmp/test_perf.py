@@ -54,17 +54,17 @@ class Translator(unittest.TestCase):
                 vm.serial.tell("x" * 50)
                 vm.serial.expect("x" * 50)
             text = vm.hmp("info jit").replace("\r", "")
-            # The guest's loop is translated, goes in circles there, and its IN is left to the interpreter.
+            # The guest's loop is translated, goes in circles there, and its IN is the interpreter's.
             self.assertGreater(self.number(text, "TB count"), 2)
             self.assertGreater(self.number(text, "gen code size"), 1000)
             self.assertGreater(self.number(text, "direct jump count"), 1)
             self.assertGreater(self.number(text, "left host code"), 1000)
-            self.assertGreater(self.number(text, "  for in"), 1000)
+            self.assertGreater(self.number(text, "  in"), 1000)
             self.assertGreater(self.number(text, "TLB fills"), 1)
             shares = [float(re.search(rf"^{s} +([0-9.]+)%", text, re.M).group(1))
                       for s in ("translated code", "translating", "interpreter, rest")]
             self.assertAlmostEqual(sum(shares), 100, delta=0.2)
-            self.assertGreater(shares[2], 1)
+            self.assertGreater(shares[0], 1)
             self.assertIn("(mode ", text)
             before = self.number(text, "TLB flushes")
             vm.cmd("system_reset")

@@ -128,7 +128,7 @@ static void serialize(struct jit *j)
 }
 
 /* Of what never takes as long as this, if the host does not take the processor away meanwhile. */
-#define MOST_CYCLES BIT64(19)
+#define MOST_CYCLES BIT64(21)
 
 static uint64_t cycles_since(uint64_t start)
 {
@@ -173,10 +173,11 @@ CALLS_MADE_CODE static __attribute__((noinline)) unsigned enter_timed(struct sof
 								       jit_enter_fn fn)
 {
 	uint64_t start = __rdtsc();
-	unsigned why = fn(c, code);
+	unsigned why;
 
+	c->jit->sample = JIT_SAMPLE; /* first: a fault does not come back */
+	why = fn(c, code);
 	c->n.sampled += cycles_since(start);
-	c->jit->sample = JIT_SAMPLE;
 	return why;
 }
 
@@ -267,8 +268,10 @@ static bool run_bailed(struct soft_cpu *c)
 	struct block *b = jit_id_block(c->blocks, c->jr.id);
 	const struct insn *in = &b->in[c->jr.id & 63];
 
-	if ((c->jr.id & 63) == b->left)
-		c->n.unknown[op_descs[in->op].mn]++;
+	if ((c->jr.id & 63) == b->left) {
+		c->n.unknown++;
+		c->n.left[op_descs[in->op].mn]++;
+	}
 	settle(c);
 	return run_rest(c, b, in);
 }

@@ -328,6 +328,7 @@ static uint8_t *put_fill(struct as *a, bool write, bool flat)
 	over = as_jcc(a, CC_AE); /* the page's end */
 	restless = put_score(a);
 	put_use_spot(a);
+	as_rm(a, true, 0xff, 0, ENV, OFF(n.spot_fills)); /* inc qword [spot_fills] */
 	as_rm(a, true, AS_LOAD, H_RAX, H_RCX, TLB_OFF(kind, watch));
 	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, watch));
 	as_rm(a, true, AS_LOAD, H_RCX, H_RCX, TLB_OFF(kind, addend));
@@ -419,15 +420,18 @@ static uint8_t *put_leave_only(struct as *a, enum jit_exit why, const uint8_t *r
 	return start;
 }
 
-/* What is in front of the blocks, as three: most time is spent in the middle one. */
+static void tell_part(const struct jit *j, const char *name, const uint8_t *from, const uint8_t *to)
+{
+	jit_perf_note(j->perf, name, j->rx + (from - j->rw), (size_t)(to - from));
+}
+
+/* What is in front of the blocks, as four: much time is spent in the last three. */
 static void tell_perf(const struct jit *j)
 {
-	const uint8_t *at = j->rx + (j->go.lookup - j->rw);
-
-	jit_perf_note(j->perf, "hanok-jit-enter-leave", j->rx, (size_t)(j->go.lookup - j->rw));
-	jit_perf_note(j->perf, "hanok-jit-lookup", at, (size_t)(j->go.cold - j->go.lookup));
-	jit_perf_note(j->perf, "hanok-jit-cold", j->rx + (j->go.cold - j->rw),
-		      (size_t)(j->rw + j->used - j->go.cold));
+	tell_part(j, "hanok-jit-enter-leave", j->rw, j->go.lookup);
+	tell_part(j, "hanok-jit-lookup", j->go.lookup, j->go.cold);
+	tell_part(j, "hanok-jit-tlb", j->go.cold, j->go.step);
+	tell_part(j, "hanok-jit-step", j->go.step, j->rw + j->used);
 }
 
 void jit_put_routines(struct jit *j)

@@ -44,6 +44,7 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 	const struct insn *in = &b->in[id & 63], *next;
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
 
+	c->n.left[op_descs[in->op].mn]++;
 	c->blk = b;
 	c->cur = in;
 	c->insns += left; /* less what a fault takes back */
