@@ -24,11 +24,20 @@ struct prog {
 	unsigned len, nr;
 	struct prog_item item[PROG_ITEMS]; /* its instructions, and what the test may replace by NOPs */
 	uint64_t at;			   /* the linear address of bytes[0], where it begins */
+	uint8_t starts[PROG_MAX / 8];	   /* a bit an offset: an instruction begins there */
 	uint16_t undefined;		   /* flags that nothing says at its end */
 	/* Registers that the program relies on: three that point into the scratch region, a small index,
 	 * and a counter. */
 	uint8_t pointer[3], index, counter;
 };
+
+/* Whether one of its instructions begins at a linear address. */
+static inline bool prog_begins(const struct prog *p, uint64_t lin)
+{
+	uint64_t off = lin - p->at;
+
+	return off < p->len && (p->starts[off / 8] >> off % 8 & 1);
+}
 
 /* A new program. False: this seed makes none that fits. */
 bool prog_gen(struct rng *, struct prog *);

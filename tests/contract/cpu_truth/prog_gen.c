@@ -57,6 +57,7 @@ static void put(struct gen *g, const void *bytes, unsigned len)
 		g->full = true;
 		return;
 	}
+	p->starts[p->len / 8] |= (uint8_t)(1u << p->len % 8);
 	p->item[p->nr++] = (struct prog_item){ (uint16_t)p->len, (uint8_t)len };
 	memcpy(p->bytes + p->len, bytes, len);
 	p->len += len;

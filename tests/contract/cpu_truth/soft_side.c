@@ -64,7 +64,7 @@ static void make_tables(void)
 		pte(AT_PT0, SCRATCH_DATA + 0x1000 * i, 12,
 		    (AT_DATA + 0x1000 * i) | (i < SCRATCH_RW ? PTE_USER_RW : PTE_USER_RO));
 	for (unsigned i = 0; i < PROG_PAGES; i++)
-		pte(AT_PT1, CODE + 0x1000 * i, 12, (AT_CODE + 0x1000 * i) | PTE_USER_RW);
+		pte(AT_PT1, CODE + 0x1000 * i, 12, (AT_CODE + 0x1000 * i) | PTE_USER_RO);
 }
 
 static void initial_state(struct cpu_state *s)
@@ -265,7 +265,7 @@ static __attribute__((noinline)) bool run_blocks(const struct prog *p, unsigned 
 	while (cpu->rip != PROG_EXIT && budget--) {
 		struct block *b;
 
-		if (cpu->rip - p->at >= p->len)
+		if (!prog_begins(p, cpu->rip))
 			return false; /* a return address was overwritten */
 		b = block_find(cpu);
 		if (hot == JIT_NEVER || !jit_wants(cpu, b)) {
