@@ -142,10 +142,15 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	static const char *const threads[] = { "single", "multi", NULL };
 	static const char *const chips[] = { "on", "off", "split", NULL };
 	static const struct keyval_rule rules[] = {
-		{ "accel", NULL },	     { "thread", threads },
-		{ "tb-size", NULL },	     { "split-wx", keyval_onoff },
-		{ "kernel-irqchip", chips }, { "halt-poll-ns", NULL },
-		{ "dirty-ring-size", NULL }, { NULL, NULL },
+		{ "accel", NULL },
+		{ "thread", threads },
+		{ "tb-size", NULL },
+		{ "split-wx", keyval_onoff },
+		{ "kernel-irqchip", chips },
+		{ "halt-poll-ns", NULL },
+		{ "dirty-ring-size", NULL },
+		{ "lockstep", keyval_onoff },
+		{ NULL, NULL },
 	};
 	struct keyvals kvs;
 	int r;
@@ -170,6 +175,8 @@ static int on_accel(struct qemu_line *line, const char *arg, const char *where, 
 	}
 	if (!r && keyvals_get(&kvs, "kernel-irqchip"))
 		r = set_irqchip(line, keyvals_get(&kvs, "kernel-irqchip"), e);
+	if (!r && keyvals_get(&kvs, "lockstep"))
+		line->conf->lockstep = !strcmp(keyvals_get(&kvs, "lockstep"), "on");
 	keyvals_fini(&kvs);
 	return r;
 }

@@ -51,6 +51,7 @@ struct vm_conf {
 	bool no_serial;	     /* the microvm has no serial port */
 	bool no_auto_append; /* the microvm adds nothing to append */
 	char *accel; /* "kvm:soft": the first that works here; NULL: any, in accel_engines' order */
+	bool lockstep;	 /* the soft engine's translator is compared with its interpreter */
 	bool no_irqchip; /* interrupt controllers are the board's even where the engine has some */
 	bool has_halt_poll;
 	uint32_t halt_poll_ns;	  /* how long a halted vCPU is looked after before it sleeps */

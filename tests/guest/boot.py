@@ -6,7 +6,8 @@
 
 WHAT: check (disk, network, power-off; the default), reboot, panic (ends with --no-reboot), qemu
 (check through QEMU's command line; OPTIONs are added to it, disk=KEYVALS to its -drive,
-blk=KEYVALS to a virtio-blk-pci device of its own), button (the power button, by the monitor),
+blk=KEYVALS to a virtio-blk-pci device of its own), lockstep (the same, with the engine's translator
+compared with its interpreter), button (the power button, by the monitor),
 watchdog (an i6300esb that the guest does not feed), pvpanic (the panic is told; OPTION: the device).
 A first OPTION machine=NAME[,KEYVALS] says on which board; q35 without.
 Exit code 77 (skipped) when the kernel was not fetched (tools/check.py does that).
@@ -110,6 +111,16 @@ def check(boot):
                fetched[-1] == hashlib.md5(boot.body).hexdigest(),
                f"what the guest fetched over HTTP is not what this host served: {fetched}")
     expect("guest: done" in text, "the guest did not finish")
+    return text
+
+
+def lockstep(boot):
+    """Nothing differs, and so much was compared that this says something."""
+    boot.what, boot.options = "qemu", boot.options + ["-accel", "tcg,lockstep=on"]
+    text = check(boot)
+    told = re.search(r"lockstep: vCPU 0: .* compared in (\d+) runs .*: no difference", text)
+    expect(told, "the engine did not say that it compared")
+    expect(int(told[1]) > 1000000, f"only {told[1]} runs of blocks were compared")
 
 
 def reboot(boot):
@@ -215,6 +226,8 @@ def main():
             reboot(boot)
         elif what == "panic":
             panic(boot)
+        elif what == "lockstep":
+            lockstep(boot)
         elif what in ("button", "watchdog", "pvpanic"):
             {"button": button, "watchdog": watchdog, "pvpanic": pvpanic}[what](boot)
         else:

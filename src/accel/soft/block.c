@@ -11,6 +11,7 @@
 #include "accel/soft/decode/decode.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/jit.h"
+#include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
 #include <sys/mman.h>
 
@@ -278,6 +279,8 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 				return false;
 			break;
 		}
+		if (n && unlikely(c->lockstep) && len > 0 && lockstep_alone(in))
+			break;
 		n++;
 		if (len < 0) {
 			special_insn(in, start + off, len == DECODE_LONG ? exec_gp0 : exec_ud);
@@ -289,6 +292,8 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 			b->check = op_descs[in->op].cls != OPC_INT;
 			break;
 		}
+		if (unlikely(c->lockstep) && lockstep_alone(in))
+			break;
 		if (n > 1 && is_sti(in - 1))
 			break; /* here an interrupt may come again */
 	}
@@ -450,7 +455,8 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 	j->lin = lin;
 	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
 	j->b = b;
-	j->code = b->code ? b->code : jit_cold(c->jit);
+	/* Lockstep has blocks run one by one. */
+	j->code = b->code && !c->lockstep ? b->code : jit_cold(c->jit);
 	return b;
 }
 

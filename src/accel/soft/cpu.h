@@ -132,6 +132,7 @@ struct soft_cpu {
 	struct block_cache *blocks;
 	struct fpu *fpu; /* native x87 and thunks: fpu.h */
 	struct jit *jit;
+	struct lockstep *lockstep; /* compares host code with the interpreter; or NULL */
 	/* What host code of the translator leaves for C, and keeps for itself (jit/). */
 	struct {
 		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */

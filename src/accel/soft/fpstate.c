@@ -186,7 +186,7 @@ static enum fpu_need mxcsr_need(const struct insn *in)
 HANDLER_ATTR static const struct insn *ldmxcsr(struct soft_cpu *c, const struct insn *in)
 {
 	fpu_require(c, mxcsr_need(in));
-	uint32_t v = (uint32_t)mmu_ld_slow(c, native_linear(c, in, 4, false), 4);
+	uint32_t v = (uint32_t)mmu_ld(c, native_linear(c, in, 4, false), 4);
 
 	if (v & ~MXCSR_MASK)
 		cpu_raise_err(c, X86_GP, 0);
@@ -199,7 +199,7 @@ HANDLER_ATTR static const struct insn *stmxcsr(struct soft_cpu *c, const struct 
 {
 	fpu_require(c, mxcsr_need(in));
 	fpu_host(c);
-	mmu_st_slow(c, native_linear(c, in, 4, true), c->s.mxcsr, 4);
+	mmu_st(c, native_linear(c, in, 4, true), c->s.mxcsr, 4);
 	return in + 1;
 }
 

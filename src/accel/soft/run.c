@@ -12,6 +12,7 @@
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/jit.h"
+#include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
 #include "isa/x86/reset.h"
@@ -377,6 +378,8 @@ static enum vcpu_exit run_loop(struct soft_cpu *c)
 	enum vcpu_exit why;
 
 	while (attend(c, &why)) {
+		if (unlikely(c->lockstep) && lockstep_failed(c->lockstep))
+			return VCPU_EXIT_FAIL;
 		if (unlikely(c->slow))
 			run_slow(c);
 		else

@@ -9,6 +9,7 @@
 #include "accel/soft/engine.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/jit.h"
+#include "accel/soft/jit/lockstep.h"
 #include "accel/soft/jit/perf.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
@@ -109,6 +110,7 @@ static void soft_vcpu_fini(struct vcpu *v)
 	if (!c)
 		return;
 	c->vm->cpus[v->index] = NULL;
+	lockstep_free(c->lockstep);
 	fpu_free(c->fpu);
 	jit_free(c->jit);
 	block_cache_free(c->blocks);
@@ -146,6 +148,8 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 		soft_vcpu_fini(v);
 		return e && e->code ? -e->code : -ENOMEM;
 	}
+	if (v->vm->conf && v->vm->conf->lockstep)
+		c->lockstep = lockstep_new(c);
 	cpu_reset(c, false);
 	return 0;
 }

@@ -55,7 +55,7 @@ struct jit_routines {
 	 * goes where it leads; step_end is jumped to. Flags are in c->fl, before and behind.
 	 */
 	uint8_t *step, *step_end;
-	uint8_t *leave_rip, *leave_poll; /* JIT_RIP, JIT_POLL, all in place */
+	uint8_t *leave_rip, *leave_poll, *leave_bail; /* JIT_RIP, JIT_POLL, JIT_BAIL, all in place */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include "accel/soft/decode/decode.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/code.h"
+#include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
 
 #include <cpuid.h>
@@ -387,8 +388,51 @@ static bool run(struct soft_cpu *c, struct block *b, bool once)
 	}
 }
 
+/* How many instructions are done with a store to code. */
+static unsigned stored(struct soft_cpu *c, struct block *b)
+{
+	const struct insn *in = &b->in[c->jr.id & 63];
+
+	c->blk = b;
+	c->cur = in;
+	if (op_descs[in->op].mn == MN_CALL)
+		finish_call(c, in);
+	else
+		c->rip = cpu_next_rip(c);
+	c->cur = NULL;
+	return (c->jr.id & 63) + 1;
+}
+
+unsigned jit_try(struct soft_cpu *c, struct block *b)
+{
+	const void *code = b->code;
+
+	c->r[R_PC] = c->rip & PAGE_ADDR;
+	serialize(c->jit);
+	for (;;) {
+		switch (enter(c, code)) {
+		case JIT_RIP:
+			return bad_target(c) ? c->jr.id & 63 : b->nr;
+		case JIT_LINK:
+		case JIT_POLL:
+			return b->nr;
+		case JIT_BAIL:
+			return c->jr.id & 63;
+		case JIT_STORED:
+			return stored(c, b);
+		case JIT_VEC:
+			if (!load_state(c))
+				return c->jr.id & 63;
+			code = c->jr.resume;
+			continue;
+		}
+	}
+}
+
 bool jit_run(struct soft_cpu *c, struct block *b)
 {
+	if (unlikely(c->lockstep))
+		return lockstep_run(c, b);
 	note_code(c, b);
 	return run(c, b, false);
 }

@@ -71,5 +71,10 @@ const void *jit_trap(struct soft_cpu *c, uintptr_t pc, uint64_t rflags, uint32_t
 void jit_set_hot(struct jit *, unsigned runs);
 bool jit_make(struct soft_cpu *c, struct block *b);
 bool jit_run_once(struct soft_cpu *c, struct block *b);
+/*
+ * The same, but leaves to the caller what is the interpreter's: returns how many instructions are done. Those
+ * of b that are known to store to code count as done, without what follows from it.
+ */
+unsigned jit_try(struct soft_cpu *c, struct block *b);
 
 #endif

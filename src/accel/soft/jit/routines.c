@@ -453,6 +453,7 @@ void jit_put_routines(struct jit *j)
 	j->go.step_end = put_step_end(&a);
 	j->go.leave_rip = put_leave_only(&a, JIT_RIP, ret);
 	j->go.leave_poll = put_leave_only(&a, JIT_POLL, ret);
+	j->go.leave_bail = put_leave_only(&a, JIT_BAIL, ret);
 	j->used = j->first = align_up((uint64_t)(a.p - j->rw), 16);
 	if (j->perf)
 		tell_perf(j);

@@ -4,6 +4,7 @@
  * strings, state of the FPU. Called from host code with all guest registers in soft_cpu. vCPU thread.
  */
 #include "accel/soft/jit/code.h"
+#include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
 
 static const void *routine(const struct jit *j, const uint8_t *at)
@@ -16,7 +17,7 @@ static const void *code_at_rip(struct soft_cpu *c)
 {
 	const struct jump_entry *je = jump_slot(c->blocks, c->rip);
 
-	if (c->code_bits != 64 || je->lin != c->rip ||
+	if (unlikely(c->lockstep) || c->code_bits != 64 || je->lin != c->rip ||
 	    (je->stamp != c->stamp && je->stamp != c->stamp_global) || !block_valid(je->b))
 		return NULL;
 	return je->b->code;
@@ -44,6 +45,10 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 	const struct insn *in = &b->in[id & 63], *next;
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
 
+	if (unlikely(c->lockstep) && lockstep_trying(c->lockstep)) {
+		c->jr.id = id;
+		return routine(c->jit, c->jit->go.leave_bail);
+	}
 	c->n.left[op_descs[in->op].mn]++;
 	c->blk = b;
 	c->cur = in;
