@@ -23,19 +23,39 @@ static _Atomic bool log_dates;
 static _Atomic int log_fd = STDERR_FILENO;
 static _Atomic int log_event_fd = -1; /* -1: where the others go */
 
+_Atomic uint32_t log_engine;
+
 const struct log_item log_items[] = {
-	{ "error", LOG_LEVEL_ERROR, "only what went wrong" },
-	{ "warn", LOG_LEVEL_WARN, "and what is likely to" },
-	{ "info", LOG_LEVEL_INFO, "and what is good to know (without -d)" },
-	{ "debug", LOG_LEVEL_DEBUG, "and everything else" },
-	{ "guest_errors", LOG_LEVEL_DEBUG, "what guests do that specifications forbid" },
-	{ "unimp", LOG_LEVEL_DEBUG, "what guests ask for that is not here" },
-	{ NULL, LOG_LEVEL_ERROR, NULL },
+	{ "error", LOG_LEVEL_ERROR, 0, "only what went wrong" },
+	{ "warn", LOG_LEVEL_WARN, 0, "and what is likely to" },
+	{ "info", LOG_LEVEL_INFO, 0, "and what is good to know (without -d)" },
+	{ "debug", LOG_LEVEL_DEBUG, 0, "and everything else" },
+	{ "guest_errors", LOG_LEVEL_DEBUG, 0, "what guests do that specifications forbid" },
+	{ "unimp", LOG_LEVEL_DEBUG, 0, "what guests ask for that is not here" },
+	{ "int", LOG_LEVEL_INFO, LOG_INT, "exceptions and interrupts, with the registers" },
+	{ "in_asm", LOG_LEVEL_INFO, LOG_IN_ASM, "guest code, as it is decoded" },
+	{ "out_asm", LOG_LEVEL_INFO, LOG_OUT_ASM, "host code, as it is made" },
+	{ "exec", LOG_LEVEL_INFO, LOG_EXEC, "each block that runs" },
+	{ "cpu", LOG_LEVEL_INFO, LOG_CPU, "the registers in front of each block" },
+	{ "nochain", LOG_LEVEL_INFO, LOG_NOCHAIN, "host code comes back after each block" },
+	{ NULL, LOG_LEVEL_ERROR, 0, NULL },
 };
 
 void log_set_level(enum log_level level)
 {
 	atomic_store_explicit(&log_level_now, (int)level, memory_order_relaxed);
+}
+
+void log_set_engine(uint32_t bits)
+{
+	atomic_store_explicit(&log_engine, bits, memory_order_relaxed);
+}
+
+void log_text(const char *text, size_t len)
+{
+	/* nobody to tell when this itself fails */
+	if (write(atomic_load_explicit(&log_fd, memory_order_relaxed), text, len) < 0)
+		return;
 }
 
 void log_set_name(const char *name)

@@ -7,6 +7,7 @@
 #define BASE_LOG_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,13 +15,37 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 void log_set_level(enum log_level level);
-/* What -d and the monitor's log choose from, up to one without a name: the level that shows it. */
+/* What the CPU engine tells, apart from levels. */
+#define LOG_INT	    0x01u
+#define LOG_IN_ASM  0x02u
+#define LOG_OUT_ASM 0x04u
+#define LOG_EXEC    0x08u
+#define LOG_CPU	    0x10u
+#define LOG_NOCHAIN 0x20u
+/* Those for which the engine runs one block at a time. */
+#define LOG_BLOCKS (LOG_EXEC | LOG_CPU | LOG_NOCHAIN)
+
+/*
+ * What -d and the monitor's log choose from, up to one without a name: the level that shows it, or
+ * what the engine is to tell.
+ */
 struct log_item {
 	const char *name;
 	enum log_level level;
+	uint32_t engine; /* LOG_* */
 	const char *help;
 };
 extern const struct log_item log_items[];
+/* LOG_* of the engine; what was on before is off. */
+void log_set_engine(uint32_t bits);
+extern _Atomic uint32_t log_engine __attribute__((visibility("hidden")));
+/* Which of those are on. */
+static inline uint32_t log_is_on(uint32_t bits)
+{
+	return atomic_load_explicit(&log_engine, memory_order_relaxed) & bits;
+}
+/* Lines as they are, in one write. */
+void log_text(const char *text, size_t len);
 /* What stands in front of each line; default "hanok". name must outlive the process. */
 void log_set_name(const char *name);
 /* Dates in front of each line; a name in front of its text (copied; NULL: none),

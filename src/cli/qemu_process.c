@@ -155,6 +155,7 @@ static int log_item(struct vm_conf *conf, const char *name, struct err *e)
 		if (strcmp(name, names[i]) != 0)
 			continue;
 		conf->log_level = MAX(conf->log_level, (int)log_items[i].level);
+		conf->log_engine |= log_items[i].engine;
 		return 0;
 	}
 	near = nearest_word(name, names);

@@ -187,6 +187,7 @@ static int set_up_log(const struct vm_conf *conf, struct err *e)
 	}
 	if (conf->log_level)
 		log_set_level((enum log_level)conf->log_level);
+	log_set_engine(conf->log_engine);
 	log_set_timestamps(conf->log_timestamp);
 	set_up_trace(conf->trace);
 	log_set_guest(conf->log_guest_name ? conf->name : NULL);

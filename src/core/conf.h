@@ -83,6 +83,7 @@ struct vm_conf {
 	char *log_file;	     /* instead of standard error, or NULL */
 	int log_level;	     /* enum log_level at least; 0 = as it is */
 	bool log_timestamp, log_guest_name;
+	uint32_t log_engine;	 /* LOG_* of the engine */
 	bool perf_map, jit_dump; /* files for perf(1) about translated code */
 	uint8_t escape_key;	 /* of terminals and muxed chardevs; 0 = Ctrl-A */
 	bool daemonize;		 /* into the background once it runs */

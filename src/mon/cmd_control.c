@@ -175,10 +175,16 @@ static void log_trace(struct hmp *h, const char *pattern)
 	hmp_trace_event(h, &args);
 }
 
+/* On its way into the guest again it sees what is wanted. */
+static void engine_looks(struct vcpu *v, void *arg)
+{
+}
+
 void hmp_log(struct hmp *h, const struct hmp_log_args *a)
 {
 	autofree char *copy = xstrdup(a->items);
 	enum log_level level = LOG_LEVEL_ERROR;
+	uint32_t engine = 0;
 	char *save = NULL;
 
 	for (char *w = strtok_r(copy, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
@@ -197,8 +203,12 @@ void hmp_log(struct hmp *h, const struct hmp_log_args *a)
 			return;
 		}
 		level = MAX(level, i->level);
+		engine |= i->engine;
 	}
 	log_set_level(level);
+	log_set_engine(engine);
+	for (unsigned n = 0; n < h->vm->nr_vcpus; n++)
+		vm_run_on(h->vm->vcpus[n], engine_looks, NULL);
 }
 
 void hmp_cpu(struct hmp *h, const struct hmp_cpu_args *a)

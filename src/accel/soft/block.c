@@ -13,6 +13,7 @@
 #include "accel/soft/jit/jit.h"
 #include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
+#include "accel/soft/tell.h"
 #include <sys/mman.h>
 
 #define ARENA_SIZE MIB(8)
@@ -57,7 +58,7 @@ size_t block_cache_bytes(const struct block_cache *bc)
 	return bc->used + HASH_SIZE;
 }
 
-static void flush_blocks(struct soft_cpu *c, enum code_why why)
+void block_cache_flush(struct soft_cpu *c, enum code_why why)
 {
 	struct block_cache *bc = c->blocks;
 
@@ -91,11 +92,11 @@ static struct block *arena_block(struct soft_cpu *c)
 	bool room = thunks_have_room(c->fpu->thunks, BLOCK_MAX);
 
 	if (!room)
-		flush_blocks(c, CODE_WHY_THUNKS);
+		block_cache_flush(c, CODE_WHY_THUNKS);
 	else if (!jit_has_room(c->jit))
-		flush_blocks(c, CODE_WHY_HOST);
+		block_cache_flush(c, CODE_WHY_HOST);
 	else if (bc->used + BLOCK_BYTES(BLOCK_MAX, CODE_BYTES) > ARENA_SIZE)
-		flush_blocks(c, CODE_WHY_DECODED);
+		block_cache_flush(c, CODE_WHY_DECODED);
 	if (!room)
 		thunks_flush(c->fpu->thunks);
 	return (struct block *)(bc->arena + bc->used);
@@ -345,6 +346,8 @@ static struct block *make_block(struct soft_cpu *c, uint64_t lin)
 	}
 	b->gpa = f.pg[0].gpa;
 	b->key = c->mode_key;
+	if (unlikely(log_is_on(LOG_IN_ASM)))
+		tell_decoded(c, b, lin);
 	if (!f.cacheable || b->bytes > limit_left(c))
 		return b; /* used once: its place in the arena stays free */
 	arena_keep(bc, b);
@@ -455,8 +458,8 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 	j->lin = lin;
 	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
 	j->b = b;
-	/* Lockstep has blocks run one by one. */
-	j->code = b->code && !c->lockstep ? b->code : jit_cold(c->jit);
+	/* Lockstep, and who wants to hear of each block, have them run one by one. */
+	j->code = b->code && !c->lockstep && !c->telling ? b->code : jit_cold(c->jit);
 	return b;
 }
 

@@ -67,6 +67,8 @@ struct block_cache {
 struct block_cache *block_cache_new(struct err *e);
 struct block_cache *block_cache_free(struct block_cache *); /* returns NULL */
 
+/* Forgets all decoded and translated code. Between blocks. */
+void block_cache_flush(struct soft_cpu *, enum code_why);
 /* Of decoded code, and of finding it; of what was mapped, not more than what was touched. */
 size_t block_cache_bytes(const struct block_cache *);
 

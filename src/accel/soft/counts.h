@@ -39,6 +39,7 @@ enum code_why {
 	CODE_WHY_HOST,	  /* for translated code; */
 	CODE_WHY_THUNKS,  /* for single instructions in host code */
 	CODE_WHY_IDLE,
+	CODE_WHY_LOG, /* blocks are told one by one from here on, or no more */
 	CODE_WHYS
 };
 
@@ -59,6 +60,7 @@ struct soft_counts {
 	uint64_t fills[3]; /* of the TLB, by enum tlb_kind */
 	uint64_t spot_fills; /* of places in host code that keep a page (xspot.c), from the TLB */
 	uint64_t invlpg;
+	uint64_t events; /* that -d int told */
 	uint64_t tlb_flushes[TLB_WHYS], code_flushes[CODE_WHYS];
 };
 

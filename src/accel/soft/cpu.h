@@ -149,6 +149,7 @@ struct soft_cpu {
 	uint64_t stamp;	  /* TLB generation << 32 | mode_key */
 	uint64_t stamp_global; /* the same for global pages, which survive local flushes */
 	uint64_t large_seen; /* tlb.c: bit (address >> 30 & 63) of large pages since a full flush */
+	uint32_t telling; /* LOG_BLOCKS: run.c comes by between all blocks, and host code knows no next one */
 	uint32_t ev_mask; /* events that matter now (no VCPU_EV_INTR while IF is clear) */
 	/* mmu.c */
 	uint64_t pdpte[4]; /* of PAE paging: mmu_load_pdptes() */

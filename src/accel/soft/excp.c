@@ -6,6 +6,7 @@
  * memory before its last possible fault.
  */
 #include "accel/soft/sys.h"
+#include "accel/soft/tell.h"
 #include "base/log.h"
 
 static unsigned event_ext(const struct event *ev)
@@ -266,6 +267,8 @@ static void deliver_long(struct soft_cpu *c, const struct event *ev)
 
 void event_deliver(struct soft_cpu *c, const struct event *ev)
 {
+	if (unlikely(log_is_on(LOG_INT)))
+		tell_event(c, ev->vector, ev->error, ev->kind == EVENT_INT_N, ev->rip);
 	if (!in_protected(c))
 		deliver_real(c, ev);
 	else if (c->long_mode)

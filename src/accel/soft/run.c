@@ -15,6 +15,7 @@
 #include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
 #include "accel/soft/soft_vm.h"
+#include "accel/soft/tell.h"
 #include "isa/x86/reset.h"
 #include <x86intrin.h>
 
@@ -274,6 +275,13 @@ static void update_slow(struct soft_cpu *c)
 	cpu_set_slow(c, debug || int_shadow(c) || c->dr6_pending);
 }
 
+/* Host code that knows its way from block to block goes. */
+static void update_telling(struct soft_cpu *c)
+{
+	c->telling = log_is_on(LOG_BLOCKS);
+	block_cache_flush(c, CODE_WHY_LOG);
+}
+
 /* What is due between two instructions. False: leave the engine with *why. */
 static bool attend(struct soft_cpu *c, enum vcpu_exit *why)
 {
@@ -303,6 +311,8 @@ static bool attend(struct soft_cpu *c, enum vcpu_exit *why)
 		if (c->s.mp_state == MP_RUNNABLE) {
 			c->ev_mask = wanted;
 			update_slow(c);
+			if (unlikely(log_is_on(LOG_BLOCKS) != c->telling))
+				update_telling(c);
 			return true;
 		}
 		sleep_halted(c, wanted);
@@ -360,6 +370,7 @@ static __attribute__((noinline)) void run_fast(struct soft_cpu *c)
 static void run_slow(struct soft_cpu *c)
 {
 	bool tf = c->rflags & FLAG_TF;
+	struct block *b;
 
 	if (c->poll) /* first: what follows may leave by a fault each time */
 		c->poll--;
@@ -368,9 +379,29 @@ static void run_slow(struct soft_cpu *c)
 	c->s.sti_shadow = false;
 	c->s.mov_ss_shadow = false;
 	c->rflags &= ~(uint64_t)FLAG_RF;
-	run_block(c, block_find(c));
+	b = block_find(c);
+	if (unlikely(c->telling))
+		tell_run(c, b);
+	run_block(c, b);
 	if (tf || c->dr6_pending)
 		debug_trap(c, tf);
+}
+
+/* One block, for -d exec and its like. */
+static void run_told(struct soft_cpu *c)
+{
+	struct block *b;
+
+	if (c->poll)
+		c->poll--;
+	b = block_find(c);
+	tell_run(c, b);
+	if (!jit_wants(c, b))
+		run_block(c, b);
+	else if (c->lockstep)
+		jit_run(c, b);
+	else
+		jit_run_once(c, b);
 }
 
 static enum vcpu_exit run_loop(struct soft_cpu *c)
@@ -382,6 +413,8 @@ static enum vcpu_exit run_loop(struct soft_cpu *c)
 			return VCPU_EXIT_FAIL;
 		if (unlikely(c->slow))
 			run_slow(c);
+		else if (unlikely(c->telling))
+			run_told(c);
 		else
 			run_fast(c);
 	}

@@ -110,6 +110,7 @@ static void show_flushes(FILE *out, const struct soft_counts *n)
 		[CODE_WHY_HOST] = "room for host code",
 		[CODE_WHY_THUNKS] = "room for single instructions",
 		[CODE_WHY_IDLE] = "idle",
+		[CODE_WHY_LOG] = "log",
 	};
 
 	fprintf(out, "\nStatistics:\n");

@@ -64,7 +64,7 @@ class Commands(unittest.TestCase):
             self.assertEqual(vm.hmp("log debug,guest_errors"), "")
             self.assertEqual(vm.hmp("log info"), "")
             self.assertIn("Log items", vm.hmp("log help"))
-            self.assertIn("there is no item 'in_asm'", vm.hmp("log in_asm"))
+            self.assertIn("there is no item 'in_asn'", vm.hmp("log in_asn"))
             self.assertIn("hanok", vm.hmp("info version"))
             self.assertIn("Error: No block device supports snapshots", vm.hmp("savevm x"))
             self.assertIn("Error: No block device supports snapshots", vm.hmp("loadvm x"))

@@ -119,7 +119,7 @@ class Translator(unittest.TestCase):
             self.assertEqual(names, lines)
             self.assertEqual(set(ids), {0})
             # Its code lies from 1000000h; host code is where the process has memory to run.
-            self.assertRegex(" ".join(names.values()), r"guest-00000000010000[0-9a-f]{2}( |$)")
+            self.assertRegex(" ".join(names.values()), r"guest-0000000001000[0-9a-f]{3}( |$)")
             self.assertIn("hanok-jit-lookup", names.values())
             with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
                 runs = [[int(a, 16) for a in m.split()[0].split("-")] for m in f if " r-xs " in m]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trace points of a running machine: switched by option, file, QMP and HMP; what their lines say."""
+import collections
 import os
+import re
 import subprocess
 import tempfile
 import unittest
 
-from common import Machine, main
+from common import ACCEL, Machine, main
 
 
 class Options(unittest.TestCase):
@@ -160,6 +162,87 @@ class Switches(unittest.TestCase):
         cpu = {head.split("@")[0] for head, text in said if text.startswith("cpu_out")}
         self.assertEqual(len(cpu), 1)
         self.assertNotIn(next(head.split("@")[0] for head, text in said if text.startswith("chr_read")), cpu)
+
+
+@unittest.skipIf(ACCEL == "kvm", "of the soft engine")
+class Engine(unittest.TestCase):
+    """-d int, in_asm, out_asm, exec, cpu: the guest's loop begins with INC of 1100000h, at LOOP."""
+
+    def log(self, vm):
+        with open(os.path.join(vm.dir, "log"), encoding="utf-8") as f:
+            return f.read()
+
+    def blocks(self, text):
+        """How often each block ran, by its address."""
+        return collections.Counter(re.findall(r"^Trace 0: \S+ \[00000000/([0-9a-f]{16})/[0-9a-f]{8}/", text, re.M))
+
+    def test_code(self):
+        with Machine("-D", "log", "-d", "in_asm,out_asm") as vm:
+            vm.running()
+            vm.serial.tell("x" * 20)
+            vm.serial.expect("x" * 20)
+            vm.cmd("stop")
+            text = self.log(vm)
+        self.assertEqual(len(re.findall(r"^IN: $", text, re.M)), len(re.findall(r"^-{16}$", text, re.M)))
+        # INC qword, 1100000h: by the decoder's name, or in AT&T's form
+        line = re.search(r"^0x0000000001000[0-9a-f]{3}:  48 ff 04 25 00 00 10 01 *(\S.*)$", text, re.M)
+        self.assertRegex(line.group(1), "^inc")
+        sizes = [int(n) for n in re.findall(r"^OUT: \[size=(\d+)\]$", text, re.M)]
+        self.assertGreater(len(sizes), 2)
+        if "OBJD-H: " in text:
+            host = ["".join(re.findall(r"^OBJD-H: ([0-9a-f]+)$", part, re.M)) for part in text.split("OUT: ")[1:]]
+            self.assertEqual([len(h) // 2 for h in host], sizes)
+
+    def test_blocks(self):
+        with Machine("-D", "log", "-d", "exec,cpu") as vm:
+            vm.running()
+            vm.serial.tell("x" * 20)
+            vm.serial.expect("x" * 20)
+            vm.hmp("log none")
+            vm.serial.tell("y")
+            vm.serial.expect("y")
+            text = self.log(vm)
+            # The loop is a block or two that come again and again, one line each time, also translated.
+            often = [at for at, n in self.blocks(text).items() if n >= 20]
+            self.assertTrue(often)
+            self.assertTrue(all(0x1000000 <= int(at, 16) < 0x1001000 for at in often))
+            self.assertRegex(text, r"Trace 0: 0x[0-9a-f]+ \[")
+            self.assertGreater(len(re.findall(r"^RIP=[0-9a-f]{16} RFL=", text, re.M)), 100)
+            self.assertEqual(self.log(vm), text)
+            vm.serial.tell("z" * 200)
+            vm.serial.expect("z" * 200)
+            self.assertEqual(self.log(vm), text)
+            self.assertRegex(vm.hmp("info jit"), r"TB flush count.*log \d")
+            vm.hmp("log exec")
+            vm.serial.tell("z")
+            vm.serial.expect("z")
+            vm.hmp("log none")
+            more = self.log(vm)[len(text):]
+            self.assertTrue(self.blocks(more))
+            self.assertNotIn("RIP=", more)
+
+    def test_no_chains(self):
+        with Machine("-d", "nochain") as vm:
+            vm.running()
+            vm.serial.tell("x" * 20)
+            vm.serial.expect("x" * 20)
+            self.assertIn("(chained: 0, 0%)", vm.hmp("info jit"))
+            vm.hmp("log none")
+            vm.serial.tell("x" * 20)
+            vm.serial.expect("x" * 20)
+            self.assertNotIn("(chained: 0,", vm.hmp("info jit"))
+
+    def test_events(self):
+        with Machine("-D", "log", "-no-reboot", "-no-shutdown", "-d", "int") as vm:
+            vm.running()
+            vm.cmd("inject-nmi")
+            vm.serial.expect("N")
+            self.assertRegex(self.log(vm), r"(?m)^     0: v=02 e=0000 i=0 cpl=0 IP=[0-9a-f]{4}:0000000001000[0-9a-f]{3} "
+                                           r"pc=0000000001000[0-9a-f]{3} SP=.*\nRAX=[0-9a-f]{16} RBX=")
+            # No handler: #GP or #NP, then a double fault, then shutdown.
+            vm.serial.tell("t")
+            vm.event("SHUTDOWN")
+            self.assertRegex(self.log(vm), r"(?m)^ +\d+: v=08 e=0000 i=0 cpl=0 ")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 /* Whole command lines of both front ends into the configuration tree. */
 #include "cmocka_all.h"
 
+#include "base/log.h"
 #include "cli/qemu_opts.h"
 #include "mon/options.h"
 #include <stdio.h>
@@ -528,7 +529,7 @@ static void test_libvirt_words(void **state)
 static void test_process_words(void **state)
 {
 	struct vm_conf *conf = qemu_ok(
-		"-display none -daemonize -pidfile /p -D /l -d guest_errors,info -run-with "
+		"-display none -daemonize -pidfile /p -D /l -d guest_errors,info,int,out_asm -run-with "
 		"user=nobody,chroot=/c -action panic=pause,reboot=shutdown,watchdog=none -echr 2 "
 		"-perfmap -jitdump -sandbox off -smp 4 -numa node,nodeid=0,cpus=0-3,memdev=m -parallel none -k de");
 
@@ -537,6 +538,7 @@ static void test_process_words(void **state)
 	assert_string_equal(conf->pidfile, "/p");
 	assert_string_equal(conf->log_file, "/l");
 	assert_int_equal(conf->log_level, 3);
+	assert_int_equal(conf->log_engine, LOG_INT | LOG_OUT_ASM);
 	assert_string_equal(conf->user, "nobody");
 	assert_string_equal(conf->chroot, "/c");
 	assert_int_equal(conf->panic_action, 0);

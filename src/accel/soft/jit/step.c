@@ -17,7 +17,7 @@ static const void *code_at_rip(struct soft_cpu *c)
 {
 	const struct jump_entry *je = jump_slot(c->blocks, c->rip);
 
-	if (unlikely(c->lockstep) || c->code_bits != 64 || je->lin != c->rip ||
+	if (unlikely(c->lockstep) || unlikely(c->telling) || c->code_bits != 64 || je->lin != c->rip ||
 	    (je->stamp != c->stamp && je->stamp != c->stamp_global) || !block_valid(je->b))
 		return NULL;
 	return je->b->code;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The translation of a block: which flags are read where, then one instruction after the other. */
 #include "accel/soft/jit/xlat.h"
+#include "accel/soft/tell.h"
 #include <stdio.h>
 
 static void find_live_flags(struct xlat *x)
@@ -119,5 +120,7 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 	note_made(&x);
 	if (j->perf)
 		tell_perf(&x);
+	if (unlikely(log_is_on(LOG_OUT_ASM)))
+		tell_made(b, (size_t)(x.a.p - x.start));
 	return true;
 }
