@@ -64,8 +64,10 @@ static void futex_sleep(struct vcpu *v, uint64_t until_ns)
 		until_ns == UINT64_MAX ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
-void vcpu_wait(struct vcpu *v, uint32_t mask)
+bool vcpu_wait_until(struct vcpu *v, uint32_t mask, uint64_t until_ns)
 {
+	bool woken = true;
+
 	mask |= VCPU_EV_REQ;
 	qsbr_offline(&v->reader);
 	for (;;) {
@@ -74,14 +76,22 @@ void vcpu_wait(struct vcpu *v, uint32_t mask)
 		atomic_store(&v->sleeping, 1);
 		if (atomic_load(&v->events) & mask)
 			break;
-		until = atomic_load(&v->deadline_ns);
-		if (until != UINT64_MAX && clock_now_ns() >= until)
+		until = MIN(atomic_load(&v->deadline_ns), until_ns);
+		if (until != UINT64_MAX && clock_now_ns() >= until) {
+			woken = until != until_ns;
 			break;
+		}
 		futex_sleep(v, until);
 	}
 	atomic_store(&v->sleeping, 0);
 	qsbr_online(&v->reader);
 	run_timer_if_due(v);
+	return woken;
+}
+
+void vcpu_wait(struct vcpu *v, uint32_t mask)
+{
+	vcpu_wait_until(v, mask, UINT64_MAX);
 }
 
 void vcpu_poll(struct vcpu *v)

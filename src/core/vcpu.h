@@ -119,6 +119,8 @@ static inline void vcpu_clear(struct vcpu *v, uint32_t events)
  * passed, and runs ops->timer when it has. The thread holds no view of the map afterwards.
  */
 void vcpu_wait(struct vcpu *, uint32_t mask);
+/* The same, but until then at the latest (clock_now_ns()): false when that is why it came back. */
+bool vcpu_wait_until(struct vcpu *, uint32_t mask, uint64_t until_ns);
 /* For engines, now and then while running: the timer hook if due, and a quiescent point. */
 void vcpu_poll(struct vcpu *);
 

@@ -16,8 +16,8 @@
 #include "accel/soft/tell.h"
 #include <sys/mman.h>
 
-#define ARENA_SIZE MIB(8)
-#define HASH_BITS  14
+#define ARENA_SIZE MIB(64)
+#define HASH_BITS  17
 #define HASH_SIZE  (sizeof(struct block *) << HASH_BITS)
 #define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
 #define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */

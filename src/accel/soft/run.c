@@ -22,8 +22,10 @@
 /* Blocks between two looks at the clock: some tens of microseconds. */
 #define POLL_BLOCKS 2048
 
+/* What counts as idle. Short of half a second, in which Linux often wakes for nothing. */
+#define LONG_SLEEP_NS (400 * NS_PER_MS)
+
 /* Events that have no condition. */
-#define LONG_SLEEP_NS (200 * NS_PER_MS)
 #define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI)
 
 /* ---- faults ---- */
@@ -234,12 +236,18 @@ static bool take_event(struct soft_cpu *c, uint32_t ev)
 	return true;
 }
 
-/* An idle guest keeps no decoded code: memory beside guest RAM is what limits density. */
-static bool sleeps_long(const struct vcpu *v)
+/*
+ * An idle guest keeps no decoded code: memory beside guest RAM is what limits density. That it is idle
+ * shows when it has slept, not when it means to: a guest without ticks that waits for its disk or for
+ * another vCPU has its next timer far away.
+ */
+static void sleep_long(struct soft_cpu *c, uint32_t wanted)
 {
-	uint64_t deadline = atomic_load(&v->deadline_ns);
-
-	return deadline > clock_now_ns() + LONG_SLEEP_NS;
+	if (vcpu_wait_until(c->vcpu, wanted, clock_now_ns() + LONG_SLEEP_NS))
+		return;
+	if (block_cache_trim(c))
+		mmu_trim(c);
+	vcpu_wait(c->vcpu, wanted);
 }
 
 /* HLT or waiting for SIPI: sleeps until something wanted comes. */
@@ -252,10 +260,8 @@ static void sleep_halted(struct soft_cpu *c, uint32_t wanted)
 	leave_guest(c);
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, true);
-	if (sleeps_long(c->vcpu) && block_cache_trim(c))
-		mmu_trim(c);
 	asleep = __rdtsc();
-	vcpu_wait(c->vcpu, wanted);
+	sleep_long(c, wanted);
 	start += __rdtsc() - asleep; /* sleeping costs nothing */
 	if (ops && ops->halt)
 		ops->halt(c->vcpu, false);

@@ -85,9 +85,9 @@ struct jit {
 	struct jit_routines go;
 };
 
-#define JIT_CODE_SIZE  MIB(8)
+#define JIT_CODE_SIZE  MIB(64)
 #define JIT_BLOCK_ROOM KIB(24) /* more than the largest block takes */
-#define JIT_SPANS      KIB(64)
+#define JIT_SPANS      KIB(512)
 
 /* routines.c: writes them; j->used is behind them. */
 void jit_put_routines(struct jit *);
