@@ -32,7 +32,7 @@ demo: all
 	@tools/demo.sh $(BUILD)
 
 check: all
-	@tools/need.sh demo check
+	@tools/need.sh demo check image
 	@tools/check.py $(BUILD)
 
 check-fast: all
@@ -40,7 +40,7 @@ check-fast: all
 	@tools/check.py --fast $(BUILD)
 
 check-long: all
-	@tools/need.sh demo check
+	@tools/need.sh demo check image
 	@tools/check.py --long $(BUILD)
 
 check-kvm: all
@@ -56,7 +56,7 @@ check-fresh:
 	@tools/check_fresh.sh bookworm trixie
 
 bench: all
-	@tools/need.sh demo bench
+	@tools/need.sh demo bench image
 	@bench/compare.py $(BUILD) $(BENCH)
 
 bench-kvm: all

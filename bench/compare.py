@@ -220,7 +220,7 @@ def main():
     if unknown:
         parser.error(f"no class {', '.join(sorted(unknown))}")
     build = os.path.abspath(args.build)
-    subprocess.run([f"{machines.TOP}/bench/image.sh", build], check=True)
+    subprocess.run([f"{machines.TOP}/bench/image.sh", build, "qemu"], check=True)
     bench = Bench(build, 2 if args.quick else args.runs, args.by, args.classes)
     if any(c.name == "boot" for c in bench.classes):
         bench.boots()

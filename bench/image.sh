@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes what `make bench` and the program tests run in: a Debian with compilers, interpreters and so on.
 #
-#	bench/image.sh BUILDDIR
+#	bench/image.sh BUILDDIR [qemu]
 #
 # Leaves in BUILDDIR/bench: root (the system as a folder), root.img (the same as an ext4 image), initrd.cpio (the
-# test guests' with what finds its root), and qemu (QEMU of Debian's backports, unpacked, where it can be had).
+# test guests' with what finds its root), and with "qemu" that (of Debian's backports, unpacked, where it can be had).
 # Does nothing when all is newer than what it is made of; a second run needs no network. Needs root, or sudo.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,8 +40,9 @@ fill_root() {
 	$sudo cp "$here"/guest/* "$out/root/bench/src/"
 	$sudo chroot "$out/root" sh -euc '
 		cd /bench/src
-		for name in agent integer fp system crypto; do
-			case $name in crypto) libs=-lcrypto ;; *) libs="-static -lm" ;; esac
+		chmod 755 expected.sh
+		for name in agent integer fp system crypto strings; do
+			case $name in crypto) libs=-lcrypto ;; strings) libs= ;; *) libs="-static -lm" ;; esac
 			gcc -O2 -Wall -Wextra -Wno-unused-parameter -Werror -pthread -o ../$name $name.c $libs
 		done
 		install -m 755 init ../init
@@ -50,6 +51,9 @@ fill_root() {
 			head -c 8000000 >../data
 		echo bench >/etc/hostname
 		systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer'
+	$sudo unshare --mount --propagation private sh -euc "mount --rbind /dev '$out/root/dev'
+		mount -t proc proc '$out/root/proc'; mount -t tmpfs tmp '$out/root/tmp'
+		chroot '$out/root' /bench/src/expected.sh"
 }
 
 make_image() {
@@ -100,4 +104,4 @@ if [ "$newest" != "$out/root.img" ]; then
 	fill_root
 	make_image
 fi
-[ -d "$out/qemu" ] || make_qemu
+[ "${2-}" != qemu ] || [ -d "$out/qemu" ] || make_qemu

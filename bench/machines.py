@@ -88,7 +88,7 @@ class Machine:
     def run(self, command, seconds=300):
         """Runs a shell command: a Result. The status is 124 when it took longer than that."""
         before = self.used()
-        self.proc.stdin.write(f"{seconds} {command}\n".encode())
+        self.proc.stdin.write((f"{seconds} " + command.replace("\n", "\x1e") + "\n").encode())
         words = self.line(seconds + 60).split()
         after = self.used()
         if len(words) != 6 or words[0] != b"done":

@@ -4,7 +4,7 @@
 
     tools/check.py [--fast | --long] [--no-guests] BUILDDIR
 
---fast leaves the guest boots of other Debian releases and the long CPU-truth run out;
+--fast leaves the guest boots of other Debian releases, programs in guests and the long CPU-truth run out;
 --long adds the long combinations. The last line is "N passed, N failed, N skipped".
 """
 import argparse
@@ -61,6 +61,8 @@ def main():
         options += ["--no-suite", "guest", "--no-suite", "long"]
     else:
         fetch_guests(args.build, ["native"] if args.fast else ["native", "trixie", "trixie-backports"])
+        if not args.fast:
+            subprocess.run([f"{HERE}/../bench/image.sh", args.build], check=True)
         os.environ["HANOK_GUESTS"] = os.path.abspath(os.path.join(args.build, "guest"))
     passed, failed, skipped = run_meson(args.build, options)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

@@ -19,7 +19,8 @@ packages() {
 	demo) echo busybox-static cpio kmod xz-utils zstd passt ca-certificates ;;
 	check) echo libcmocka-dev libzydis-dev acpica-tools iproute2 binutils makedumpfile ;;
 	gates) echo clang lld clang-tidy clang-format cppcheck dwarves "$(clang_rt)" ;;
-	bench) echo qemu-system-x86 mmdebstrap e2fsprogs util-linux ;;
+	image) echo mmdebstrap e2fsprogs util-linux ;;
+	bench) echo qemu-system-x86 ;;
 	libvirt) echo libvirt-daemon libvirt-clients libvirt-daemon-driver-qemu util-linux ;;
 	fresh) echo debootstrap git ;;
 	*) echo "need.sh: unknown group $1" >&2; exit 2 ;;

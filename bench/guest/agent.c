@@ -4,11 +4,11 @@
  *
  *	agent /dev/ttyS1|-
  *
- * In: a line "SECONDS COMMAND", the time it may take and what a shell gets. Out: "ready" at the
- *start; then for each command "done STATUS WALL USER SYSTEM LENGTH" (the status as the shell tells
- *it, 124 when time was up; times in ns by the guest's monotonic clock and its accounting), and
- *LENGTH bytes of what it wrote, the last 16 KiB at most. Whoever asks can look at its own clocks
- *before it writes and after it reads: nothing runs here in between. Single thread; works as PID 1.
+ * In: a line "SECONDS COMMAND", the time it may take and what a shell gets; a byte 30 is a line's end in
+ * it. Out: "ready" at the start; then for each command "done STATUS WALL USER SYSTEM LENGTH" (the status as
+ * the shell tells it, 124 when time was up; times in ns by the guest's monotonic clock and its
+ * accounting), and LENGTH bytes of what it wrote, the last 16 KiB at most. Whoever asks can look at its own
+ * clocks before it writes and after it reads: nothing runs here in between. Single thread; works as PID 1.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -136,6 +136,8 @@ int main(int argc, char **argv)
 		int status;
 
 		line[strcspn(line, "\n")] = 0;
+		for (char *p = command; *p; p++)
+			*p = *p == 30 ? '\n' : *p;
 		start = now_ns();
 		status = run(command, seconds, &usage);
 		answer(out, status, now_ns() - start, &usage);
