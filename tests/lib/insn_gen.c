@@ -118,11 +118,51 @@ static void put_vex(struct gen *g)
 	put(g, g->sel[SEL_W] << 7 | last);
 }
 
+/* A mask or none, zeroing and the bit for broadcast and rounding where the operation has them. */
+static unsigned evex_last(struct gen *g)
+{
+	unsigned ev = g->op->evex, last = g->sel[SEL_L] << 5;
+	bool store = !g->sel[SEL_MOD3] && g->op->operand[0].rw & 2 &&
+		     (g->op->operand[0].kind == OPK_W || g->op->operand[0].kind == OPK_M);
+
+	if ((ev & EV_MUST) || ((ev & EV_MASK) && !rng_one_in(g->r, 3)))
+		last |= 1 + rng_below(g->r, 7);
+	if ((ev & EV_ZERO) && (last & 7) && !store && rng_one_in(g->r, 2))
+		last |= 0x80;
+	if (g->sel[SEL_MOD3] && (ev & (EV_ER | EV_SAE)) && rng_one_in(g->r, 3))
+		last = (last & ~0x60u) | 0x10 | rng_below(g->r, 4) << 5;
+	else if (!g->sel[SEL_MOD3] && (ev & EV_BCAST) && rng_one_in(g->r, 3))
+		last |= 0x10;
+	return last;
+}
+
+static void put_evex(struct gen *g)
+{
+	unsigned enc = op_encs[g->e - op_encodings].flags;
+	bool vsib = op_encs[g->e - op_encodings].mem == MEM_VSIB;
+	unsigned rxb = g->bits == 64 ? extensions(g) : 0, high = g->bits == 64 ? rng_below(g->r, 4) : 0;
+	unsigned vvvv = enc & ENC_NO_VVVV ? 15 : rng_below(g->r, 16) | (g->bits == 64 ? 0 : 8);
+	static const uint8_t maps[] = { 1, 2, 3, 5, 6 };
+
+	if ((enc & ENC_NO_VVVV) && !vsib)
+		high &= 1;
+	if (!(enc & ENC_REG_V))
+		high &= 2;
+	if (enc & ENC_REG_K)
+		rxb &= 3;
+	put(g, 0x62);
+	put(g, (~rxb & 7) << 5 | (high & 1 ? 0 : 0x10) | maps[g->e->map - DEC_E0F]);
+	put(g, g->sel[SEL_W] << 7 | vvvv << 3 | 4 | g->sel[SEL_PP]);
+	put(g, evex_last(g) | (high & 2 ? 0 : 8));
+}
+
 static void put_opcode(struct gen *g)
 {
 	static const uint8_t escape[] = {[DEC_0F38] = 0x38, [DEC_0F3A] = 0x3a};
 
-	if (g->e->map >= DEC_V0F) {
+	if (g->e->map >= DEC_E0F) {
+		put_evex(g);
+	} else if (g->e->map >= DEC_V0F) {
 		put_vex(g);
 	} else {
 		if (g->bits == 64)

@@ -22,6 +22,7 @@
 #define KEY_XCR0_SHIFT	13 /* x87, SSE, AVX */
 #define KEY_LONG	BIT32(16)
 #define KEY_SMAP	BIT32(17) /* what host code may keep of the software TLB */
+#define KEY_AVX512	BIT32(18)
 
 /* Every access misses, so that the slow path can check its alignment. */
 static const struct soft_tlb tlb_none = {
@@ -74,6 +75,8 @@ static uint32_t make_key(const struct soft_cpu *c)
 		key |= KEY_LONG;
 	if (c->s.cr4 & CR4_SMAP)
 		key |= KEY_SMAP;
+	if ((c->s.xcr0 & 0xe0) == 0xe0)
+		key |= KEY_AVX512;
 	return key;
 }
 

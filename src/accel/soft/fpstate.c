@@ -13,15 +13,16 @@
 #include "accel/soft/exec.h"
 #include "accel/soft/native.h"
 #include "accel/soft/soft_vm.h"
+#include "isa/x86/cpuid.h"
 
 #define XCOMP_COMPACT BIT64(63)
 #define XS_X87	      1u
 #define XS_SSE	      2u
 #define XS_AVX	      4u
-#define XS_ALL	      7u
+#define XS_AVX512     0xe0u
+#define XS_ALL	      (7u | XS_AVX512)
 #define XS_HEADER     512
-#define XS_AVX_OFF    576
-#define XS_AVX_SIZE   256
+#define XS_EXTENDED   576 /* where the components behind the legacy region begin */
 
 /* ---- x87 environment ---- */
 
@@ -330,7 +331,19 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return !any;
 }
 
-/* Of the components 0..2: those not in their initial configuration. s must be up to date. */
+static unsigned avx512_in_use(const struct soft_cpu *c)
+{
+	unsigned use = all_zero((const uint8_t *)c->s.k, sizeof(c->s.k)) ? 0 : BIT32(5);
+
+	for (unsigned i = 0; i < nr_xmm(c); i++)
+		if (!all_zero(c->s.vec[i] + 32, 32))
+			use |= BIT32(6);
+	if (c->code_bits == 64 && !all_zero(c->s.vec[16], 16 * 64))
+		use |= BIT32(7);
+	return use;
+}
+
+/* Of the components: those not in their initial configuration. s must be up to date. */
 static unsigned in_use(const struct soft_cpu *c)
 {
 	unsigned use = 0, n = nr_xmm(c);
@@ -344,6 +357,8 @@ static unsigned in_use(const struct soft_cpu *c)
 		if (!all_zero(c->s.vec[i] + 16, 16))
 			use |= XS_AVX;
 	}
+	if (c->s.xcr0 & XS_AVX512)
+		use |= avx512_in_use(c);
 	return use;
 }
 
@@ -368,10 +383,60 @@ static void xs_put(const struct xs_store *x, unsigned off, const void *from, uns
 		mmu_probe_write(x->c, x->lin + off, n);
 }
 
-static void xs_put_components(const struct xs_store *x, unsigned set, bool mxcsr, bool w)
+/* The extended components, and in a buffer for all of them where each is. */
+static const struct {
+	uint8_t nr;
+	uint16_t at, size;
+} xs_parts[] = { { 2, 0, 256 }, { 5, 256, 64 }, { 6, 320, 512 }, { 7, 832, 1024 } };
+#define XS_PARTS_SIZE 1856
+
+/* Outside 64-bit mode there are eight registers, and the last sixteen are left alone. */
+static unsigned xs_part_size(const struct soft_cpu *c, unsigned i)
+{
+	if (c->code_bits == 64 || xs_parts[i].nr == 5)
+		return xs_parts[i].size;
+	return xs_parts[i].nr == 7 ? 0 : xs_parts[i].size / 2;
+}
+
+/* Registers to the image of a component; or, load, back. Masks are the same in both. */
+static void xs_move(struct soft_cpu *c, unsigned i, uint8_t *im, bool load)
+{
+	unsigned nr = xs_parts[i].nr, len = nr == 2 ? 16 : nr == 6 ? 32 : 64;
+	unsigned first = nr == 7 ? 16 : 0, off = nr == 7 ? 0 : len, size = xs_part_size(c, i);
+
+	if (nr == 5) {
+		memcpy(load ? (void *)c->s.k : im, load ? (void *)im : c->s.k, size);
+		return;
+	}
+	for (unsigned at = 0; at < size; at += len) {
+		uint8_t *reg = c->s.vec[first + at / len] + off;
+
+		memcpy(load ? reg : im + at, load ? im + at : reg, len);
+	}
+}
+
+/* Where a component is in the area: comp is XCOMP_BV, 0 in the standard format. */
+static unsigned xs_offset(const struct soft_cpu *c, unsigned nr, uint64_t comp)
+{
+	struct x86_xsave_part part;
+	unsigned off = XS_EXTENDED;
+
+	if (!comp)
+		return x86_model_xsave(c->vm->model, nr, &part) ? part.offset : off;
+	for (unsigned n = 2; n <= nr; n++) {
+		if (!(comp >> n & 1) || !x86_model_xsave(c->vm->model, n, &part))
+			continue;
+		if (part.flags & 2)
+			off = (off + 63) & ~63u;
+		off += n < nr ? part.size : 0;
+	}
+	return off;
+}
+
+static void xs_put_components(const struct xs_store *x, unsigned set, uint64_t comp, bool mxcsr, bool w)
 {
 	struct soft_cpu *c = x->c;
-	uint8_t im[FXSAVE_SIZE], avx[XS_AVX_SIZE];
+	uint8_t im[FXSAVE_SIZE], part[1024];
 	unsigned n = nr_xmm(c);
 
 	if (set & XS_X87) {
@@ -384,14 +449,18 @@ static void xs_put_components(const struct xs_store *x, unsigned set, bool mxcsr
 		st_le32(im + 4, MXCSR_MASK);
 		xs_put(x, 24, im, 8);
 	}
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++)
 		memcpy(im + 16 * i, c->s.vec[i], 16);
-		memcpy(avx + 16 * i, c->s.vec[i] + 16, 16);
-	}
 	if (set & XS_SSE)
 		xs_put(x, 160, im, 16 * n);
-	if (set & XS_AVX)
-		xs_put(x, XS_AVX_OFF, avx, 16 * n);
+	for (unsigned i = 0; i < ARRAY_SIZE(xs_parts); i++) {
+		unsigned size = xs_part_size(c, i);
+
+		if (!(set >> xs_parts[i].nr & 1) || !size)
+			continue;
+		xs_move(c, i, part, false);
+		xs_put(x, xs_offset(c, xs_parts[i].nr, comp), part, size);
+	}
 }
 
 static uint64_t requested(const struct soft_cpu *c)
@@ -411,15 +480,21 @@ static unsigned wanted(const struct soft_cpu *c)
 static uint64_t xs_area(struct soft_cpu *c, const struct insn *in, bool legacy, bool write)
 {
 	fpu_require(c, FPN_XSAVE);
-	uint64_t lin = native_linear(c, in, XS_AVX_OFF, write);
+	uint64_t lin = native_linear(c, in, XS_EXTENDED, write);
 	unsigned from = legacy || cpu_is_amd(c) ? 0 : XS_HEADER;
 
 	native_check_align(c, lin, 63);
 	if (write)
-		mmu_probe_write(c, lin + from, XS_AVX_OFF - from);
+		mmu_probe_write(c, lin + from, XS_EXTENDED - from);
 	else
-		mmu_probe(c, lin + from, XS_AVX_OFF - from, false);
+		mmu_probe(c, lin + from, XS_EXTENDED - from, false);
 	return lin;
+}
+
+/* What is not saved, being in its initial configuration, Intel's processors look at for faults. */
+static unsigned xs_touched(const struct xs_store *x, unsigned set, unsigned rfbm)
+{
+	return x->commit || cpu_is_amd(x->c) ? set : rfbm;
 }
 
 /* XSAVE, and XSAVEOPT, which leaves out what is in its initial configuration. */
@@ -434,7 +509,8 @@ static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *
 	set = opt ? rfbm & use : rfbm;
 	bv = (bv & ~(uint64_t)rfbm) | (rfbm & use);
 	for (; ; x.commit = true) {
-		xs_put_components(&x, set, rfbm & (XS_SSE | XS_AVX), in->flags & INSN_W);
+		xs_put_components(&x, xs_touched(&x, set, rfbm), 0, rfbm & (XS_SSE | XS_AVX),
+				  in->flags & INSN_W);
 		xs_put(&x, XS_HEADER, &bv, 8);
 		if (x.commit)
 			break;
@@ -452,7 +528,7 @@ HANDLER_ATTR static const struct insn *xsaveopt(struct soft_cpu *c, const struct
 	return xsave_standard(c, in, true);
 }
 
-/* XSAVEC and XSAVES: there are no supervisor components here, so AVX is where it always is. */
+/* XSAVEC and XSAVES, which are the same: there are no supervisor components here. */
 HANDLER_ATTR static const struct insn *xsave_compact(struct soft_cpu *c, const struct insn *in)
 {
 	unsigned rfbm = wanted(c), set;
@@ -463,7 +539,8 @@ HANDLER_ATTR static const struct insn *xsave_compact(struct soft_cpu *c, const s
 	header[0] = set;
 	header[1] = XCOMP_COMPACT | rfbm;
 	for (; ; x.commit = true) {
-		xs_put_components(&x, set, set & XS_SSE, in->flags & INSN_W);
+		xs_put_components(&x, xs_touched(&x, set, rfbm), header[1], set & XS_SSE,
+				  in->flags & INSN_W);
 		xs_put(&x, XS_HEADER, header, sizeof(header));
 		if (x.commit)
 			break;
@@ -522,10 +599,25 @@ static void xs_load(struct soft_cpu *c, const uint8_t *im, unsigned rfbm, unsign
 			memcpy(c->s.vec[i], im + 160 + 16 * i, 16);
 		else if (rfbm & XS_SSE)
 			memset(c->s.vec[i], 0, 16);
-		if (rfbm & bv & XS_AVX)
-			memcpy(c->s.vec[i] + 16, im + XS_AVX_OFF + 16 * i, 16);
-		else if (rfbm & XS_AVX)
-			memset(c->s.vec[i] + 16, 0, 16);
+	}
+}
+
+/* parts: as xs_parts[] says, zeros for what is in its initial configuration. */
+static void xs_load_parts(struct soft_cpu *c, uint8_t *parts, unsigned rfbm)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(xs_parts); i++)
+		if (rfbm >> xs_parts[i].nr & 1)
+			xs_move(c, i, parts + xs_parts[i].at, true);
+}
+
+static void xs_read_parts(struct soft_cpu *c, uint64_t lin, uint8_t *parts, unsigned got, uint64_t comp)
+{
+	memset(parts, 0, XS_PARTS_SIZE);
+	for (unsigned i = 0; i < ARRAY_SIZE(xs_parts); i++) {
+		unsigned nr = xs_parts[i].nr, size = xs_part_size(c, i);
+
+		if ((got >> nr & 1) && size)
+			mmu_read(c, lin + xs_offset(c, nr, comp), parts + xs_parts[i].at, size);
 	}
 }
 
@@ -535,7 +627,7 @@ static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *i
 	unsigned rfbm = wanted(c);
 	struct xs_header h = xs_header(c, lin, rfbm, compact);
 	unsigned bv = (unsigned)h.bv & XS_ALL, got = rfbm & bv;
-	uint8_t im[XS_AVX_OFF + XS_AVX_SIZE] = {0};
+	uint8_t im[XS_EXTENDED] = {0}, parts[XS_PARTS_SIZE];
 	uint32_t mxcsr = MXCSR_INIT;
 	bool set_mxcsr = h.compact ? rfbm & XS_SSE : rfbm & (XS_SSE | XS_AVX);
 
@@ -545,14 +637,14 @@ static const struct insn *xrstor_common(struct soft_cpu *c, const struct insn *i
 	}
 	if (got & XS_SSE)
 		mmu_read(c, lin + 160, im + 160, 16 * nr_xmm(c));
-	if (got & XS_AVX)
-		mmu_read(c, lin + XS_AVX_OFF, im + XS_AVX_OFF, 16 * nr_xmm(c));
+	xs_read_parts(c, lin, parts, got, h.compact ? h.comp : 0);
 	if (set_mxcsr && (!h.compact || (bv & XS_SSE)))
 		mxcsr = (uint32_t)mmu_ld_slow(c, lin + 24, 4);
 	if (mxcsr & ~MXCSR_MASK)
 		cpu_raise_err(c, X86_GP, 0);
 	fpu_spill(c);
 	xs_load(c, im, rfbm, bv, in->flags & INSN_W);
+	xs_load_parts(c, parts, rfbm);
 	if (set_mxcsr)
 		c->s.mxcsr = mxcsr;
 	return in + 1;

@@ -13,6 +13,7 @@
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/jit.h"
 #include "base/bytes.h"
+#include "isa/x86/cpuid.h"
 
 #include <signal.h>
 #include <ucontext.h>
@@ -70,6 +71,11 @@ int fpu_denied(const struct soft_cpu *c, enum fpu_need need)
 		if (vex_off || !(cr4 & CR4_OSXSAVE) || (c->s.xcr0 & 6) != 6)
 			return X86_UD;
 		return cr0 & CR0_TS ? X86_NM : -1;
+	case FPN_EVEX:
+	case FPN_EVEX_MX:
+		if (vex_off || !(cr4 & CR4_OSXSAVE) || (c->s.xcr0 & 0xe6) != 0xe6)
+			return X86_UD;
+		return cr0 & CR0_TS ? X86_NM : -1;
 	case FPN_XSAVE:
 		if (!(cr4 & CR4_OSXSAVE))
 			return X86_UD;
@@ -87,6 +93,7 @@ static unsigned live_for(enum fpu_need need)
 		return FPU_LIVE_X87;
 	case FPN_SSE_MX:
 	case FPN_AVX_MX:
+	case FPN_EVEX_MX:
 		return FPU_LIVE_MXCSR;
 	case FPN_SSE_MM:
 		return FPU_LIVE_X87 | FPU_LIVE_MXCSR;
@@ -99,7 +106,7 @@ static unsigned live_for(enum fpu_need need)
 static uint64_t ready_key(const struct soft_cpu *c)
 {
 	return (c->s.cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS)) |
-	       (c->s.cr4 & (CR4_OSFXSR | CR4_OSXSAVE)) << 8 | (c->s.xcr0 & 7) << 32 |
+	       (c->s.cr4 & (CR4_OSFXSR | CR4_OSXSAVE)) << 8 | (c->s.xcr0 & 0xe7) << 32 |
 	       (c->rflags & FLAG_VM) << 20 | (uint64_t)c->fpu->live << 48 | BIT64(63);
 }
 
@@ -185,7 +192,8 @@ void fpu_unlive_mxcsr(struct soft_cpu *c)
 	set_mxcsr(f->host_mxcsr);
 	f->live &= (uint8_t)~FPU_LIVE_MXCSR;
 	f->ready_key = 0;
-	f->ready &= (uint16_t)~(BIT32(FPN_SSE_MX) | BIT32(FPN_SSE_MM) | BIT32(FPN_AVX_MX));
+	f->ready &= (uint16_t)~(BIT32(FPN_SSE_MX) | BIT32(FPN_SSE_MM) | BIT32(FPN_AVX_MX) |
+				BIT32(FPN_EVEX_MX));
 }
 
 void fpu_spill(struct soft_cpu *c)
@@ -286,6 +294,7 @@ void fpu_reset(struct soft_cpu *c)
 	fpu_spill(c);
 	memset(c->s.st, 0, sizeof(c->s.st));
 	memset(c->s.vec, 0, sizeof(c->s.vec));
+	memset(c->s.k, 0, sizeof(c->s.k));
 	c->s.fcw = 0x40;
 	c->s.fsw = 0;
 	c->s.ftw = 0xff;
@@ -308,7 +317,7 @@ struct fpu *fpu_new(struct soft_cpu *c, struct err *e)
 	}
 	memset(f, 0, sizeof(*f));
 	f->host_mxcsr = get_mxcsr();
-	f->thunks = thunks_new(e);
+	f->thunks = thunks_new(cpu_has(c, X86F_AVX512F), e);
 	if (!f->thunks) {
 		free(f);
 		return NULL;

@@ -3,8 +3,8 @@
  * Floating point and vectors of a vCPU: where the state lives, and the thunks that run guest
  * instructions on the host.
  *
- * XMM/YMM registers live in soft_cpu.s.vec[]. x87/MMX state and MXCSR live in soft_cpu.s until an
- * instruction needs them; then they move to the host's own registers and stay there ("live")
+ * Vector and mask registers live in soft_cpu.s.vec[] and s.k[]. x87/MMX state and MXCSR live in soft_cpu.s
+ * until an instruction needs them; then they move to the host's own registers and stay there ("live")
  * while the vCPU's thread interprets. FIP, FDP, FOP, FCS and FDS are never taken from the host,
  * which would give addresses of ours: they are kept in s by the handlers.
  *
@@ -30,6 +30,7 @@ enum fpu_need {
 	FPN_X87, FPN_MMX,
 	FPN_SSE, FPN_SSE_MX /* with MXCSR */, FPN_SSE_MM /* with MXCSR and MMX registers */,
 	FPN_AVX, FPN_AVX_MX,
+	FPN_EVEX, FPN_EVEX_MX, /* and mask registers */
 	FPN_FXSAVE, FPN_XSAVE,
 	FPN_WAIT,
 };
@@ -91,12 +92,13 @@ int fpu_denied(const struct soft_cpu *, enum fpu_need);
 /*
  * thunk.c. A thunk runs one guest instruction with its register operands taken from and put to
  * where the pointers say: reg and rm as the ModRM fields (rm also memory), vvvv of VEX, is4 the
- * register in imm8[7:4]. Implicit operands and flags are taken from the cpu. All encodings that
- * differ in registers, displacement or segment only share one thunk.
+ * register in imm8[7:4] or the mask of EVEX. Implicit operands and flags are taken from the cpu. All
+ * encodings that differ in registers, displacement or segment only share one thunk.
  */
 typedef void (*thunk_fn)(void *reg, void *rm, void *vvvv, void *is4, struct soft_cpu *);
 
-struct thunks *thunks_new(struct err *e);
+/* zmm: registers are of 64 bytes, so that VEX instructions have to clear the upper half of them. */
+struct thunks *thunks_new(bool zmm, struct err *e);
 struct thunks *thunks_free(struct thunks *); /* returns NULL */
 /* The thunk of a decoded instruction at bytes[], or NULL: no room, or it cannot be one. */
 thunk_fn thunk_get(struct thunks *, const struct insn *, const uint8_t *bytes, unsigned bits);

@@ -133,7 +133,7 @@ HANDLER_ATTR static const struct insn *vzeroupper(struct soft_cpu *c, const stru
 
 	fpu_require(c, FPN_AVX);
 	for (unsigned i = 0; i < n; i++)
-		memset(c->s.vec[i] + 16, 0, 16);
+		memset(c->s.vec[i] + 16, 0, 48);
 	NEXT();
 }
 

@@ -360,6 +360,8 @@ insn_fn bind_native(struct soft_cpu *c, struct insn *in, const uint8_t *bytes)
 	struct shape s = shape_of(d);
 	insn_fn special;
 
+	if (d->cls == OPC_EVEX)
+		return bind_evex(c, in, bytes);
 	if (d->cls < OPC_X87 || d->cls > OPC_BMI)
 		return NULL;
 	if (d->mn == MN_FNSTENV || d->mn == MN_FLDENV || d->mn == MN_FNSAVE || d->mn == MN_FRSTOR)

@@ -47,5 +47,7 @@ static inline void native_check_mf(struct soft_cpu *c)
 
 /* masked.c: operations whose memory access depends on a mask, and VZEROALL and VZEROUPPER. */
 insn_fn bind_masked(struct soft_cpu *, struct insn *, const uint8_t *bytes);
+/* evex.c: class OPC_EVEX */
+insn_fn bind_evex(struct soft_cpu *, struct insn *, const uint8_t *bytes);
 
 #endif

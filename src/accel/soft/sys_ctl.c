@@ -297,13 +297,21 @@ static const struct insn *sys_xgetbv(struct soft_cpu *c, const struct insn *in)
 	return in + 1;
 }
 
+/* x87 always, AVX with SSE only, the three components of AVX-512 together and with AVX only. */
+static bool xcr0_valid(uint64_t val)
+{
+	uint64_t avx512 = val & 0xe0;
+
+	return (val & 1) && (val & 6) != 4 && (!avx512 || (avx512 == 0xe0 && (val & 6) == 6));
+}
+
 static const struct insn *sys_xsetbv(struct soft_cpu *c, const struct insn *in)
 {
 	uint64_t val = (uint32_t)c->r[RAX] | c->r[RDX] << 32;
 
 	need_osxsave(c);
 	need_cpl0(c);
-	if ((uint32_t)c->r[RCX] || !(val & 1) || val & ~c->vm->model->xcr0 || (val & 6) == 4)
+	if ((uint32_t)c->r[RCX] || val & ~c->vm->model->xcr0 || !xcr0_valid(val))
 		gp0(c);
 	c->s.xcr0 = val;
 	cpu_mode_changed(c);

@@ -12,8 +12,7 @@
  * Code memory is one memfd with two mappings, one writable and one executable; a vCPU thread
  * makes and runs its own thunks only.
  */
-#include "accel/soft/fpu.h"
-#include "base/bytes.h"
+#include "accel/soft/thunk_int.h"
 #include "accel/soft/decode/decode.h"
 
 #include <cpuid.h>
@@ -21,7 +20,6 @@
 #include <unistd.h>
 
 #define CODE_SIZE  MIB(1)
-#define THUNK_MAX  192
 #define KEY_SIZE   16
 #define FIRST_BITS 9
 
@@ -40,46 +38,20 @@ struct thunks {
 	struct thunk_slot *slots;
 	unsigned bits, nr;
 	bool reused; /* the memory held other code before */
+	bool zmm;    /* registers are of 64 bytes */
 };
 
-/* Host registers */
-enum { H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11 };
 enum { X_FIX = 0, X_REG = 1, X_RM = 2, X_VVVV = 3, X_IS4 = 4 };
 
 /* The parts of an encoding. */
 struct enc {
 	const struct insn *in;
 	const struct op_desc *d;
-	bool p66, w, l, vex, has_modrm;
+	bool p66, w, l, vex, has_modrm, zmm;
 	uint8_t rep, map /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */, opcode, modrm, pp;
 	uint8_t imm[2], nr_imm;
 	uint8_t out[15], len; /* as encoded for the host */
 };
-
-struct code {
-	uint8_t b[THUNK_MAX];
-	unsigned n;
-};
-
-static void put(struct code *c, unsigned n, const uint8_t *bytes)
-{
-	if (c->n + n <= sizeof(c->b))
-		memcpy(c->b + c->n, bytes, n);
-	c->n += n;
-}
-#define PUT(c, ...)                                              \
-	do {                                                     \
-		const uint8_t put_[] = {__VA_ARGS__};            \
-		put(c, sizeof(put_), put_);                      \
-	} while (0)
-
-static void put_disp32(struct code *c, size_t disp)
-{
-	uint8_t b[4];
-
-	st_le32(b, (uint32_t)disp);
-	put(c, 4, b);
-}
 
 static const struct op_operand *find(const struct op_desc *d, unsigned kinds_from,
 				     unsigned kinds_to)
@@ -272,17 +244,12 @@ static void put_vec(struct code *c, const struct enc *e, unsigned xmm, unsigned 
 {
 	uint8_t op = store ? 0x11 : 0x10, modrm = (uint8_t)(xmm << 3 | ptr);
 
-	if (e->vex)
+	if (e->zmm && e->vex && full)
+		put_zmm(c, xmm, ptr, store);
+	else if (e->vex)
 		PUT(c, 0xc5, e->l || full ? 0xfc : 0xf8, op, modrm);
 	else
 		PUT(c, 0x0f, op, modrm);
-}
-
-/* mov r64, [ptr] and back; ptr is one of the low eight but rsp and rbp */
-static void put_gpr(struct code *c, unsigned reg, unsigned ptr, bool store)
-{
-	PUT(c, (uint8_t)(0x48 | (reg & 8 ? 4 : 0)), store ? 0x89 : 0x8b,
-	    (uint8_t)((reg & 7) << 3 | ptr));
 }
 
 /* mov r64, [r8 + disp32] and back */
@@ -309,15 +276,6 @@ static void put_flags_in(struct code *c, const struct op_desc *d)
 	PUT(c, 0x41, 0x8b, 0x80); /* mov eax, [r8 + fl] */
 	put_disp32(c, offsetof(struct soft_cpu, fl));
 	PUT(c, 0x04, 0x7f, 0x9e); /* add al, 0x7f: OF; sahf */
-}
-
-static void put_flags_out(struct code *c, const struct op_desc *d)
-{
-	if (!uses_flags(d))
-		return;
-	PUT(c, 0x9f, 0x0f, 0x90, 0xc0, 0x0f, 0xb7, 0xc0); /* lahf; seto al; movzx eax, ax */
-	PUT(c, 0x41, 0x89, 0x80);			   /* mov [r8 + fl], eax */
-	put_disp32(c, offsetof(struct soft_cpu, fl));
 }
 
 /* Registers that an operation uses without its encoding naming them. */
@@ -433,13 +391,16 @@ static void put_stores(struct code *c, const struct enc *e)
 	}
 	put_implicit(c, im.out, true);
 	if (im.xmm0_out) {
-		if (e->vex)
-			PUT(c, 0xc4, 0xc1, 0x7c, 0x11, 0x80); /* vmovups [r8 + vec[0]], ymm0 */
+		if (e->zmm && e->vex)
+			PUT(c, 0x62, 0xd1, 0x7c, 0x48, 0x11, 0x80); /* vmovups [r8 + vec[0]], zmm0 */
+		else if (e->vex)
+			PUT(c, 0xc4, 0xc1, 0x7c, 0x11, 0x80);
 		else
 			PUT(c, 0x41, 0x0f, 0x11, 0x80);
 		put_disp32(c, offsetof(struct soft_cpu, s.vec));
 	}
-	put_flags_out(c, d);
+	if (uses_flags(d))
+		put_flags_out(c);
 	if (e->vex && (e->l || d->cls == OPC_AVX || is_xmm(reg)))
 		PUT(c, 0xc5, 0xf8, 0x77); /* vzeroupper */
 	PUT(c, 0xc3);
@@ -489,9 +450,13 @@ static thunk_fn make(struct thunks *t, const struct enc *e, struct thunk_slot *s
 {
 	struct code c = {.n = 0};
 
-	put_loads(&c, e);
-	put(&c, e->len, e->out);
-	put_stores(&c, e);
+	if (e->d->cls == OPC_EVEX) {
+		thunk_evex(&c, e->d, e->out, e->len);
+	} else {
+		put_loads(&c, e);
+		put(&c, e->len, e->out);
+		put_stores(&c, e);
+	}
 	if (c.n > sizeof(c.b) || t->used + c.n > CODE_SIZE)
 		return NULL;
 	memcpy(t->rw + t->used, c.b, c.n);
@@ -508,13 +473,17 @@ static thunk_fn make(struct thunks *t, const struct enc *e, struct thunk_slot *s
 
 thunk_fn thunk_get(struct thunks *t, const struct insn *in, const uint8_t *bytes, unsigned bits)
 {
-	struct enc e = {.in = in, .d = &op_descs[in->op]};
+	struct enc e = {.in = in, .d = &op_descs[in->op], .zmm = t->zmm};
 	struct thunk_key k = {{0}};
 
-	parse(&e, bytes, bits);
-	if (e.nr_imm > 2)
-		return NULL;
-	encode(&e);
+	if (e.d->cls == OPC_EVEX) {
+		e.len = (uint8_t)thunk_evex_encode(in, bytes, bits, e.out);
+	} else {
+		parse(&e, bytes, bits);
+		if (e.nr_imm > 2)
+			return NULL;
+		encode(&e);
+	}
 	if (e.len > KEY_SIZE - 3)
 		return NULL;
 	st_le16(k.b, in->op);
@@ -550,13 +519,14 @@ bool thunks_contain(const struct thunks *t, uintptr_t pc)
 	return pc - (uintptr_t)t->rx < CODE_SIZE;
 }
 
-struct thunks *thunks_new(struct err *e)
+struct thunks *thunks_new(bool zmm, struct err *e)
 {
 	struct thunks *t = xnew(struct thunks);
 	autoclose int fd = memfd_create("hanok-thunks", MFD_CLOEXEC);
 
 	t->rw = t->rx = MAP_FAILED;
 	t->bits = FIRST_BITS;
+	t->zmm = zmm;
 	t->slots = xnew_n(struct thunk_slot, BIT32(FIRST_BITS));
 	if (fd >= 0 && ftruncate(fd, CODE_SIZE) == 0) {
 		t->rw = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -100,11 +100,15 @@ static const uint8_t none[] = { 0 };
 static const uint8_t opt_common[] = { FEATS_COMMON, 0 };
 static const uint8_t opt_default[] = { FEATS_COMMON, FEATS_ENGINE, FEATS_V2, FEATS_V3,
 				       FEATS_XTRA, 0 };
-/* All that the engine knows how to run; AVX-512 waits for the translator. */
+#define FEATS_AVX512                                                                      \
+	X86F_AVX512F, X86F_AVX512DQ, X86F_AVX512IFMA, X86F_AVX512CD, X86F_AVX512BW,       \
+		X86F_AVX512VL, X86F_AVX512VBMI, X86F_AVX512VBMI2, X86F_AVX512VNNI,        \
+		X86F_AVX512BITALG, X86F_AVX512VPOPCNTDQ, X86F_AVX512_FP16, X86F_AVX512_BF16
+/* All that the engine knows how to run. */
 static const uint8_t opt_max[] = { FEATS_COMMON, FEATS_ENGINE, FEATS_V2, FEATS_V3, FEATS_XTRA,
 				   X86F_LA57, X86F_INVTSC,
 				   X86F_GFNI, X86F_VAES, X86F_VPCLMULQDQ, X86F_AVX_VNNI,
-				   X86F_MMXEXT, X86F_SSE4A, 0 };
+				   X86F_MMXEXT, X86F_SSE4A, FEATS_AVX512, 0 };
 
 static const struct model_desc {
 	const char *name, *what;
@@ -170,6 +174,11 @@ static bool is_machine_check_feature(unsigned f)
 	return f == X86F_OVERFLOW_RECOV || f == X86F_SUCCOR;
 }
 
+static bool is_avx512(unsigned f)
+{
+	return f >= X86F_AVX512F && f <= X86F_AVX512_BF16;
+}
+
 static bool needs_avx_state(unsigned f)
 {
 	switch (f) {
@@ -182,7 +191,7 @@ static bool needs_avx_state(unsigned f)
 	case X86F_AVX_VNNI:
 		return true;
 	default:
-		return false;
+		return is_avx512(f);
 	}
 }
 
@@ -211,6 +220,20 @@ static bool has_leaf(struct host_leaves *h, uint32_t leaf)
 	return leaf <= *max;
 }
 
+/*
+ * The soft engine moves vectors and masks with instructions of AVX512F and BW; what has those two has
+ * DQ and VL too, but for Xeon Phi, which has none of the three.
+ */
+static bool runs_avx512(struct host_leaves *h)
+{
+	uint32_t r[4] = { 0 }, need = BIT32(16) | BIT32(17) | BIT32(30) | BIT32(31);
+
+	if ((h->xcr0 & 0xe0) != 0xe0 || !has_leaf(h, 7))
+		return false;
+	host_cpuid(7, 0, r);
+	return (r[1] & need) == need;
+}
+
 static bool host_has(struct host_leaves *h, unsigned f)
 {
 	const struct feature_desc *d = &feature_descs[f];
@@ -223,7 +246,7 @@ static bool host_has(struct host_leaves *h, unsigned f)
 	if (!h->src && needs_avx_state(f)) {
 		if (!h->xcr0)
 			h->xcr0 = host_xcr0() | BIT64(63); /* known now */
-		if ((h->xcr0 & 6) != 6)
+		if ((h->xcr0 & 6) != 6 || (is_avx512(f) && !runs_avx512(h)))
 			return false;
 	}
 	for (unsigned i = 0; i < h->n; i++) {
@@ -654,8 +677,11 @@ int x86_model_parse(struct x86_cpu_model *m, const char *text, const struct x86_
 	m->xcr0 = x86_model_has(m, X86F_XSAVE) ? 3 : 0;
 	if (x86_model_has(m, X86F_AVX))
 		m->xcr0 |= 4;
-	if (x86_model_has(m, X86F_AVX512F))
+	if (x86_model_has(m, X86F_AVX512F)) {
 		m->xcr0 |= 0xe0; /* masks, upper halves of the first 16, the other 16 */
+		if (!m->hardware)
+			x86_avx512_xsave(m);
+	}
 	if (x86_model_has(m, X86F_PKU))
 		m->xcr0 |= BIT64(9);
 	return 0;

@@ -112,26 +112,28 @@
 	X(LFENCE_RDTSC, "lfence-always-serializing", 0x80000021, 0, 0, 2) \
 	X(NULL_SEL_CLR_BASE, "null-sel-clr-base", 0x80000021, 0, 0, 6) \
 	X(AUTO_IBRS, "auto-ibrs", 0x80000021, 0, 0, 8) \
+	X(AVX512F, "avx512f", 7, 0, 1, 16) \
+	X(AVX512DQ, "avx512dq", 7, 0, 1, 17) \
+	X(AVX512IFMA, "avx512ifma", 7, 0, 1, 21) \
+	X(AVX512CD, "avx512cd", 7, 0, 1, 28) \
+	X(AVX512BW, "avx512bw", 7, 0, 1, 30) \
+	X(AVX512VL, "avx512vl", 7, 0, 1, 31) \
+	X(AVX512VBMI, "avx512vbmi", 7, 0, 2, 1) \
+	X(AVX512VBMI2, "avx512vbmi2", 7, 0, 2, 6) \
+	X(AVX512VNNI, "avx512vnni", 7, 0, 2, 11) \
+	X(AVX512BITALG, "avx512bitalg", 7, 0, 2, 12) \
+	X(AVX512VPOPCNTDQ, "avx512-vpopcntdq", 7, 0, 2, 14) \
+	X(AVX512_FP16, "avx512-fp16", 7, 0, 3, 23) \
+	X(AVX512_BF16, "avx512-bf16", 7, 1, 0, 5) \
 	/* from here on only where guests run on the processor: X86F_HARDWARE */ \
 	X(VMX, "vmx", 1, 0, 2, 5) \
 	X(SS, "ss", 1, 0, 3, 27) \
 	X(HLE, "hle", 7, 0, 1, 4) \
 	X(RTM, "rtm", 7, 0, 1, 11) \
-	X(AVX512F, "avx512f", 7, 0, 1, 16) \
-	X(AVX512DQ, "avx512dq", 7, 0, 1, 17) \
-	X(AVX512IFMA, "avx512ifma", 7, 0, 1, 21) \
 	X(AVX512PF, "avx512pf", 7, 0, 1, 26) \
 	X(AVX512ER, "avx512er", 7, 0, 1, 27) \
-	X(AVX512CD, "avx512cd", 7, 0, 1, 28) \
-	X(AVX512BW, "avx512bw", 7, 0, 1, 30) \
-	X(AVX512VL, "avx512vl", 7, 0, 1, 31) \
-	X(AVX512VBMI, "avx512vbmi", 7, 0, 2, 1) \
 	X(PKU, "pku", 7, 0, 2, 3) \
 	X(WAITPKG, "waitpkg", 7, 0, 2, 5) \
-	X(AVX512VBMI2, "avx512vbmi2", 7, 0, 2, 6) \
-	X(AVX512VNNI, "avx512vnni", 7, 0, 2, 11) \
-	X(AVX512BITALG, "avx512bitalg", 7, 0, 2, 12) \
-	X(AVX512VPOPCNTDQ, "avx512-vpopcntdq", 7, 0, 2, 14) \
 	X(BUS_LOCK_DETECT, "bus-lock-detect", 7, 0, 2, 24) \
 	X(CLDEMOTE, "cldemote", 7, 0, 2, 25) \
 	X(AVX512_4VNNIW, "avx512-4vnniw", 7, 0, 3, 2) \
@@ -139,12 +141,10 @@
 	X(AVX512_VP2INTERSECT, "avx512-vp2intersect", 7, 0, 3, 8) \
 	X(SERIALIZE, "serialize", 7, 0, 3, 14) \
 	X(TSXLDTRK, "tsx-ldtrk", 7, 0, 3, 16) \
-	X(AVX512_FP16, "avx512-fp16", 7, 0, 3, 23) \
 	X(FLUSH_L1D, "flush-l1d", 7, 0, 3, 28) \
 	X(SHA512, "sha512", 7, 1, 0, 0) \
 	X(SM3, "sm3", 7, 1, 0, 1) \
 	X(SM4, "sm4", 7, 1, 0, 2) \
-	X(AVX512_BF16, "avx512-bf16", 7, 1, 0, 5) \
 	X(CMPCCXADD, "cmpccxadd", 7, 1, 0, 7) \
 	X(FZRM, "fzrm", 7, 1, 0, 10) \
 	X(FSRS, "fsrs", 7, 1, 0, 11) \
@@ -205,7 +205,8 @@ struct x86_cpu_model {
 	bool passthrough; /* "host": raw and svm too, which the host has beyond this table */
 	struct x86_raw_leaf raw[X86_RAW_LEAVES];
 	uint32_t svm[4]; /* leaf 8000000ah, for guests with guests of their own */
-	struct x86_xsave_part xsave[X86_XSAVE_COMPONENTS]; /* of the processor; size 0: see below */
+	/* of the processor; size 0: as x86_xsave_component() says */
+	struct x86_xsave_part xsave[X86_XSAVE_COMPONENTS];
 	bool hardware; /* the guest runs on the processor itself: see x86_cpu_source */
 	uint64_t xcr0; /* XCR0 bits that the guest may set */
 	uint64_t feat[(X86F_NR + 63) / 64];
@@ -269,6 +270,8 @@ void x86_cpuid(const struct x86_cpuid_env *, uint32_t leaf, uint32_t subleaf, ui
 
 /* Offset and size of an XSAVE component in the standard format; false for what we do not have. */
 bool x86_xsave_component(unsigned n, uint32_t *offset, uint32_t *size);
+/* The same as the model has it: of the processor where its layout is known. */
+bool x86_model_xsave(const struct x86_cpu_model *, unsigned n, struct x86_xsave_part *out);
 /* Bytes of an XSAVE area for the components in mask: standard or compacted format. */
 uint32_t x86_xsave_size(uint64_t mask, bool compacted);
 

@@ -6,6 +6,7 @@
  * state.
  */
 #include "isa/x86/cpuid_int.h"
+#include <cpuid.h>
 
 /*
  * Leaves that are features throughout, with the registers of them that are, and the bits that stay
@@ -52,6 +53,16 @@ void x86_host_xsave(struct x86_cpu_model *m, const struct x86_cpu_source *src)
 		uint32_t r[4];
 
 		src->leaf(src, 0xd, n, r);
+		m->xsave[n] = (struct x86_xsave_part){ r[0], r[1], r[2] };
+	}
+}
+
+void x86_avx512_xsave(struct x86_cpu_model *m)
+{
+	for (uint32_t n = 5; n <= 7; n++) {
+		uint32_t r[4];
+
+		__cpuid_count(0xd, n, r[0], r[1], r[2], r[3]);
 		m->xsave[n] = (struct x86_xsave_part){ r[0], r[1], r[2] };
 	}
 }

@@ -173,7 +173,7 @@ bool x86_xsave_component(unsigned n, uint32_t *offset, uint32_t *size)
 }
 
 /* Of the processor where guests run on it; else what the engine has. */
-static bool component(const struct x86_cpu_model *m, unsigned n, struct x86_xsave_part *out)
+bool x86_model_xsave(const struct x86_cpu_model *m, unsigned n, struct x86_xsave_part *out)
 {
 	*out = (struct x86_xsave_part){ 0 };
 	if (m && n < X86_XSAVE_COMPONENTS && m->xsave[n].size) {
@@ -189,7 +189,7 @@ static uint32_t area_size(const struct x86_cpu_model *m, uint64_t mask, bool com
 	uint32_t end = 576;
 
 	for (unsigned n = 2; n < 63; n++) {
-		if (!(mask >> n & 1) || !component(m, n, &c))
+		if (!(mask >> n & 1) || !x86_model_xsave(m, n, &c))
 			continue;
 		if (compacted && c.flags & 2) /* begins at a multiple of 64 */
 			end = (end + 63) & ~63u;
@@ -219,7 +219,7 @@ static void leaf_d(const struct x86_cpuid_env *v, uint32_t sub, uint32_t r[4])
 		or_features(m, 0xd, 1, r);
 		if (x86_model_has(m, X86F_XSAVEC))
 			r[1] = area_size(m, v->xcr0 | v->xss, true);
-	} else if (sub < 63 && m->xcr0 >> sub & 1 && component(m, sub, &c)) {
+	} else if (sub < 63 && m->xcr0 >> sub & 1 && x86_model_xsave(m, sub, &c)) {
 		r[0] = c.size;
 		r[1] = c.offset;
 		r[2] = c.flags;

@@ -58,7 +58,7 @@ static void gen_bytes(struct rng *r, uint8_t *p, size_t n)
 }
 
 /* Bits that mean something as integers or as floats of either size. */
-static void gen_vector(struct rng *r, uint8_t v[32])
+static void gen_half(struct rng *r, uint8_t v[32])
 {
 	static const uint32_t f32[] = {0x3f800000, 0xbf800000, 0, 0x80000000, 0x7f800000, 0x7fc00001,
 				       0x7f800001, 1, 0x00800000, 0x7f7fffff, 0x4f000000, 0x40490fdb};
@@ -82,6 +82,38 @@ static void gen_vector(struct rng *r, uint8_t v[32])
 		for (unsigned i = 0; i < 4; i++)
 			st_le64(v + 8 * i, (ld_le64(v + 8 * i) & 0x800fffffffffffff) |
 						   (uint64_t)(0x3f0 + rng_below(r, 32)) << 52);
+}
+
+static void gen_vector(struct rng *r, uint8_t v[64])
+{
+	gen_half(r, v);
+	gen_half(r, v + 32);
+}
+
+static uint64_t gen_mask(struct rng *r)
+{
+	uint64_t v = rng_u64(r);
+
+	switch (rng_below(r, 6)) {
+	case 0:
+		return UINT64_MAX;
+	case 1:
+		return v & rng_u64(r) & rng_u64(r);
+	case 2:
+		return rng_one_in(r, 4) ? 0 : BIT64(v & 7);
+	default:
+		return v;
+	}
+}
+
+void gen_clear_upper(struct truth_state *s)
+{
+	for (unsigned i = 0; i < 16; i++)
+		memset(s->vec[i] + 32, 0, 32);
+	if (truth_zmm())
+		return;
+	memset(s->vec[16], 0, sizeof(s->vec) / 2);
+	memset(s->k, 0, sizeof(s->k));
 }
 
 static void gen_st(struct rng *r, uint8_t st[16])
@@ -128,10 +160,10 @@ static void gen_x87(struct rng *r, struct truth_state *s)
 void gen_state(struct rng *r, struct truth_state *s)
 {
 	memset(s, 0, sizeof(*s));
-	for (unsigned i = 0; i < 16; i++) {
+	for (unsigned i = 0; i < 16; i++)
 		s->gpr[i] = gen_int(r);
+	for (unsigned i = 0; i < 32; i++)
 		gen_vector(r, s->vec[i]);
-	}
 	gen_x87(r, s);
 	s->rflags = FLAG_R1 | FLAG_IF;
 	s->mxcsr = 0x1f80;
@@ -145,9 +177,11 @@ static void vary(struct rng *r, const struct truth_case *c, struct truth_state *
 	if (op_descs[c->in.op].cls < OPC_X87)
 		return;
 	gen_vector(r, s->vec[c->in.reg_n]);
-	gen_vector(r, s->vec[c->in.rm_n & 15]);
-	gen_vector(r, s->vec[c->in.vvvv & 15]);
-	gen_vector(r, s->vec[rng_below(r, 16)]);
+	gen_vector(r, s->vec[c->in.rm_n & 31]);
+	gen_vector(r, s->vec[c->in.vvvv & 31]);
+	gen_vector(r, s->vec[rng_below(r, 32)]);
+	for (unsigned i = 0; i < 8; i++)
+		s->k[i] = gen_mask(r);
 	s->mxcsr = 0x1f80 | (rng_u64(r) & 0xe07f);
 	if (rng_one_in(r, 48))
 		s->mxcsr = rng_u64(r) & 0xffff;
@@ -241,6 +275,7 @@ bool gen_case(struct rng *r, unsigned op, struct truth_case *c)
 		return false;
 	c->rip = CODE + 0x100 + 0x80 * rng_below(r, 16);
 	c->touches_fp = touches_x87(d);
+	c->zmm = truth_zmm() && (d->cls == OPC_EVEX || rng_one_in(r, 2));
 	if ((d->attr & OPA_BRANCH) && !aim_branch(c))
 		return false;
 	if (decode_insn(c->bytes, c->len, 64, &c->in) != (int)c->len)
@@ -343,10 +378,10 @@ static void poke(uint8_t *host_mem, uint8_t *soft_mem, uint64_t lin, uint64_t v)
 
 static void aim_gather(struct rng *r, const struct insn *in, struct truth_state *s)
 {
-	bool qword = strstr(op_name(in->op), "gatherq");
-	uint8_t *v = s->vec[in->vidx & 15];
+	bool qword = strstr(op_name(in->op), "gatherq") || strstr(op_name(in->op), "scatterq");
+	uint8_t *v = s->vec[in->vidx & 31];
 
-	for (unsigned i = 0; i < 32; i += qword ? 8 : 4) {
+	for (unsigned i = 0; i < 64; i += qword ? 8 : 4) {
 		int64_t idx = (int64_t)rng_below(r, 256) - 128;
 
 		if (rng_one_in(r, 64))
@@ -360,12 +395,13 @@ static void aim_area(struct rng *r, const struct insn *in, struct truth_state *s
 		     uint8_t *host_mem, uint8_t *soft_mem)
 {
 	unsigned mn = op_descs[in->op].mn;
-	uint64_t comp = 0, bv = rng_below(r, 8);
+	const uint64_t all = truth_zmm() ? 0xe7 : 7;
+	uint64_t comp = 0, bv = rng_u64(r) & all;
 
 	if (mn == MN_FXRSTOR || mn == MN_XRSTOR)
 		poke(host_mem, soft_mem, to + 24, 0x1f80 | (rng_u64(r) & 0x607f));
 	if (mn == MN_XSAVE || mn == MN_XSAVEOPT || mn == MN_XSAVEC || mn == MN_XRSTOR) {
-		s->gpr[RAX] = rng_u64(r) & ~0xfffffff8ull;
+		s->gpr[RAX] = rng_u64(r) & (all | UINT64_MAX << 32);
 		s->gpr[RDX] = rng_u64(r) & ~0xffffffffull;
 	}
 	if (mn == MN_LDMXCSR || mn == MN_VLDMXCSR)
@@ -373,7 +409,7 @@ static void aim_area(struct rng *r, const struct insn *in, struct truth_state *s
 	if (mn != MN_XRSTOR && mn != MN_XSAVE && mn != MN_XSAVEOPT)
 		return;
 	if (mn == MN_XRSTOR && rng_one_in(r, 2))
-		comp = 1ull << 63 | (rng_one_in(r, 8) ? rng_below(r, 8) : bv | rng_below(r, 8));
+		comp = 1ull << 63 | (rng_u64(r) & all) | (rng_one_in(r, 8) ? 0 : bv);
 	for (unsigned i = 0; i < 64; i += 8)
 		poke(host_mem, soft_mem, to + 512 + i, 0);
 	poke(host_mem, soft_mem, to + 512, bv | (rng_one_in(r, 32) ? 1ull << 62 : 0));
@@ -424,12 +460,19 @@ static uint64_t stack_target(struct rng *r)
 	return gen_target(r, 64, 0) & (rng_one_in(r, 8) ? ~0ull : ~7ull);
 }
 
+static unsigned operand_size(const struct insn *in)
+{
+	unsigned size = MAX(insn_mem_size(in), 1u);
+
+	return size == 576 && truth_zmm() ? 2752 : size; /* of XSAVE: the most it may be */
+}
+
 void gen_operands(struct rng *r, struct truth_case *c, struct truth_state *s, uint8_t *host_mem,
 		  uint8_t *soft_mem)
 {
 	const struct insn *in = &c->in;
 	const struct op_desc *d = &op_descs[in->op];
-	uint64_t to = gen_target(r, MAX(insn_mem_size(in), 1u), alignment_of(in));
+	uint64_t to = gen_target(r, operand_size(in), alignment_of(in));
 
 	vary(r, c, s);
 	s->rip = c->rip;
@@ -452,6 +495,8 @@ void gen_operands(struct rng *r, struct truth_case *c, struct truth_state *s, ui
 		     (rng_u64(r) & (FLAGS_STATUS | FLAG_DF)) | FLAG_IF);
 	if (d->attr & OPA_BRANCH)
 		aim_branch_target(r, c, s, to, host_mem, soft_mem);
+	if (!c->zmm)
+		gen_clear_upper(s);
 	s->rip = c->rip;
 	c->to = address_of(c, s); /* where what XSAVE asks for may have moved it */
 }

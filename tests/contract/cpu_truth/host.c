@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "prog.h"
 
+#include <cpuid.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -28,17 +29,17 @@ struct host_ctx {
 	uint64_t exit_taken;  /* 296 */
 	uint64_t taken;	      /* 304 */
 	uint32_t host_mxcsr;  /* 312 */
-	uint8_t pad[4];
+	uint32_t components;  /* 316: of XSAVE that are loaded and stored */
 	/* of the handler */
 	int64_t vector;	      /* 320 */
 	uint64_t error, cr2, fault_rip;
 	uint64_t active; /* 352 */
 	uint8_t pad2[24];
-	uint8_t xs_in[1024];  /* 384 */
-	uint8_t xs_out[1024]; /* 1408 */
+	uint8_t xs_in[4096];  /* 384 */
+	uint8_t xs_out[4096]; /* 4480 */
 };
 _Static_assert(offsetof(struct host_ctx, xs_in) == 384, "the assembly's offsets");
-_Static_assert(offsetof(struct host_ctx, xs_out) == 1408, "the assembly's offsets");
+_Static_assert(offsetof(struct host_ctx, xs_out) == 4480, "the assembly's offsets");
 _Static_assert(offsetof(struct host_ctx, vector) == 320, "the assembly's offsets");
 
 static struct host_ctx *const ctx = (struct host_ctx *)CTX;
@@ -53,7 +54,7 @@ __asm__(".text\n"
 	"  mov %rsp, 0x40000000+272\n"
 	"  stmxcsr 0x40000000+312\n"
 	"  movq $0, 0x40000000+304\n"
-	"  mov $7, %eax\n  xor %edx, %edx\n  xrstor64 0x40000000+384\n"
+	"  mov 0x40000000+316, %eax\n  xor %edx, %edx\n  xrstor64 0x40000000+384\n"
 	"  pushq 0x40000000+256\n  popfq\n"
 	"  mov 0x40000000+0, %rax\n  mov 0x40000000+8, %rcx\n  mov 0x40000000+16, %rdx\n"
 	"  mov 0x40000000+24, %rbx\n  mov 0x40000000+32, %rsp\n  mov 0x40000000+40, %rbp\n"
@@ -75,7 +76,7 @@ __asm__(".text\n"
 	"  pushfq\n  popq 0x40000000+264\n"
 	"truth_finish:\n"
 	"  cld\n"
-	"  mov $7, %eax\n  xor %edx, %edx\n  xsave64 0x40000000+1408\n"
+	"  mov 0x40000000+316, %eax\n  xor %edx, %edx\n  xsave64 0x40000000+4480\n"
 	"  fninit\n  ldmxcsr 0x40000000+312\n  vzeroupper\n"
 	"  pop %r15\n  pop %r14\n  pop %r13\n  pop %r12\n  pop %rbp\n  pop %rbx\n"
 	"  ret\n");
@@ -113,6 +114,18 @@ static void *map_at(uintptr_t at, size_t size, int prot)
 }
 
 static uint8_t *scratch_rw;
+static uint32_t part_at[8]; /* where components of XSAVE are */
+
+void host_find_components(void)
+{
+	ctx->components = truth_zmm() ? 0xe7 : 7;
+	for (unsigned n = 2; n < 8; n++) {
+		uint32_t r[4];
+
+		__cpuid_count(0xd, n, r[0], r[1], r[2], r[3]);
+		part_at[n] = r[1];
+	}
+}
 
 int host_init(void)
 {
@@ -166,6 +179,15 @@ void host_code(const struct truth_case *c)
 	put_jump(p + c->len + CODE_TAKEN, offsetof(struct host_ctx, exit_taken));
 }
 
+static bool upper_used(const struct truth_state *s)
+{
+	uint8_t any = 0;
+
+	for (unsigned i = 0; i < 16 * 32; i++)
+		any |= s->vec[i / 32][32 + i % 32];
+	return any;
+}
+
 static void load_fp(const struct truth_state *s)
 {
 	uint8_t *x = ctx->xs_in;
@@ -181,9 +203,16 @@ static void load_fp(const struct truth_state *s)
 	for (unsigned i = 0; i < 16; i++) {
 		memcpy(x + 160 + 16 * i, s->vec[i], 16);
 		memcpy(x + 576 + 16 * i, s->vec[i] + 16, 16);
+		if (!truth_zmm())
+			continue;
+		memcpy(x + part_at[6] + 32 * i, s->vec[i] + 32, 32);
+		memcpy(x + part_at[7] + 64 * i, s->vec[16 + i], 64);
 	}
+	if (truth_zmm())
+		memcpy(x + part_at[5], s->k, sizeof(s->k));
 	memset(x + 512, 0, 64);
-	x[512] = 7;
+	/* a component that was loaded counts as in use, whatever is in it */
+	x[512] = (uint8_t)(ctx->components & (upper_used(s) ? ~0u : ~0x40u));
 }
 
 static void store_fp(struct truth_state *s)
@@ -202,7 +231,13 @@ static void store_fp(struct truth_state *s)
 	for (unsigned i = 0; i < 16; i++) {
 		memcpy(s->vec[i], x + 160 + 16 * i, 16);
 		memcpy(s->vec[i] + 16, x + 576 + 16 * i, 16);
+		if (!truth_zmm())
+			continue;
+		memcpy(s->vec[i] + 32, x + part_at[6] + 32 * i, 32);
+		memcpy(s->vec[16 + i], x + part_at[7] + 64 * i, 64);
 	}
+	if (truth_zmm())
+		memcpy(s->k, x + part_at[5], sizeof(s->k));
 }
 
 static void go(uint64_t target, struct truth_state *s, struct truth_result *r)

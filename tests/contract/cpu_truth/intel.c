@@ -81,8 +81,8 @@ static bool cmps_has(const struct truth_case *c, const struct truth_state *h,
 static bool area_has(const struct truth_case *c, const struct truth_result *r)
 {
 	if (r->vector == X86_PF && (c->in.flags & INSN_A32))
-		return (uint32_t)(r->cr2 - c->to) < 1024;
-	return access_has(r, c->to, 1024) ||
+		return (uint32_t)(r->cr2 - c->to) < 4096;
+	return access_has(r, c->to, 4096) ||
 	       (r->vector == X86_GP && (c->to & (alignment_of(&c->in) - 1)));
 }
 
@@ -97,6 +97,12 @@ static bool masked_store_has(const struct truth_case *c, const struct truth_stat
 		if ((mask[i + size - 1] & 0x80) && access_has(r, c->to + i, size))
 			return true;
 	return false;
+}
+
+/* Seen: any byte of a masked operand is told of, also the last. */
+static bool evex_has(const struct truth_case *c, const struct truth_result *r)
+{
+	return access_has(r, c->to, 64);
 }
 
 static bool operand_has(const struct truth_case *c, const struct truth_state *h,
@@ -122,6 +128,8 @@ static bool operand_has(const struct truth_case *c, const struct truth_state *h,
 	case MN_VCVTPS2PH:
 		return r->vector == X86_XM || access_has(r, c->to, 16);
 	default:
+		if (op_descs[c->in.op].cls == OPC_EVEX)
+			return evex_has(c, r);
 		return op_descs[c->in.op].cls == OPC_FPSTATE && area_has(c, r);
 	}
 }
@@ -180,17 +188,21 @@ static void level_conversion(const struct truth_case *c, struct truth_state *h,
 }
 
 /*
- * Seen: a gather to 128 bits or less that faults has cleared the upper part of its destination, as
+ * Seen: a gather to 256 bits or less that faults has cleared the upper part of its destination, as
  * one that ends does.
  */
 static void level_gather(const struct truth_case *c, struct truth_state *h,
 			 const struct truth_state *s)
 {
-	static const uint8_t zeros[16];
-	uint8_t *high = h->vec[c->in.reg_n] + 16;
+	static const uint8_t zeros[64];
+	uint8_t *to = h->vec[c->in.reg_n];
+	unsigned from = 16;
 
-	if (op_encs[c->in.op].mem == MEM_VSIB && memcmp(high, zeros, 16) == 0)
-		memcpy(high, s->vec[c->in.reg_n] + 16, 16);
+	if (op_encs[c->in.op].mem != MEM_VSIB)
+		return;
+	while (from < 64 && memcmp(to + from, zeros, 64 - from) != 0)
+		from *= 2;
+	memcpy(to + from, s->vec[c->in.reg_n] + from, 64 - from);
 }
 
 void level_intel(const struct truth_case *c, const struct truth_state *before,

@@ -99,7 +99,7 @@ static bool any_byte(const struct truth_case *c, const struct truth_result *r)
 	case MN_VMASKMOVDQU:
 		return r->cr2 - c->to < 1024 || op_descs[c->in.op].cls == OPC_MMX;
 	default:
-		return op_descs[c->in.op].cls == OPC_FPSTATE && r->cr2 - c->to < 1024;
+		return op_descs[c->in.op].cls == OPC_FPSTATE && r->cr2 - c->to < 4096;
 	}
 }
 
@@ -149,6 +149,8 @@ static const char *compare(const struct truth_case *c, const struct truth_state 
 		return "mxcsr";
 	if (memcmp(h->vec, s->vec, sizeof(h->vec)) != 0)
 		return "vectors";
+	if (memcmp(h->k, s->k, sizeof(h->k)) != 0)
+		return "masks";
 	if (h->fcw != s->fcw || h->fsw != s->fsw || h->ftw != s->ftw)
 		return "x87 control";
 	if (memcmp(h->st, s->st, sizeof(h->st)) != 0)
@@ -310,6 +312,7 @@ int main(int argc, char **argv)
 	}
 	if (o.jit)
 		soft_jit();
+	host_find_components();
 	host_mem = host_scratch();
 	soft_mem = soft_scratch();
 	for (unsigned op = 1; op < OP_NR; op++)
@@ -328,11 +331,11 @@ int main(int argc, char **argv)
 	}
 	printf("%" PRIu64 " cases, %" PRIu64 " exceptions, seed %" PRIu64 ", %.1f s; operations: "
 	       "%u of %u, failed %u, unsteady %" PRIu64 "; int %" PRIu64 " x87 %" PRIu64
-	       " mmx %" PRIu64 " sse %" PRIu64 " avx %" PRIu64 " bmi %" PRIu64 " fpstate %" PRIu64 "\n",
+	       " mmx %" PRIu64 " sse %" PRIu64 " avx %" PRIu64 " bmi %" PRIu64 " evex %" PRIu64 " fpstate %" PRIu64 "\n",
 	       t.cases, t.faults, o.seed, seconds() - start, count(t.seen), wanted, count(t.failed),
 	       t.unsteady, t.per_class[OPC_INT], t.per_class[OPC_X87], t.per_class[OPC_MMX],
 	       t.per_class[OPC_SSE], t.per_class[OPC_AVX], t.per_class[OPC_BMI],
-	       t.per_class[OPC_FPSTATE]);
+	       t.per_class[OPC_EVEX], t.per_class[OPC_FPSTATE]);
 	if (o.jit)
 		printf("%" PRIu64 " instructions were translated\n", soft_translated());
 	return (o.jit && !soft_translated()) || count(t.failed) || t.unsteady > 3 + t.cases / 100000 ? 1 : 0;

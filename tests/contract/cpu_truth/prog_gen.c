@@ -481,6 +481,8 @@ bool prog_gen(struct rng *r, struct prog *p)
 void prog_state(struct rng *r, const struct prog *p, struct truth_state *s)
 {
 	gen_state(r, s);
+	if (!truth_zmm() || !rng_one_in(r, 4))
+		gen_clear_upper(s);
 	for (unsigned i = 0; i < 3; i++)
 		s->gpr[p->pointer[i]] = SCRATCH_DATA + 0x400 + (rng_below(r, 0x1800) & ~63u) +
 					(i && rng_one_in(r, 2) ? rng_below(r, 64) : 0);

@@ -155,8 +155,8 @@ static void print_outcomes(const struct outcome *a, const struct outcome *b)
 	print_pair("mxcsr", a->s.mxcsr, b->s.mxcsr);
 	print_pair("fsw", a->s.fsw, b->s.fsw);
 	print_pair("ftw", a->s.ftw, b->s.ftw);
-	for (unsigned i = 0; i < 16; i++)
-		print_bytes("ymm", i, a->s.vec[i], b->s.vec[i], 32);
+	for (unsigned i = 0; i < 32; i++)
+		print_bytes("zmm", i, a->s.vec[i], b->s.vec[i], 64);
 	for (unsigned i = 0; i < 8; i++)
 		print_bytes("st", i, a->s.st[i], b->s.st[i], 16);
 	for (unsigned i = 0; i < MEM_SIZE; i += 8) {
@@ -287,6 +287,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "prog-truth: cannot set up\n");
 		return 77;
 	}
+	host_find_components();
 	host_mem = host_scratch();
 	soft_mem = soft_scratch();
 	setvbuf(stdout, NULL, _IOLBF, 0);

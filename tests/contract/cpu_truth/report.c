@@ -77,8 +77,11 @@ void report(const struct truth_case *c, const struct truth_state *b, const struc
 	line("fdp", b->fdp, h->fdp, s->fdp);
 	for (unsigned i = 0; i < 8; i++)
 		bytes_line("st", i, b->st[i], h->st[i], s->st[i], 10, c->touches_fp);
-	for (unsigned i = 0; i < 16; i++)
-		bytes_line("ymm", i, b->vec[i], h->vec[i], s->vec[i], 32,
+	for (unsigned i = 0; i < 8; i++)
+		if (h->k[i] != s->k[i] || i == (c->in.evex & EVEX_MASK))
+			line("k", b->k[i], h->k[i], s->k[i]);
+	for (unsigned i = 0; i < 32; i++)
+		bytes_line("zmm", i, b->vec[i], h->vec[i], s->vec[i], 64,
 			   i == c->in.reg_n || i == c->in.rm_n || i == c->in.vvvv);
 }
 

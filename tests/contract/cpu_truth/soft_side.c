@@ -12,6 +12,7 @@
 #include "accel/soft/soft_vm.h"
 #include "base/bytes.h"
 #include "core/vm.h"
+#include "isa/x86/cpuid.h"
 #include "mem/ram.h"
 #include "prog.h"
 
@@ -72,7 +73,7 @@ static void initial_state(struct cpu_state *s)
 	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
 	s->cr3 = AT_PML4;
 	s->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
-	s->xcr0 = 7;
+	s->xcr0 = truth_zmm() ? 0xe7 : 7;
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 	s->rflags = FLAG_R1 | FLAG_IF;
 	for (unsigned i = 0; i < SEG_NR; i++)
@@ -130,6 +131,11 @@ bool soft_has(unsigned op)
 	return cpu_has(cpu, op_descs[op].feature);
 }
 
+bool truth_zmm(void)
+{
+	return cpu_has(cpu, X86F_AVX512F);
+}
+
 void soft_code(const struct truth_case *c)
 {
 	struct insn *in = &blk->in[0];
@@ -169,8 +175,8 @@ static void load(const struct truth_state *s)
 	t->fcs = t->fds = 0;
 	t->mxcsr = s->mxcsr;
 	memcpy(t->st, s->st, sizeof(s->st));
-	for (unsigned i = 0; i < 16; i++)
-		memcpy(t->vec[i], s->vec[i], 32);
+	memcpy(t->vec, s->vec, sizeof(t->vec));
+	memcpy(t->k, s->k, sizeof(t->k));
 	fpu_sync_in(cpu);
 }
 
@@ -191,8 +197,8 @@ static void store(struct truth_state *s)
 	s->mxcsr = t->mxcsr;
 	for (unsigned i = 0; i < 8; i++)
 		memcpy(s->st[i], t->st[i], 10);
-	for (unsigned i = 0; i < 16; i++)
-		memcpy(s->vec[i], t->vec[i], 32);
+	memcpy(s->vec, t->vec, sizeof(s->vec));
+	memcpy(s->k, t->k, sizeof(s->k));
 }
 
 /* Repeated string instructions may come back to be called again. */

@@ -29,7 +29,8 @@ struct truth_state {
 	uint64_t fip, fdp;
 	uint32_t mxcsr;
 	uint8_t st[8][16];
-	uint8_t vec[16][32];
+	uint8_t vec[32][64]; /* without AVX-512: the first 16, 32 bytes of each */
+	uint64_t k[8];
 };
 
 /* vector -1: no exception */
@@ -45,11 +46,14 @@ struct truth_case {
 	struct insn in; /* decoded */
 	uint64_t rip;	/* where it is */
 	bool touches_fp;
+	bool zmm; /* the upper halves of ZMM registers are not all zero */
 	uint64_t to; /* where the memory operand is, by gen_operands() */
 };
 
 /* host.c */
 int host_init(void);
+/* Once soft_init() has been called too. */
+void host_find_components(void);
 uint8_t *host_scratch(void); /* SCRATCH_DATA, writable also where the case sees it read-only */
 /* Puts the instruction at c->rip. */
 void host_code(const struct truth_case *c);
@@ -60,6 +64,8 @@ int soft_init(void);
 uint8_t *soft_scratch(void);
 /* Whether the CPU model shows an operation's feature (else it is #UD whatever the host says). */
 bool soft_has(unsigned op);
+/* Whether it and the host have AVX-512. */
+bool truth_zmm(void);
 /* From now on by the translator, and how many cases it took. */
 void soft_jit(void);
 uint64_t soft_translated(void);
@@ -75,6 +81,8 @@ bool gen_case(struct rng *, unsigned op, struct truth_case *c);
 void gen_operands(struct rng *, struct truth_case *c, struct truth_state *s, uint8_t *host_mem,
 		  uint8_t *soft_mem);
 bool gen_wanted(unsigned op);
+/* Upper halves of ZMM0 to 15 become zeros, and all that hosts without AVX-512 do not have. */
+void gen_clear_upper(struct truth_state *);
 /* Whether the host is of Intel's and decodes it as the engine's decoder does not. */
 bool gen_other_on_intel(const struct truth_case *);
 

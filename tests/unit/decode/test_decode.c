@@ -208,7 +208,7 @@ static void test_undefined(void **state)
 		unsigned bits;
 		const char *code;
 	} ud[] = {
-		{ 64, "06" }, { 64, "27" }, { 64, "60" }, { 64, "62f17c4858c0" }, { 64, "82c001" },
+		{ 64, "06" }, { 64, "27" }, { 64, "60" }, { 64, "62f97c4858c0" }, { 64, "82c001" },
 		{ 64, "9a0000000000000000" }, { 64, "d6" }, { 64, "ce" }, { 64, "0f04" },
 		{ 64, "8fc8" }, { 64, "fed0" }, { 64, "fff8" }, { 64, "0fbac000" },
 		{ 64, "8cf0" }, { 64, "8ec8" }, { 64, "0f20c8" }, { 64, "440f21c0" },
@@ -220,6 +220,9 @@ static void test_undefined(void **state)
 		{ 64, "66c5f858c1" }, { 64, "f3c5f858c1" }, { 64, "f0c5f858c1" },
 		{ 64, "48c5f858c1" }, { 64, "c5f02800" }, { 64, "c5fc7ec0" },
 		{ 64, "c4e37d00c000" }, { 64, "c4e4780000" }, { 64, "c4e27a00c0" },
+		/* EVEX: a reserved bit, a length that is none, zeroing without a mask, a mask where none can be */
+		{ 64, "62f1784858c0" }, { 64, "62f17c6858c0" }, { 64, "62f17c8858c0" },
+		{ 64, "62f17d096ec0" },
 		/* gathers with two equal registers */
 		{ 64, "c4e26990140d00000000" }, { 64, "c4e26990041500000000" },
 		{ 64, "c4e26990040500000000" }, { 64, "c4e26990c1" },

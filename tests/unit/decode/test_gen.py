@@ -17,7 +17,7 @@ def generate(table):
         paths = [os.path.join(d, n) for n in ('t.tbl', 'm.h', 't.c')]
         with open(paths[0], 'w', encoding='ascii') as f:
             f.write(table)
-        p = subprocess.run([sys.executable, GENERATOR, *paths], capture_output=True, text=True)
+        p = subprocess.run([sys.executable, GENERATOR, *paths[1:], paths[0]], capture_output=True, text=True)
         texts = []
         for path in paths[1:]:
             texts.append(pathlib.Path(path).read_text('ascii') if os.path.exists(path) else '')
@@ -77,7 +77,7 @@ class Refused(unittest.TestCase):
         self.refuse('01 | ADD +Ev,Gv | w:x |\n', 't.tbl:2')
 
     def test_ambiguous(self):
-        self.refuse('01 | ADD +Ev,Gv | - |\n01 | SUB +Ev,Gv | - |\n', 'lines 2, 3', 'ambiguous')
+        self.refuse('01 | ADD +Ev,Gv | - |\n01 | SUB +Ev,Gv | - |\n', 't.tbl:2, t.tbl:3', 'ambiguous')
 
     def test_modrm_or_not(self):
         self.refuse('01 | ADD +Ev,Gv | - |\n01 b1 | NOP | - |\n', 'ModRM')

@@ -112,9 +112,15 @@ static void test_host(void **state)
 	assert_int_equal(x86_model_parse(&m, "default,+avx512f,+pku", &src, &e), 0);
 	assert_int_equal(m.xcr0, 0x2e7);
 	assert_false(m.passthrough);
-	parse_bad("max,+avx512f", "does not have it");
+	parse_bad("max,+pku", "does not have it");
 	parse_ok(&m, "host,migratable=on");
-	assert_false(x86_model_has(&m, X86F_AVX512F));
+	/* where the engine can do what the host has: with all three components, as the host lays them out */
+	assert_int_equal(m.xcr0 & 0xe0, x86_model_has(&m, X86F_AVX512F) ? 0xe0 : 0);
+	for (unsigned n = 5; n <= 7; n++) {
+		struct x86_xsave_part part;
+
+		assert_int_equal(x86_model_xsave(&m, n, &part), x86_model_has(&m, X86F_AVX512F));
+	}
 	assert_false(m.passthrough);
 }
 

@@ -2,7 +2,7 @@
 /*
  * The x86 instruction decoder: prefixes, opcode, ModRM and immediates to a struct insn.
  *
- * Intel SDM vol. 2 chapter 2, AMD APM vol. 3 chapter 1. Where the two differ (near branches with
+ * Intel SDM vol. 2 chapter 2 (2.7: EVEX), AMD APM vol. 3 chapter 1. Where the two differ (near branches with
  * 66 in 64-bit mode) it follows AMD. Stateless, any thread.
  *
  * The meaning of an opcode is found by walking the selector nodes of the generated tables
@@ -21,7 +21,12 @@ struct dec {
 	bool p66, p67, lock;
 	uint8_t rep;     /* 0, 0xf2, 0xf3: the last one */
 	uint8_t r, x, b; /* REX or VEX extensions: 0 or 8 */
-	bool rex, vex, w, l;
+	uint8_t r2;	 /* EVEX: 0 or 16; of vvvv and the index, v2 */
+	uint8_t v2;
+	bool rex, vex, w;
+	uint8_t l;
+	bool is_evex;
+	uint8_t evex; /* the prefix's last byte */
 	bool vvvv_used; /* its four bits are not 1111 */
 	uint8_t vvvv;
 	uint8_t map, opcode;
@@ -117,11 +122,47 @@ static int parse_vex(struct dec *d, bool three)
 		d->r = d->x = d->b = 0;
 		d->vvvv &= 7;
 	}
-	d->l = last & 4;
+	d->l = last >> 2 & 1;
 	d->sel[SEL_PP] = last & 3;
 	d->map = map;
 	d->opcode = p[1];
 	d->p = p + 2;
+	return 0;
+}
+
+/* 62, p behind that byte. */
+static int parse_evex(struct dec *d)
+{
+	static const uint8_t maps[8] = {
+		[1] = DEC_E0F, [2] = DEC_E0F38, [3] = DEC_E0F3A, [5] = DEC_EMAP5, [6] = DEC_EMAP6,
+	};
+	const uint8_t *p = d->p;
+
+	if (d->end - p < 4)
+		return DECODE_MORE;
+	d->map = maps[p[0] & 7];
+	if (d->lock || d->p66 || d->rep || d->rex || !d->map || (p[0] & 8) || !(p[1] & 4))
+		return DECODE_UD;
+	d->vex = d->is_evex = true;
+	d->r = ~p[0] >> 4 & 8;
+	d->x = ~p[0] >> 3 & 8;
+	d->b = ~p[0] >> 2 & 8;
+	d->r2 = ~p[0] & 0x10;
+	d->w = p[1] & 0x80;
+	d->vvvv = ~p[1] >> 3 & 15;
+	d->vvvv_used = d->vvvv;
+	d->v2 = (~p[2] & 8) << 1;
+	if (d->bits != 64) {
+		if (d->v2)
+			return DECODE_UD;
+		d->r = d->x = d->b = d->r2 = 0;
+		d->vvvv &= 7;
+	}
+	d->l = p[2] >> 5 & 3;
+	d->evex = p[2];
+	d->sel[SEL_PP] = p[1] & 3;
+	d->opcode = p[3];
+	d->p = p + 4;
 	return 0;
 }
 
@@ -151,6 +192,11 @@ static int parse_opcode(struct dec *d)
 			return DECODE_MORE;
 		if (d->bits == 64 || *d->p >= 0xc0)
 			return parse_vex(d, byte == 0xc4);
+	} else if (byte == 0x62) { /* the same with BOUND */
+		if (d->p == d->end)
+			return DECODE_MORE;
+		if (d->bits == 64 || *d->p >= 0xc0)
+			return parse_evex(d);
 	}
 	return 0;
 }
@@ -171,6 +217,11 @@ static int select_op(struct dec *d, struct insn *in)
 		d->sel[SEL_REG] = d->reg;
 		d->sel[SEL_RM] = d->rm;
 	}
+	/* With registers this bit says how to round, and that vectors are long. */
+	if ((d->evex & EVEX_B) && d->mod == 3)
+		d->l = 2;
+	if (unlikely(d->l == 3))
+		return DECODE_UD;
 	d->sel[SEL_W] = d->w;
 	d->sel[SEL_L] = d->l;
 	d->sel[SEL_M64] = d->bits == 64;
@@ -213,7 +264,7 @@ static unsigned operand_size(const struct dec *d, unsigned rule, unsigned attr)
 	case OSZ_N:
 		return d->bits == 64 ? 8 : 4;
 	default:
-		return d->l ? 32 : 16;
+		return 16u << d->l;
 	}
 }
 
@@ -273,7 +324,7 @@ static int parse_sib(struct dec *d, struct insn *in, bool vsib)
 
 	in->scale = sib >> 6;
 	if (vsib)
-		in->vidx = index;
+		in->vidx = index + d->v2;
 	else if (index != RSP)
 		in->index = R_OFF(index);
 	else
@@ -325,7 +376,13 @@ static void set_registers(const struct dec *d, struct insn *in, unsigned enc)
 	in->rm_n = d->rm + (enc & ENC_RM_LOW ? 0 : d->b);
 	if (enc & ENC_OPREG)
 		in->rm_n = (d->opcode & 7) + d->b;
-	in->vvvv = d->vvvv;
+	if (enc & ENC_REG_V)
+		in->reg_n += d->r2;
+	if (enc & ENC_RM_V)
+		in->rm_n += d->x << 1;
+	if (enc & ENC_RM_K)
+		in->rm_n = d->rm;
+	in->vvvv = d->vvvv + d->v2;
 	in->reg = gpr_offset(d, in->reg_n, enc & ENC_REG8);
 	in->rm = gpr_offset(d, in->rm_n, enc & ENC_RM8);
 	if (enc & (ENC_ACC_RM | ENC_ACC_REG)) {
@@ -466,6 +523,10 @@ static bool registers_valid(const struct dec *d, struct insn *in, const struct o
 		return in->reg_n == 0 || (in->reg_n >= 2 && in->reg_n <= 4) || in->reg_n == 8;
 	case CHECK_DREG:
 		return in->reg_n < 8;
+	case CHECK_VIDX:
+		return in->reg_n != in->vidx;
+	case CHECK_APART:
+		return in->reg_n != in->vvvv && ((in->flags & INSN_MEM) || in->reg_n != in->rm_n);
 	case CHECK_GATHER:
 		return in->reg_n != in->vidx && in->reg_n != in->vvvv && in->vidx != in->vvvv;
 	default:
@@ -478,7 +539,8 @@ static void set_flags(const struct dec *d, struct insn *in, unsigned attr)
 	unsigned f = in->flags;
 
 	f |= d->vex ? INSN_VEX : 0;
-	f |= d->l ? INSN_VEXL : 0;
+	f |= d->is_evex ? INSN_EVEX : 0;
+	f |= d->l == 1 ? INSN_VEXL : 0;
 	f |= d->w ? INSN_W : 0;
 	f |= d->rex ? INSN_REX : 0;
 	f |= attr & OPA_END ? INSN_END : 0;
@@ -486,6 +548,40 @@ static void set_flags(const struct dec *d, struct insn *in, unsigned attr)
 	if (d->rep && (attr & OPA_REP))
 		f |= d->rep == 0xf3 ? INSN_REP : INSN_REPNE;
 	in->flags = f;
+}
+
+/* Whether what a VEX or EVEX prefix says beyond the opcode is allowed there. */
+static bool prefix_valid(const struct dec *d, const struct op_desc *op, unsigned enc)
+{
+	unsigned mask = d->evex & EVEX_MASK;
+	bool mem = d->mod != 3, vsib = op_encs[op - op_descs].mem == MEM_VSIB;
+
+	if ((enc & ENC_NO_VVVV) && (d->vvvv_used || (d->v2 && !vsib)))
+		return false;
+	if ((enc & ENC_VVVV_K) && d->vvvv >= 8)
+		return false;
+	if ((enc & ENC_REG_K) && (d->r || d->r2))
+		return false;
+	if (!d->is_evex)
+		return true;
+	if (!(enc & (ENC_REG_V | ENC_REG_K)) && op->operand[0].kind == OPK_REG && d->r2)
+		return false;
+	if ((d->evex & EVEX_B) && !(op->evex & (mem ? EV_BCAST : EV_ER | EV_SAE)))
+		return false;
+	if (mask ? !(op->evex & EV_MASK) : op->evex & EV_MUST)
+		return false;
+	if (!(d->evex & EVEX_Z))
+		return true;
+	return mask && (op->evex & EV_ZERO) &&
+	       !(mem && (op->operand[0].kind == OPK_W || op->operand[0].kind == OPK_M));
+}
+
+/* A displacement of 8 bits counts operands, or elements where only those are in memory. */
+static int32_t scaled_disp8(const struct insn *in)
+{
+	const struct op_desc *op = &op_descs[in->op];
+
+	return in->disp * (int32_t)(op->evex & EV_PACKED ? op->esize : insn_mem_size(in));
 }
 
 static int decode_parts(struct dec *d, struct insn *in)
@@ -504,7 +600,7 @@ static int decode_parts(struct dec *d, struct insn *in)
 	const struct op_enc *enc = &op_encs[in->op];
 	unsigned attr = op_descs[in->op].attr;
 
-	if (unlikely(d->vex && (enc->flags & ENC_NO_VVVV) && d->vvvv_used))
+	if (unlikely(d->vex && !prefix_valid(d, &op_descs[in->op], enc->flags)))
 		return DECODE_UD;
 	in->opsize = operand_size(d, enc->osz, attr);
 	if (d->bits == 64)
@@ -520,6 +616,11 @@ static int decode_parts(struct dec *d, struct insn *in)
 	if (unlikely(d->lock) && (!(attr & OPA_LOCKABLE) || !(in->flags & INSN_MEM)))
 		return DECODE_UD;
 	set_flags(d, in, attr);
+	if (d->is_evex) {
+		in->evex = d->evex & (EVEX_MASK | EVEX_B | EVEX_LL | EVEX_Z);
+		if (d->mod == 1)
+			in->disp = scaled_disp8(in);
+	}
 	return parse_imm(d, in, enc->imm);
 }
 

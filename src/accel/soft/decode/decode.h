@@ -18,6 +18,9 @@ enum { DECODE_UD = -1 /* #UD */, DECODE_MORE = -2 /* more bytes are needed */,
  */
 int decode_insn(const uint8_t *bytes, size_t avail, unsigned bits, struct insn *in);
 
+/* Vector length in bytes. Of registers only with rounding: 64, which EVEX_LL does not say. */
+unsigned insn_vl(const struct insn *in);
+
 /*
  * Bytes that the memory operand of *in takes (0: none, or not accessed). For XSAVE areas 576, the
  * least; for strings one element.

@@ -5,8 +5,11 @@
 
 #include "accel/soft/decode/insn.h"
 
-/* Opcode maps. A VEX map holds only VEX forms. */
-enum { DEC_1B, DEC_0F, DEC_0F38, DEC_0F3A, DEC_V0F, DEC_V0F38, DEC_V0F3A, DEC_MAPS };
+/* Opcode maps. A VEX map holds only VEX forms, an EVEX map only EVEX forms. */
+enum {
+	DEC_1B, DEC_0F, DEC_0F38, DEC_0F3A, DEC_V0F, DEC_V0F38, DEC_V0F3A,
+	DEC_E0F, DEC_E0F38, DEC_E0F3A, DEC_EMAP5, DEC_EMAP6, DEC_MAPS
+};
 
 /* What the meaning of an opcode can depend on; same order as DIMS in gen_decode.py. */
 enum dec_sel {
@@ -48,7 +51,11 @@ enum dec_mem {
 };
 
 /* Register numbers that are #UD. */
-enum dec_check { CHECK_NONE, CHECK_SREG, CHECK_SREG_DST, CHECK_CREG, CHECK_DREG, CHECK_GATHER };
+enum dec_check {
+	CHECK_NONE, CHECK_SREG, CHECK_SREG_DST, CHECK_CREG, CHECK_DREG, CHECK_GATHER,
+	CHECK_VIDX, /* the index is not the destination */
+	CHECK_APART /* no source is the destination */
+};
 
 #define ENC_REG8     0x0001 /* ModRM.reg is a byte register */
 #define ENC_RM8	     0x0002 /* ModRM.rm or the opcode's register is */
@@ -61,6 +68,11 @@ enum dec_check { CHECK_NONE, CHECK_SREG, CHECK_SREG_DST, CHECK_CREG, CHECK_DREG,
 #define ENC_ACC_RM   0x0100 /* the accumulator is the rm operand */
 #define ENC_ACC_REG  0x0200 /* the accumulator is the reg operand */
 #define ENC_SREG_FIX 0x0400 /* segment register named by the opcode: reg_n */
+#define ENC_REG_V    0x0800 /* EVEX: ModRM.reg is one of 32 vector registers */
+#define ENC_RM_V     0x1000 /* and ModRM.rm */
+#define ENC_REG_K    0x2000 /* mask registers, of which there are eight */
+#define ENC_RM_K     0x4000
+#define ENC_VVVV_K   0x8000
 
 /* How an operation is encoded, as far as op_desc does not say. */
 struct op_enc {

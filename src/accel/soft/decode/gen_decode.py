@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the mnemonics header and the decode tables from x86.tbl.
+"""Makes the mnemonics header and the decode tables from x86.tbl and evex.tbl.
 
-usage: gen_decode.py x86.tbl mnemonics.h decode_tables.c
+usage: gen_decode.py mnemonics.h decode_tables.c table...
 
 docs/decode.md describes the table; decode_tbl.h the structures that are filled here.
 """
+import os
 import re
 import sys
 
-MAPS = {'1B': 0, '0F': 1, '0F38': 2, '0F3A': 3, 'V0F': 4, 'V0F38': 5, 'V0F3A': 6}
+MAPS = {'1B': 0, '0F': 1, '0F38': 2, '0F3A': 3, 'V0F': 4, 'V0F38': 5, 'V0F3A': 6,
+        'E0F': 7, 'E0F38': 8, 'E0F3A': 9, 'EMAP5': 10, 'EMAP6': 11}
 
 # What a map's entry may depend on: name, number of values. Same order as enum dec_sel.
-DIMS = [('pp', 4), ('mod3', 2), ('reg', 8), ('rm', 8), ('w', 2), ('l', 2), ('m64', 2), ('b', 2)]
+DIMS = [('pp', 4), ('mod3', 2), ('reg', 8), ('rm', 8), ('w', 2), ('l', 3), ('m64', 2), ('b', 2)]
 PP = {'NP': {0}, '66': {1}, 'F3': {2}, 'F2': {3}, 'NFx': {0, 1}}
 
-CLASSES = {'INT', 'SYS', 'X87', 'MMX', 'SSE', 'AVX', 'BMI', 'FPSTATE'}
-VECTOR_CLASSES = {'SSE', 'AVX'}
+CLASSES = {'INT', 'SYS', 'X87', 'MMX', 'SSE', 'AVX', 'BMI', 'EVEX', 'FPSTATE'}
+VECTOR_CLASSES = {'SSE', 'AVX', 'EVEX'}
 
 ATTRS = {'lock': 'LOCKABLE', 'no64': 'NO64', 'o64': 'ONLY64', 'd64': 'D64', 'f64': 'F64',
          'cpl0': 'CPL0', 'iopl': 'IOPL', 'branch': 'BRANCH', 'end': 'END', 'align': 'ALIGN',
@@ -24,12 +26,17 @@ ATTRS = {'lock': 'LOCKABLE', 'no64': 'NO64', 'o64': 'ONLY64', 'd64': 'D64', 'f64
 # Attributes that only this program looks at.
 LOCAL_ATTRS = {'modreg', 'unal', 'mem:bx', 'mem:ax', 'mem:di', 'novvvv'}
 
+# What EVEX can do with an operation: EV_* of insn.h.
+EVEX_ATTRS = {'k': 'MASK', 'kz': 'MASK | EV_ZERO', 'kreq': 'MASK | EV_MUST', 'er': 'ER', 'sae': 'SAE',
+              'nf': 'WHOLE', 'novl': 'NOVL', 'packed': 'PACKED'}
+
 FLAG_BITS = {'o': 'OF', 's': 'SF', 'z': 'ZF', 'a': 'AF', 'p': 'PF', 'c': 'CF', 'd': 'DF'}
 
 KINDS = {'G': 'REG', 'E': 'RM', 'M': 'M', 'R': 'R', 'Z': 'OPREG', 'I': 'IMM', 'J': 'REL',
          'A': 'FAR', 'O': 'MOFFS', 'S': 'SREG', 'C': 'CREG', 'D': 'DREG', 'V': 'V', 'W': 'W',
          'H': 'H', 'L': 'L', 'U': 'U', 'P': 'P', 'Q': 'Q', 'N': 'N', 'X': 'STRSRC',
-         'Y': 'STRDST', 'B': 'VVVV', 'MV': 'VSIB'}
+         'Y': 'STRDST', 'B': 'VVVV', 'MV': 'VSIB', 'KG': 'KREG', 'KE': 'KRM', 'KR': 'KR',
+         'KV': 'KVVVV'}
 
 SIZES = {'b': 1, 'w': 2, 'd': 4, 'q': 8, 't': 10, 'dq': 16, 'qq': 32, 'zz': 64, 'bs': 1,
          'v': 0, 'z': 0, 'y': 0, 'n': 0, 'x': 'OPSZ_VL', 'h': 'OPSZ_VL2', 'k': 'OPSZ_VL4',
@@ -73,7 +80,7 @@ class Operand:
             self.kind, self.size, self.fix = FIXED[name]
             self.size_code = {'rAX': 'v', 'eAX': 'z'}.get(name, '')
             return
-        letter = 'MV' if name.startswith('MV') else name[0]
+        letter = name[:2] if name[:2] in KINDS else name[0]
         self.size_code = name[len(letter):]
         if letter not in KINDS or self.size_code not in SIZES:
             raise TableError('unknown operand ' + name)
@@ -89,7 +96,7 @@ class Row:
     def __init__(self, line_nr, enc, insn, flags, words, default):
         self.line_nr = line_nr
         self.sel = {}
-        self.cond = self.plus_reg = self.vex = False
+        self.cond = self.plus_reg = self.vex = self.evex = False
         self.parse_encoding(enc)
         self.parse_insn(insn)
         self.parse_flags(flags)
@@ -99,7 +106,7 @@ class Row:
     # -- columns ------------------------------------------------------------------------------
     def parse_encoding(self, enc):
         tokens = enc.split()
-        if tokens[0].startswith('VEX.'):
+        if tokens[0].startswith(('VEX.', 'EVEX.')):
             self.parse_vex(tokens.pop(0))
             code = [tokens.pop(0)]
         else:
@@ -121,11 +128,12 @@ class Row:
 
     def parse_vex(self, token):
         self.vex = True
-        _, length, pp, vmap, w = token.split('.')
-        self.map = MAPS['V' + vmap]
+        kind, length, pp, vmap, w = token.split('.')
+        self.evex = kind == 'EVEX'
+        self.map = MAPS[kind[0] + vmap]
         self.sel['pp'] = PP[pp]
         if length != 'LIG':
-            self.sel['l'] = {{'128': 0, '256': 1}[length]}
+            self.sel['l'] = {{'128': 0, '256': 1, '512': 2}[length]}
         if w != 'WIG':
             self.sel['w'] = {int(w[1])}
 
@@ -167,10 +175,16 @@ class Row:
     def parse_words(self, words, default):
         self.attrs, self.local, self.cls, self.feature = set(), set(), None, 'NONE'
         self.gprs, self.instead = {'in': 0, 'out': 0}, None
+        self.ev, self.esize = set(), 0
         for w in default.split() + words.split():
             key, _, value = w.partition(':')
             if w in ATTRS:
                 self.attrs.add(w)
+            elif w in EVEX_ATTRS:
+                self.ev.add(EVEX_ATTRS[w])
+            elif re.fullmatch(r'[be][1248]', w):
+                self.esize = int(w[1])
+                self.ev |= {'BCAST'} if w[0] == 'b' else set()
             elif key in self.gprs:
                 self.gprs[key] = gpr_mask(value)
             elif key == 'else':
@@ -191,12 +205,12 @@ class Row:
     def derive(self):
         kinds = self.kinds()
         if kinds & {'REG', 'RM', 'M', 'R', 'CREG', 'DREG', 'V', 'W', 'U', 'P', 'Q', 'N', 'VSIB',
-                    'STI'} or ('SREG' in kinds and any(o.name == 'Sw' for o in self.operands)):
+                    'STI', 'KREG', 'KRM', 'KR'} or ('SREG' in kinds and any(o.name == 'Sw' for o in self.operands)):
             self.modrm = True
         if 'modreg' not in self.local and 'mod3' not in self.sel:
             if kinds & {'M', 'VSIB'}:
                 self.sel['mod3'] = {0}
-            elif kinds & {'R', 'U', 'N', 'STI'}:
+            elif kinds & {'R', 'U', 'N', 'STI', 'KR'}:
                 self.sel['mod3'] = {1}
         if 'no64' in self.attrs:
             self.sel['m64'] = {0}
@@ -237,7 +251,17 @@ class Row:
             enc.add('COND')
         if 'modreg' in self.local:
             enc.add('MOD_REG')
-        if self.vex and not kinds & {'H', 'VVVV'}:
+        if self.evex and 'V' in kinds:
+            enc.add('REG_V')
+        if self.evex and kinds & {'W', 'U'}:
+            enc.add('RM_V')
+        if 'KREG' in kinds:
+            enc.add('REG_K')
+        if kinds & {'KRM', 'KR'}:
+            enc.add('RM_K')
+        if 'KVVVV' in kinds:
+            enc.add('VVVV_K')
+        if self.vex and not kinds & {'H', 'VVVV', 'KVVVV'}:
             enc.add('NO_VVVV')
         if self.has_accumulator():
             if not kinds & {'RM', 'M', 'R', 'OPREG'}:
@@ -309,7 +333,11 @@ class Row:
                 return 'CREG'
             if o.kind == 'DREG':
                 return 'DREG'
-        return 'GATHER' if 'VSIB' in self.kinds() else 'NONE'
+        if re.match('VFC?(MUL|MADD)C', self.mn):
+            return 'APART'
+        if 'VSIB' not in self.kinds() or first.kind == 'VSIB':
+            return 'NONE'
+        return 'VIDX' if self.evex else 'GATHER'
 
     def matches(self, values):
         return all(values[d] in allowed for d, allowed in self.sel.items() if d in values)
@@ -347,7 +375,7 @@ def read_table(path):
                     continue
                 cols = [c.strip() for c in line.split('|')] + ['', '']
                 for enc, insn, words in split_forms(cols[0], cols[1], cols[3]):
-                    rows.append(Row(nr, enc, insn, cols[2], words, default))
+                    rows.append(Row(f'{os.path.basename(path)}:{nr}', enc, insn, cols[2], words, default))
             except (TableError, KeyError, ValueError, IndexError) as e:
                 sys.exit(f'{path}:{nr}: {e!r}: {line}')
     return rows
@@ -379,7 +407,7 @@ class Nodes:
             rows = [r for r in rows if len(r.sel) == best]
             if len(rows) > 1:
                 lines = ', '.join(str(r.line_nr) for r in rows)
-                raise TableError(f'lines {lines}: ambiguous at {chosen}')
+                raise TableError(f'{lines}: ambiguous at {chosen}')
             return ops[rows[0]]
         name, count = DIMS[depth]
         if not any(name in r.sel for r in rows):
@@ -391,7 +419,7 @@ class Nodes:
         return self.add(depth, entries)
 
 
-def build_maps(rows, path):
+def build_maps(rows):
     ops = {r: i for i, r in enumerate(rows, 1)}
     nodes = Nodes()
     maps = [[0] * 256 for _ in MAPS]
@@ -403,12 +431,12 @@ def build_maps(rows, path):
                 continue
             if len({r.modrm for r in here}) != 1:
                 lines = ', '.join(str(r.line_nr) for r in here)
-                sys.exit(f'{path}: lines {lines}: some with ModRM, some without')
+                sys.exit(f'{lines}: some with ModRM, some without')
             modrm[m][opcode] = int(here[0].modrm)
             try:
                 maps[m][opcode] = nodes.build(here, ops, {})
             except TableError as e:
-                sys.exit(f'{path}: {e}')
+                sys.exit(str(e))
     return maps, modrm, nodes.words
 
 
@@ -441,7 +469,7 @@ def flag_list(letters):
 def write_desc(f, r):
     attr = or_list('OPA_', sorted(ATTRS[a] for a in r.attrs))
     f.write(f'\t{{ MN_{r.mn}, OPC_{r.cls}, X86F_{r.feature},\n\t  {attr},\n')
-    f.write(f'\t  {len(r.operands)}, {flag_list(r.flags["r"])}, {flag_list(r.flags["w"])}, '
+    f.write(f'\t  {len(r.operands)}, {r.esize}, {or_list("EV_", sorted(r.ev))},\n\t  {flag_list(r.flags["r"])}, {flag_list(r.flags["w"])}, '
             f'{flag_list(r.flags["u"])},\n\t  {r.gprs["in"]:#x}, {r.gprs["out"]:#x},\n\t  {{ ')
     f.write(', '.join(f'{{ OPK_{o.kind}, {o.size}, {o.rw}, {o.fix} }}' for o in r.operands) or
             '{ 0 }')
@@ -459,7 +487,7 @@ def write_encoding(f, r):
     """What the instruction generator needs and the decoder has in its maps."""
     def mask(dim, count):
         return hex(sum(1 << v for v in r.sel.get(dim, range(count))))
-    masks = ', '.join(mask(d, n) for d, n in DIMS)
+    masks = ', '.join(mask(d, 2 if d == 'l' and not r.evex else n) for d, n in DIMS)
     f.write(f'\t{{ {r.map}, {r.opcodes[0]:#x}, {len(r.opcodes)}, {int(r.modrm)}, {{ {masks} }} }},\n')
 
 
@@ -470,11 +498,11 @@ def instead(row, rows):
     for i, r in enumerate(rows, 1):
         if r.mn == row.instead and r.map == row.map and r.opcodes == row.opcodes:
             return i
-    sys.exit(f'line {row.line_nr}: no {row.instead} at this opcode')
+    sys.exit(f'{row.line_nr}: no {row.instead} at this opcode')
 
 
-def write_tables(path, rows, table_path):
-    maps, modrm, nodes = build_maps(rows, table_path)
+def write_tables(path, rows):
+    maps, modrm, nodes = build_maps(rows)
     with open(path, 'w', encoding='ascii') as f:
         f.write(HEAD + '#include "accel/soft/decode/decode_tbl.h"\n'
                 '#include "isa/x86/cpuid.h"\n#include "isa/x86/x86.h"\n\n')
@@ -503,10 +531,10 @@ def write_tables(path, rows, table_path):
 
 
 def main():
-    table, header, tables = sys.argv[1:]
-    rows = read_table(table)
+    header, tables = sys.argv[1:3]
+    rows = [row for path in sys.argv[3:] for row in read_table(path)]
     write_header(header, rows)
-    write_tables(tables, rows, table)
+    write_tables(tables, rows)
 
 
 if __name__ == '__main__':

@@ -7,9 +7,16 @@
 #include "accel/soft/decode/decode_tbl.h"
 #include "isa/x86/cpu_state.h"
 
+unsigned insn_vl(const struct insn *in)
+{
+	if (in->flags & INSN_EVEX)
+		return 16u << ((in->evex & EVEX_LL) >> 5);
+	return in->flags & INSN_VEXL ? 32 : 16;
+}
+
 static unsigned special_size(const struct insn *in, unsigned size)
 {
-	unsigned vl = in->flags & INSN_VEXL ? 32 : 16;
+	unsigned vl = insn_vl(in);
 
 	switch (size) {
 	case 0:
@@ -47,6 +54,8 @@ unsigned insn_mem_size(const struct insn *in)
 
 	if (!(in->flags & INSN_MEM))
 		return 0;
+	if (in->evex & EVEX_B)
+		return op->esize;
 	for (unsigned i = 0; i < op->nr_operands; i++) {
 		const struct op_operand *o = &op->operand[i];
 
@@ -59,6 +68,7 @@ unsigned insn_mem_size(const struct insn *in)
 		case OPK_STRSRC:
 		case OPK_STRDST:
 		case OPK_VSIB:
+		case OPK_KRM:
 			return o->rw ? special_size(in, o->size) : 0;
 		default:
 			break;

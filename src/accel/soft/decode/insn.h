@@ -44,6 +44,7 @@ enum { R_ZERO = 16, R_PC = 17, R_NR = 18 };
 #define INSN_RIPREL 0x1000
 #define INSN_VEX   0x2000
 #define INSN_A64   0x4000 /* 64-bit addressing */
+#define INSN_EVEX  0x8000 /* INSN_VEX is set too */
 
 struct insn {
 	insn_fn fn;
@@ -66,8 +67,16 @@ struct insn {
 	uint8_t cc;	/* condition 0..15 of Jcc, SETcc, CMOVcc */
 	uint8_t imm2;	/* second immediate: ENTER, far selector is in imm bits 63:48 - see decode.h */
 	uint8_t vidx;	/* vector index register of a VSIB operand (index is R_ZERO then) */
+	uint8_t evex;	/* EVEX_*; 0 without EVEX */
 	uint8_t pad[2];
 };
+
+/* insn.evex: the last byte of the prefix, but that V' is in vvvv or vidx. */
+#define EVEX_MASK  0x07 /* mask register; 0: no masking */
+#define EVEX_B	   0x10 /* memory: one element for all; registers: rounding in EVEX_LL, or no exceptions */
+#define EVEX_LL	   0x60 /* vector length, 0 to 2; a rounding mode */
+#define EVEX_Z	   0x80 /* elements that are masked out become zeros */
+
 
 /* Operand kinds in op_desc. */
 enum opk {
@@ -94,6 +103,7 @@ enum opk {
 	OPK_STRSRC, OPK_STRDST, /* string operands: seg:rSI, ES:rDI */
 	OPK_VSIB,  /* memory with a vector index */
 	OPK_FIXV,  /* fixed XMM register: XMM0 */
+	OPK_KREG, OPK_KRM, OPK_KR, OPK_KVVVV, /* mask: ModRM.reg; rm; rm, register only; VEX.vvvv */
 };
 
 /* Operand sizes that are not a number of bytes; insn_mem_size() (decode.h) resolves them. */
@@ -120,6 +130,7 @@ enum op_class {
 	OPC_INT,    /* integer and control flow: C handlers, user level */
 	OPC_SYS,    /* privileged, or changes segments, modes, tables */
 	OPC_X87, OPC_MMX, OPC_SSE, OPC_AVX, OPC_BMI, /* run natively */
+	OPC_EVEX, /* the same: AVX-512, also its VEX instructions on mask registers */
 	OPC_FPSTATE, /* fxsave, xsave, ldmxcsr, emms, ... */
 };
 
@@ -141,6 +152,17 @@ enum op_class {
 #define OPA_FLCOND   0x4000 /* a count of 0 leaves the flags as they are */
 #define OPA_UD3	     0x8000 /* #UD unless CPL 0 */
 
+/* op_desc.evex: what the prefix may ask for, and how memory is accessed under a mask. */
+#define EV_MASK	  0x0001 /* a mask */
+#define EV_ZERO	  0x0002 /* zeroing */
+#define EV_MUST	  0x0004 /* k0 as the mask is #UD */
+#define EV_ER	  0x0008 /* rounding */
+#define EV_SAE	  0x0010 /* suppressing exceptions */
+#define EV_BCAST  0x0020 /* a memory operand of one element, of esize bytes */
+#define EV_WHOLE  0x0040 /* all of a memory operand can fault, whatever the mask says */
+#define EV_NOVL	  0x0080 /* 128 and 256 bits do not need AVX512VL */
+#define EV_PACKED 0x0100 /* in memory are only the elements that the mask has */
+
 #define MN_NAME_SIZE 20
 
 struct op_desc {
@@ -149,6 +171,8 @@ struct op_desc {
 	uint8_t feature; /* enum x86_feature that CPUID must show (isa/x86/cpuid.h); 0 = base */
 	uint16_t attr;	 /* OPA_* */
 	uint8_t nr_operands;
+	uint8_t esize; /* bytes of an element in memory, where a mask or broadcasting asks for it */
+	uint16_t evex; /* EV_* */
 	uint16_t flags_r, flags_w, flags_u; /* FLAGS_STATUS bits read, written, left undefined; DF too */
 	/* General registers used beside the operands in reg, rm and vvvv; bit n: register n. For all
 	 * of an instruction's: insn_gprs() in decode.h. */

@@ -30,8 +30,10 @@ static inline int host_reg(unsigned guest)
 /*
  * soft_cpu.jr.vec_live. When all upper halves are zero they are made so by VZEROUPPER, as the guest
  * most likely had them: on many processors old SSE instructions are slow while one was loaded.
+ * From the first AVX-512 instruction on, or when the upper halves of ZMM0 to 15 are not zero, all 32 and the
+ * mask registers are the host's.
  */
-enum { JIT_VEC_NONE, JIT_VEC_YMM, JIT_VEC_XMM };
+enum { JIT_VEC_NONE, JIT_VEC_YMM, JIT_VEC_XMM, JIT_VEC_ZMM, JIT_VEC_ZMM_LOW /* beside it as XMM */ };
 
 typedef unsigned (*jit_enter_fn)(struct soft_cpu *, const void *code);
 

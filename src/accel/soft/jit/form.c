@@ -25,6 +25,14 @@ static const uint8_t *parse_vex(struct form *f, const uint8_t *p)
 	return p + 2;
 }
 
+static const uint8_t *parse_evex(struct form *f, const uint8_t *p)
+{
+	f->vex = f->evex = true;
+	f->w = p[2] & 0x80;
+	memcpy(f->ev, p + 1, sizeof(f->ev));
+	return p + 4;
+}
+
 static const uint8_t *parse_legacy(struct form *f, const uint8_t *p)
 {
 	if (*p != 0x0f)
@@ -110,7 +118,10 @@ void form_parse(struct form *f, const struct insn *in, const uint8_t *bytes)
 	}
 	while ((*p & 0xf0) == 0x40)
 		f->w = *p++ & 8;
-	p = in->flags & INSN_VEX ? parse_vex(f, p) : parse_legacy(f, p);
+	if (in->flags & INSN_EVEX)
+		p = parse_evex(f, p);
+	else
+		p = in->flags & INSN_VEX ? parse_vex(f, p) : parse_legacy(f, p);
 	f->opcode = *p++;
 	f->has_modrm = needs_modrm(f->d);
 	if (f->has_modrm) {
@@ -148,6 +159,24 @@ static void put_legacy(struct as *a, const struct form *f, unsigned rex, bool ne
 		as_byte(a, f->map == 2 ? 0x38 : 0x3a);
 }
 
+/* The bits of vector registers stay, unless a general register or memory takes their place. */
+static void put_evex(struct as *a, const struct form *f, int reg, int rm, const struct as_addr *mem)
+{
+	unsigned r = reg >= 0 ? (unsigned)reg : f->modrm >> 3 & 7u;
+	unsigned b = mem ? (unsigned)mem->base : rm >= 0 ? (unsigned)rm : f->modrm & 7u, first = f->ev[0];
+
+	if (reg >= 0)
+		first = (first & ~0x90u) | 0x10 | (r & 8 ? 0 : 0x80);
+	if (mem || rm >= 0)
+		first = (first & ~0x60u) | 0x40 | (b & 8 ? 0 : 0x20);
+	AS(a, 0x62, (uint8_t)first, f->ev[1], f->ev[2], f->opcode);
+	if (mem)
+		as_modrm(a, r, mem);
+	else
+		as_byte(a, 0xc0 | (r & 7) << 3 | (b & 7));
+	as_bytes(a, f->imm, f->nr_imm);
+}
+
 bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv,
 	      const struct as_addr *mem)
 {
@@ -158,6 +187,10 @@ bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv,
 	unsigned rex;
 	bool need_rex = f->low8 && !f->high8;
 
+	if (f->evex) {
+		put_evex(a, f, reg, rm, mem);
+		return true;
+	}
 	/* What ModRM.reg or rm says may be a part of the opcode, or of AH..BH. */
 	if (reg < 0)
 		r = f->has_modrm ? (f->modrm >> 3 & 7) | (in->reg_n & 8) : 0;

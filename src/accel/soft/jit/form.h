@@ -14,7 +14,8 @@ struct form {
 	const struct op_desc *d;
 	const uint8_t *bytes, *imm; /* the whole instruction; what is behind its address */
 	uint8_t nr_imm;
-	bool p66, w, vex, vex_l, has_modrm;
+	bool p66, w, vex, evex, vex_l, has_modrm;
+	uint8_t ev[3]; /* EVEX: the bytes behind 62 */
 	bool low8; /* a register operand of 8 bits: SPL..DIL need a REX prefix, AH..BH forbid one */
 	bool high8; /* AH..BH are among them */
 	uint8_t rep;	/* F2 or F3, as a part of the opcode */

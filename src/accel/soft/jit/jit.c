@@ -315,6 +315,22 @@ static bool upper_halves(const struct soft_cpu *c)
 	return bits;
 }
 
+/* Bits that VEX instructions clear and old SSE instructions keep. */
+static bool upper_zmm(const struct soft_cpu *c)
+{
+	uint64_t bits = 0;
+
+	if (!(c->s.xcr0 & 0xe0))
+		return false;
+	for (unsigned i = 0; i < 16; i++) {
+		uint64_t v[8];
+
+		memcpy(v, c->s.vec[i], sizeof(v));
+		bits |= v[4] | v[5] | v[6] | v[7];
+	}
+	return bits;
+}
+
 /*
  * Vectors, or x87, go to the host's registers. Vectors not with exceptions that the host would raise: of x87
  * they come in front of an instruction, as in the guest.
@@ -333,6 +349,10 @@ static bool load_state(struct soft_cpu *c)
 	if ((fpu_mxcsr(c) & MXCSR_MASKS) != MXCSR_MASKS)
 		return false;
 	c->jr.vec_live = upper_halves(c) ? JIT_VEC_YMM : JIT_VEC_XMM;
+	if (upper_zmm(c))
+		c->jr.vec_live = JIT_VEC_ZMM;
+	else if (op_descs[in->op].cls == OPC_EVEX)
+		c->jr.vec_live = c->jr.vec_live == JIT_VEC_XMM ? JIT_VEC_ZMM_LOW : JIT_VEC_ZMM;
 	return true;
 }
 

@@ -50,6 +50,25 @@ static void put_vecs(struct as *a, unsigned op)
 	}
 }
 
+/* vmovups zmm, [env + disp32] or the other way, from the first one on */
+static void put_zmms(struct as *a, unsigned op, unsigned first)
+{
+	for (unsigned n = first; n < 32; n++) {
+		AS(a, 0x62, (uint8_t)(0x41 | (n & 8 ? 0 : 0x80) | (n & 16 ? 0 : 0x10)), 0x7c, 0x48,
+		   (uint8_t)op, (uint8_t)(0x80 | (n & 7) << 3 | (ENV & 7)));
+		as_u32(a, (uint32_t)(OFF(s.vec) + (int32_t)(n * VEC_SIZE)));
+	}
+}
+
+/* kmovq k, [env + disp32] or the other way */
+static void put_masks(struct as *a, unsigned op)
+{
+	for (unsigned n = 0; n < 8; n++) {
+		AS(a, 0xc4, 0xc1, 0xf8, (uint8_t)op, (uint8_t)(0x80 | n << 3 | (ENV & 7)));
+		as_u32(a, (uint32_t)(OFF(s.k) + (int32_t)(8 * n)));
+	}
+}
+
 static const uint8_t saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
 static void put_push(struct as *a, unsigned reg, bool pop)
@@ -73,9 +92,35 @@ static uint8_t *put_unless_vec(struct as *a)
 	return as_jcc(a, CC_E);
 }
 
+/* Vector registers from memory, as jr.vec_live says. */
+static void put_vec_fill(struct as *a)
+{
+	uint8_t *low, *zmm, *zmm_low, *done[3];
+
+	jit_put_vec_test(a, JIT_VEC_XMM);
+	low = as_jcc(a, CC_E);
+	zmm = as_jcc(a, CC_A);
+	put_vecs(a, 0x10);
+	done[0] = as_jmp(a);
+	as_patch(low, a->p);
+	put_xmms(a);
+	done[1] = as_jmp(a);
+	as_patch(zmm, a->p);
+	put_masks(a, 0x90);
+	jit_put_vec_test(a, JIT_VEC_ZMM_LOW);
+	zmm_low = as_jcc(a, CC_E);
+	put_zmms(a, 0x10, 0);
+	done[2] = as_jmp(a);
+	as_patch(zmm_low, a->p);
+	put_xmms(a);
+	put_zmms(a, 0x10, 16);
+	for (unsigned i = 0; i < ARRAY_SIZE(done); i++)
+		as_patch(done[i], a->p);
+}
+
 static uint8_t *put_enter(struct as *a)
 {
-	uint8_t *start = a->p, *skip, *low, *done;
+	uint8_t *start = a->p, *skip;
 
 	AS(a, 0xf3, 0x0f, 0x1e, 0xfa); /* endbr64 */
 	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
@@ -84,13 +129,7 @@ static uint8_t *put_enter(struct as *a)
 	as_mov(a, ENV, H_RDI);
 	as_mov(a, ENT, H_RSI);
 	skip = put_unless_vec(a);
-	jit_put_vec_test(a, JIT_VEC_XMM);
-	low = as_jcc(a, CC_E);
-	put_vecs(a, 0x10);
-	done = as_jmp(a);
-	as_patch(low, a->p);
-	put_xmms(a);
-	as_patch(done, a->p);
+	put_vec_fill(a);
 	as_patch(skip, a->p);
 	put_gprs(a, AS_LOAD);
 	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
@@ -100,9 +139,16 @@ static uint8_t *put_enter(struct as *a)
 /* Vector registers to memory: C code does with them as it likes. */
 static void put_spill(struct as *a)
 {
-	uint8_t *skip = put_unless_vec(a);
+	uint8_t *skip = put_unless_vec(a), *zmm, *done;
 
+	jit_put_vec_test(a, JIT_VEC_ZMM);
+	zmm = as_jcc(a, CC_AE);
 	put_vecs(a, 0x11);
+	done = as_jmp(a);
+	as_patch(zmm, a->p);
+	put_zmms(a, 0x11, 0);
+	put_masks(a, 0x91);
+	as_patch(done, a->p);
 	AS(a, 0xc5, 0xf8, 0x77); /* vzeroupper */
 	AS(a, 0x41, 0xc6, 0x87); /* mov byte [env + vec_live], 0 */
 	as_u32(a, (uint32_t)OFF(jr.vec_live));

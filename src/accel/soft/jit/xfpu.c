@@ -27,7 +27,7 @@ bool x_mxcsr(struct xlat *x)
 	if (!x_plain_address(in) ||
 	    fpu_denied(x->c, in->flags & INSN_VEX ? FPN_AVX : FPN_SSE) >= 0)
 		return false;
-	x_need_vec(x);
+	x_need_vec(x, false);
 	x_keep_flags(x, x->live[x->i]);
 	x_ea(x);
 	x_check(x, 4, store, 0);
@@ -85,7 +85,7 @@ static void need_x87(struct xlat *x)
 	s->back = a->p;
 	x->host_ok = false;
 	x->x87_ok = true;
-	x->vec_ok = false; /* the way out and in again leaves them in memory */
+	x->vec_ok = VEC_NONE; /* the way out and in again leaves them in memory */
 }
 
 static void copy_sel(struct xlat *x, unsigned seg, int32_t to)

@@ -46,7 +46,7 @@ static bool int_op(unsigned mn)
 
 static bool native_op(const struct op_desc *d)
 {
-	if (d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI)
+	if (d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI && d->cls != OPC_EVEX)
 		return false;
 	switch (d->mn) { /* what masked.c does in its own way */
 	case MN_VPMASKMOVD: case MN_VPMASKMOVQ: case MN_VMASKMOVPS: case MN_VMASKMOVPD:
@@ -110,6 +110,7 @@ static bool take_operand(struct plan *p, const struct op_operand *o)
 		take_mem(p, o);
 		return true;
 	case OPK_W:
+	case OPK_KRM:
 		if (mem)
 			take_mem(p, o);
 		p->vec = true;
@@ -119,6 +120,9 @@ static bool take_operand(struct plan *p, const struct op_operand *o)
 	case OPK_L:
 	case OPK_U:
 	case OPK_FIXV:
+	case OPK_KREG:
+	case OPK_KR:
+	case OPK_KVVVV:
 		p->vec = true;
 		return true;
 	case OPK_FIX:
@@ -170,7 +174,7 @@ static bool make_plan(struct xlat *x, struct plan *p)
 	for (unsigned i = 0; i < d->nr_operands; i++)
 		if (!take_operand(p, &d->operand[i]))
 			return false;
-	p->vec |= d->cls == OPC_SSE || d->cls == OPC_AVX;
+	p->vec |= d->cls == OPC_SSE || d->cls == OPC_AVX || d->cls == OPC_EVEX;
 	if (d->cls != OPC_INT && fpu_denied(x->c, need_of(in)) >= 0)
 		return false;
 	/* The address of a bit string depends on the bit. */
@@ -179,7 +183,7 @@ static bool make_plan(struct xlat *x, struct plan *p)
 		return false;
 	p->size = p->mem ? insn_mem_size(in) : 0;
 	p->align = p->mem ? alignment(p) : 0;
-	return !p->mem || (p->size && p->size <= 32 && !(p->store && p->vvvv.used));
+	return !p->mem || (p->size && p->size <= 64 && !(p->store && p->vvvv.used));
 }
 
 /* Which host register an operand is in; loads what has none. */
@@ -263,11 +267,11 @@ static bool put_lea(struct xlat *x)
 
 static void find_operand(struct xlat *x, const struct plan *p)
 {
-	if (!p->vvvv.used) {
+	if (!p->vvvv.used && !p->f.evex) {
 		x_reach(x, p->size, p->store, p->align);
 		return;
 	}
-	/* ENT is for the third register */
+	/* ENT is for the third register; EVEX counts short displacements in its own way */
 	x_keep_flags(x, x->live[x->i]);
 	x_ea(x);
 	x_check(x, p->size, p->store, p->align);
@@ -291,7 +295,7 @@ bool x_general(struct xlat *x)
 	if (!make_plan(x, &p) || high8_clash(&p))
 		return false;
 	if (p.vec)
-		x_need_vec(x);
+		x_need_vec(x, d->cls == OPC_EVEX);
 	if (p.mem)
 		find_operand(x, &p);
 	/* Flags that it reads, or that it leaves while it writes others. */

@@ -37,6 +37,8 @@ struct stub {
  * Status flags are in the host's EFLAGS (host_ok), in c->fl (env_ok), in both, or nowhere when nobody
  * reads them any more. live[i]: those that are read before they are written, from instruction i on.
  */
+enum { VEC_NONE, VEC_SOME, VEC_ALL };
+
 struct xlat {
 	struct as a;
 	struct soft_cpu *c;
@@ -46,7 +48,7 @@ struct xlat {
 	unsigned i;	      /* the instruction in hand */
 	uint8_t *start;
 	bool host_ok, env_ok;
-	bool vec_ok; /* vector registers are loaded from here on */
+	uint8_t vec_ok; /* vector registers are loaded from here on; VEC_ALL: all of AVX-512 too */
 	bool x87_ok; /* the x87 state is the guest's */
 	unsigned nr_stubs;
 	struct as_addr at; /* the host's address of the operand, as x_check() and x_reach() found it */
@@ -113,8 +115,8 @@ void x_reach(struct xlat *, unsigned size, bool write, unsigned align);
 /* The same for 8 bytes at [host register + disp], of an instruction that uses the stack. */
 void x_reach_stack(struct xlat *, unsigned base, int32_t disp, bool write);
 void x_stub_spot(struct xlat *, const struct stub *);
-/* Vector registers are the guest's from here on. */
-void x_need_vec(struct xlat *);
+/* Vector registers are the guest's from here on; all: also those of AVX-512, and masks. */
+void x_need_vec(struct xlat *, bool all);
 
 /* xinsn.c: false: it is the interpreter's, and nothing was put that matters. */
 bool x_general(struct xlat *);

@@ -134,17 +134,17 @@ void x_stored(struct xlat *x)
 	x->host_ok = false;
 }
 
-void x_need_vec(struct xlat *x)
+void x_need_vec(struct xlat *x, bool all)
 {
 	struct as *a = &x->a;
 	struct stub *s;
 
-	if (x->vec_ok)
+	if (x->vec_ok >= (all ? VEC_ALL : VEC_SOME))
 		return;
 	x_keep_flags(x, x->live[x->i]);
-	jit_put_vec_test(a, JIT_VEC_NONE);
-	s = x_stub(x, STUB_VEC, as_jcc(a, CC_E));
+	jit_put_vec_test(a, all ? JIT_VEC_ZMM : JIT_VEC_YMM);
+	s = x_stub(x, STUB_VEC, as_jcc(a, CC_B));
 	s->back = a->p;
 	x->host_ok = false;
-	x->vec_ok = true;
+	x->vec_ok = all ? VEC_ALL : VEC_SOME;
 }

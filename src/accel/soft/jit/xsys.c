@@ -193,7 +193,8 @@ bool x_step(struct xlat *x)
 	}
 	as_call(&x->a, x->j->go.step);
 	x->env_ok = true;
-	x->host_ok = x->vec_ok = x->x87_ok = false;
+	x->host_ok = x->x87_ok = false;
+	x->vec_ok = VEC_NONE;
 	return true;
 }
 
