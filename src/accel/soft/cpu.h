@@ -88,7 +88,7 @@ struct spot_info {
 	uint8_t base, size;
 	bool write;
 };
-#define SPOTS	    0xc000u
+#define SPOTS	    0x40000u
 #define STACK_SPOTS 4u /* the first: of accesses by way of RSP, 2 * user + write */
 
 struct soft_cpu {
