@@ -65,7 +65,7 @@ static void make_tables(void)
 		pte(AT_PT0, SCRATCH_DATA + 0x1000 * i, 12,
 		    (AT_DATA + 0x1000 * i) | (i < SCRATCH_RW ? PTE_USER_RW : PTE_USER_RO));
 	for (unsigned i = 0; i < PROG_PAGES; i++)
-		pte(AT_PT1, CODE + 0x1000 * i, 12, (AT_CODE + 0x1000 * i) | PTE_USER_RO);
+		pte(AT_PT1, CODE + 0x1000 * i, 12, (AT_CODE + 0x1000 * i) | PTE_USER_RW);
 }
 
 static void initial_state(struct cpu_state *s)
