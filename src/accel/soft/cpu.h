@@ -140,6 +140,8 @@ struct soft_cpu {
 		uint32_t restless; /* offset of a spot that is no use; 0: none */
 		uint64_t lin, target, tmp;
 		const void *resume;
+		struct insn *stopped; /* step.c: has another handler just now */
+		insn_fn stopped_fn;
 	} jr;
 	uint32_t spots_used;	       /* the first; a list */
 	uint64_t insns;	 /* executed by the interpreter */

@@ -119,6 +119,19 @@ void mmu_xlat(struct soft_cpu *c, uint64_t lin, enum tlb_kind kind, enum tlb_pri
 	fill_from_walk(c, lin, kind, priv, &w, pg);
 }
 
+bool mmu_fill(struct soft_cpu *c, uint64_t lin, enum tlb_kind kind)
+{
+	enum tlb_priv priv = mmu_priv(c);
+	struct mmu_page pg;
+	struct walk w;
+
+	if (c->align_check || ((c->s.efer & EFER_LMA) && !mmu_canonical(c, lin)) ||
+	    walk_pages(c, lin, kind, priv, true, &w) >= 0)
+		return false;
+	fill_from_walk(c, lin, kind, priv, &w, &pg);
+	return tlb_slot(&c->tlbs[priv], kind, lin)->tag == (lin & PAGE_ADDR);
+}
+
 static void check_linear(struct soft_cpu *c, uint64_t lin, unsigned size, const struct how *how)
 {
 	if (c->s.efer & EFER_LMA && unlikely(!mmu_canonical(c, lin) ||

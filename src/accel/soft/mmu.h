@@ -128,6 +128,11 @@ uint64_t paging_key(const struct soft_cpu *);
 /* Translates lin for an access at priv, fills the TLB, raises the faults. */
 void mmu_xlat(struct soft_cpu *, uint64_t lin, enum tlb_kind kind, enum tlb_priv priv,
 	      struct mmu_page *pg);
+/*
+ * For an access of the current privilege that missed: true: it would hit now. False: it faults, or is not
+ * for the TLB.
+ */
+bool mmu_fill(struct soft_cpu *, uint64_t lin, enum tlb_kind kind);
 /* The slow path for stack accesses: not canonical is #SS. */
 uint64_t mmu_ld_stack(struct soft_cpu *, uint64_t lin, unsigned size);
 void mmu_st_stack(struct soft_cpu *, uint64_t lin, uint64_t val, unsigned size);

@@ -432,6 +432,7 @@ static bool land_fault(struct soft_cpu *c)
 {
 	if (c->exclusive)
 		cpu_exclusive_end(c);
+	jit_unstop(c);
 	if (c->cur) {
 		c->insns -= (uint64_t)(&c->blk->in[c->blk->nr] - c->cur);
 		c->rip = cpu_cur_rip(c);

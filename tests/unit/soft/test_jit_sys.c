@@ -355,6 +355,56 @@ static void test_over_code(void **state)
 	assert_int_equal(c->r[RBX], 50 * (FLAG_CF | FLAG_R1 | FLAG_PF | FLAG_ZF));
 }
 
+/*
+ * Accesses that miss in the software TLB, each turn anew, with flags and vector registers alive; and those
+ * that cross into a page which misses.
+ */
+GUEST(misses, "mov $100, %ecx\nxor %ebx, %ebx\nxor %eax, %eax\npxor %xmm1, %xmm1\n"
+	      "movq %rcx, %xmm2\n"
+	      "1: mov %cr3, %rdx\nmov %rdx, %cr3\nmov $0x400000, %esi\nmov $3, %edx\n"
+	      "2: paddq %xmm2, %xmm1\nstc\nmov %rdx, (%rsi)\nadc (%rsi), %rax\nstc\n"
+	      "adc 0xffc(%rsi), %ebx\nadd 0xffc(%rsi), %rbx\nadd $0x1000, %rsi\ndec %edx\njnz 2b\n"
+	      "dec %ecx\njnz 1b\nmovq %xmm1, %rdx\nhlt\n");
+/* Into a page that is not there. */
+GUEST(miss_fault, "mov $40, %ecx\n1: mov $0x400000, %esi\nmov (%rsi), %rax\ndec %ecx\njnz 1b\n"
+		  "mov $-1, %ecx\nshl $20, %rsi\njmp 2f\n2: mov $5, %ecx\n3: mov (%rsi), %rax\n"
+		  "mov $0x400000, %esi\nloop 3b\nmov $1, %esi\nshl $40, %rsi\nmov $1, %ecx\njmp 3b\n");
+
+static void test_misses(void **state)
+{
+	struct cpu_state s;
+
+	memset(tvm_mem(t, 0x400000), 0, 0x5000);
+	assert_int_equal(EXEC_GUEST(t, 64, misses), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[RAX], 100 * (3 + 2 + 1 + 3));
+	assert_int_equal(c->r[RDX], 100 * 3 * 100);
+	assert_int_equal((uint32_t)c->r[RBX], 300);
+	EXEC_GUEST(t, 64, miss_fault);
+	assert_int_equal(tvm_vector(t, 0), X86_PF);
+	tvm_get(t, 0, &s);
+	assert_int_equal(s.cr2, 0x400000ull << 20);
+}
+
+/* The interpreter's instructions of all kinds between others: one bit string faults in the end. */
+GUEST(alone, "mov $100, %r8d\nxor %ebx, %ebx\nmov $0x100300, %edi\nmov %rsp, %r11\n"
+	     "1: mov %r8d, %eax\nlock btsl %eax, (%rdi)\nadc $0, %ebx\nbtl %eax, (%rdi)\nadc $0, %ebx\n"
+	     "push %r11\npop %rsp\npushw $7\npopw %dx\nmov $3, %ecx\n2: inc %ebx\nloop 2b\n"
+	     "dec %r8d\njnz 1b\n"
+	     "mov $1, %eax\nshl $46, %rax\nmov $1, %r8d\n3: btq %rax, (%rdi)\nadc $0, %ebx\n"
+	     "dec %r8d\njns 3b\nhlt\n");
+
+static void test_alone(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		memset(tvm_mem(t, TVM_DATA), 0, 0x1000);
+		EXEC_GUEST(t, 64, alone);
+		assert_int_equal(tvm_vector(t, 0), X86_PF);
+		assert_int_equal(c->r[RBX], 100 + 300);
+		assert_int_equal(tvm_frame(t, 0, 4), TVM_STACK);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +419,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_state, make, drop),
 		cmocka_unit_test_setup_teardown(test_no_count, make, drop),
 		cmocka_unit_test_setup_teardown(test_over_code, make, drop),
+		cmocka_unit_test_setup_teardown(test_misses, make, drop),
+		cmocka_unit_test_setup_teardown(test_alone, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

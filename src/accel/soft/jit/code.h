@@ -57,6 +57,8 @@ struct jit_routines {
 	 * goes where it leads; step_end is jumped to. Flags are in c->fl, before and behind.
 	 */
 	uint8_t *step, *step_end;
+	/* Called: gets EA into the TLB for reads or writes; ZF: cannot be. T and ENT are clobbered. */
+	uint8_t *miss[2];
 	uint8_t *leave_rip, *leave_poll, *leave_bail; /* JIT_RIP, JIT_POLL, JIT_BAIL, all in place */
 };
 
@@ -110,6 +112,8 @@ void jit_put_vec_test(struct as *, unsigned value);
 const void *jit_step(struct soft_cpu *c, uint32_t id);
 /* xspot.c: the place of a spot does without from here on; id: of its instruction. */
 void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id);
+/* step.c: whether lin is in the software TLB now, for accesses of enum tlb_kind. */
+bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind);
 
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);

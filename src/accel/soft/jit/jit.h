@@ -56,6 +56,9 @@ bool jit_wants(struct soft_cpu *c, struct block *b);
  */
 bool jit_run(struct soft_cpu *c, struct block *b);
 
+/* Behind a fault of the instruction that host code had the interpreter execute. */
+void jit_unstop(struct soft_cpu *c);
+
 /*
  * The host trapped at pc: when that is an instruction of the guest's in host code, where to go on instead,
  * with *id in R13, so that the interpreter takes the instruction and raises what is due. NULL: not ours.

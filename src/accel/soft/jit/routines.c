@@ -21,7 +21,7 @@ void jit_put_flags_out(struct as *a, unsigned scratch)
 void jit_put_flags_in(struct as *a, unsigned scratch)
 {
 	as_mov(a, scratch, H_RAX);
-	as_rm(a, false, AS_LOAD, H_RAX, ENV, OFF(fl));
+	as_rm(a, false, 0x1b7, H_RAX, ENV, OFF(fl)); /* movzx: as wide as they were stored, or it waits */
 	AS(a, 0x04, 0x7f, 0x9e);
 	as_mov(a, H_RAX, scratch);
 }
@@ -118,9 +118,17 @@ static void put_vec_fill(struct as *a)
 		as_patch(done[i], a->p);
 }
 
+static void put_load_vecs(struct as *a)
+{
+	uint8_t *skip = put_unless_vec(a);
+
+	put_vec_fill(a);
+	as_patch(skip, a->p);
+}
+
 static uint8_t *put_enter(struct as *a)
 {
-	uint8_t *start = a->p, *skip;
+	uint8_t *start = a->p;
 
 	AS(a, 0xf3, 0x0f, 0x1e, 0xfa); /* endbr64 */
 	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
@@ -128,18 +136,16 @@ static uint8_t *put_enter(struct as *a)
 	AS(a, 0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
 	as_mov(a, ENV, H_RDI);
 	as_mov(a, ENT, H_RSI);
-	skip = put_unless_vec(a);
-	put_vec_fill(a);
-	as_patch(skip, a->p);
+	put_load_vecs(a);
 	put_gprs(a, AS_LOAD);
 	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
 	return start;
 }
 
 /* Vector registers to memory: C code does with them as it likes. */
-static void put_spill(struct as *a)
+static void put_vec_store(struct as *a)
 {
-	uint8_t *skip = put_unless_vec(a), *zmm, *done;
+	uint8_t *zmm, *done;
 
 	jit_put_vec_test(a, JIT_VEC_ZMM);
 	zmm = as_jcc(a, CC_AE);
@@ -150,6 +156,13 @@ static void put_spill(struct as *a)
 	put_masks(a, 0x91);
 	as_patch(done, a->p);
 	AS(a, 0xc5, 0xf8, 0x77); /* vzeroupper */
+}
+
+static void put_spill(struct as *a)
+{
+	uint8_t *skip = put_unless_vec(a);
+
+	put_vec_store(a);
 	AS(a, 0x41, 0xc6, 0x87); /* mov byte [env + vec_live], 0 */
 	as_u32(a, (uint32_t)OFF(jr.vec_live));
 	as_byte(a, JIT_VEC_NONE);
@@ -295,6 +308,55 @@ static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
 	return start;
 }
 
+/* For entries of the jump cache whose block has no host code: EA is the guest's address. */
+static uint8_t *put_cold(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_leave(a, JIT_RIP, ret);
+	return start;
+}
+
+/* The vCPU is the first argument. */
+static void put_call_c(struct as *a, uintptr_t fn)
+{
+	as_mov(a, H_RDI, ENV);
+	AS(a, 0x48, 0xb8); /* mov rax, imm64 */
+	as_u32(a, (uint32_t)fn);
+	as_u32(a, (uint32_t)((uint64_t)fn >> 32));
+	AS(a, 0xff, 0xd0); /* call rax */
+}
+
+/* Vector registers to memory, to be loaded again. */
+static void put_lend_vecs(struct as *a)
+{
+	uint8_t *skip = put_unless_vec(a);
+
+	put_vec_store(a);
+	as_patch(skip, a->p);
+}
+
+/* Host code is in the middle of an instruction that has done nothing yet. */
+static uint8_t *put_miss(struct as *a, enum tlb_kind kind)
+{
+	uint8_t *start = a->p;
+
+	as_alu_imm(a, true, 5, H_RSP, 8);
+	put_gprs(a, AS_STORE);
+	put_lend_vecs(a);
+	as_mov(a, H_RSI, EA);
+	as_mov_imm32(a, H_RDX, kind);
+	put_call_c(a, (uintptr_t)jit_miss);
+	as_rr(a, false, 0x1b6, ENT, H_RAX); /* movzx r13d, al */
+	put_load_vecs(a);
+	put_gprs(a, AS_LOAD);
+	as_alu_imm(a, true, 0, H_RSP, 8);
+	as_rr(a, false, 0x85, ENT, ENT); /* test */
+	as_byte(a, 0xc3);
+	return start;
+}
+
 /* rcx = entry of a TLB for EA, rax = offset in the page; returns the place of a jump if there is none. */
 static uint8_t *put_entry(struct as *a, enum tlb_kind kind)
 {
@@ -361,8 +423,8 @@ static void put_use_spot(struct as *a)
 	as_patch(used, a->p);
 }
 
-/* Called by host code. */
-static uint8_t *put_fill(struct as *a, bool write, bool flat)
+/* Called by host code. get: what gets EA into the TLB. */
+static uint8_t *put_fill(struct as *a, bool write, bool flat, const uint8_t *get)
 {
 	const enum tlb_kind kind = write ? TLB_WRITE : TLB_READ;
 	uint8_t *start = a->p, *miss, *over, *restless, *out;
@@ -397,37 +459,32 @@ static uint8_t *put_fill(struct as *a, bool write, bool flat)
 	as_mov(a, H_RAX, ENT);
 	as_rr(a, true, 0x2b, H_RAX, ENV);
 	as_rm(a, false, AS_STORE, H_RAX, ENV, OFF(jr.restless));
-	as_patch(miss, a->p);
 	as_patch(over, a->p);
 	as_rr(a, true, 0x85, ENV, ENV); /* not ZF */
 	as_jmp_to(a, out);
+	as_patch(miss, a->p);
+	put_push(a, H_RCX, true);
+	put_push(a, H_RAX, true);
+	put_push(a, ENT, false);
+	put_push(a, T, false);
+	put_push(a, T, false); /* the stack is aligned in host code */
+	as_call(a, get);
+	put_push(a, T, true);
+	put_push(a, T, true);
+	put_push(a, ENT, true);
+	as_patch(as_jcc(a, CC_NE), start);
+	as_rr(a, true, 0x85, ENV, ENV);
+	as_byte(a, 0xc3);
 	return start;
 }
 
-/* For entries of the jump cache whose block has no host code: EA is the guest's address. */
-static uint8_t *put_cold(struct as *a, const uint8_t *ret)
-{
-	uint8_t *start = a->p;
-
-	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
-	put_leave(a, JIT_RIP, ret);
-	return start;
-}
-
-/* Comes back with the result in ENT, its own flags set by it. */
+/* Comes back with the result in ENT. */
 static void put_call_step(struct as *a)
 {
-	const void *fn = (const void *)(uintptr_t)jit_step;
-	uint64_t addr = (uint64_t)(uintptr_t)fn;
-
 	put_gprs(a, AS_STORE);
 	put_spill(a);
-	as_mov(a, H_RDI, ENV);
 	as_rr(a, false, AS_LOAD, H_RSI, ENT);
-	AS(a, 0x48, 0xb8); /* mov rax, imm64 */
-	as_u32(a, (uint32_t)addr);
-	as_u32(a, (uint32_t)(addr >> 32));
-	AS(a, 0xff, 0xd0); /* call rax */
+	put_call_c(a, (uintptr_t)jit_step);
 	as_mov(a, ENT, H_RAX);
 	put_gprs(a, AS_LOAD);
 }
@@ -493,8 +550,10 @@ void jit_put_routines(struct jit *j)
 	j->go.exit_vec = put_exit_vec(&a, ret);
 	j->go.lookup = put_lookup(&a, ret);
 	j->go.cold = put_cold(&a, ret);
+	for (unsigned i = 0; i < 2; i++)
+		j->go.miss[i] = put_miss(&a, i ? TLB_WRITE : TLB_READ);
 	for (unsigned i = 0; i < 4; i++)
-		j->go.fill[i >> 1][i & 1] = put_fill(&a, i >> 1, i & 1);
+		j->go.fill[i >> 1][i & 1] = put_fill(&a, i >> 1, i & 1, j->go.miss[i >> 1]);
 	j->go.step = put_step(&a);
 	j->go.step_end = put_step_end(&a);
 	j->go.leave_rip = put_leave_only(&a, JIT_RIP, ret);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An instruction of host code that is the interpreter's, between others that are not: system instructions,
- * strings, state of the FPU. Called from host code with all guest registers in soft_cpu. vCPU thread.
+ * What host code calls: the interpreter, for one instruction between others that are not its own, and the
+ * page tables, for an address that is not in the software TLB. All guest registers are in soft_cpu then.
+ * vCPU thread.
  */
 #include "accel/soft/jit/code.h"
 #include "accel/soft/jit/lockstep.h"
@@ -39,11 +40,39 @@ static const void *go_on(struct soft_cpu *c)
 	return code;
 }
 
+/* Stands in for the instruction behind one that is executed alone. */
+static const struct insn *stop(struct soft_cpu *c, const struct insn *in)
+{
+	return in;
+}
+
+void jit_unstop(struct soft_cpu *c)
+{
+	if (!c->jr.stopped)
+		return;
+	c->jr.stopped->fn = c->jr.stopped_fn;
+	c->jr.stopped = NULL;
+}
+
+static const struct insn *execute(struct soft_cpu *c, struct insn *in)
+{
+	const struct insn *next;
+
+	c->cur = in;
+	c->jr.stopped = in + 1;
+	c->jr.stopped_fn = in[1].fn;
+	in[1].fn = stop;
+	next = in->fn(c, in);
+	jit_unstop(c);
+	return next;
+}
+
 const void *jit_step(struct soft_cpu *c, uint32_t id)
 {
 	struct block *b = jit_id_block(c->blocks, id);
-	const struct insn *in = &b->in[id & 63], *next;
+	struct insn *in = &b->in[id & 63];
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
+	const struct insn *next;
 
 	if (unlikely(c->lockstep) && lockstep_trying(c->lockstep)) {
 		c->jr.id = id;
@@ -51,14 +80,19 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 	}
 	c->n.left[op_descs[in->op].mn]++;
 	c->blk = b;
-	c->cur = in;
 	c->insns += left; /* less what a fault takes back */
-	next = in->fn(c, in);
+	next = execute(c, in);
 	c->insns -= left - 1;
 	if (next && unlikely(!block_valid(b))) {
+		c->cur = in;
 		c->rip = cpu_next_rip(c);
 		next = NULL;
 	}
 	c->cur = NULL;
 	return next ? NULL : go_on(c);
+}
+
+bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind)
+{
+	return mmu_fill(c, lin, (enum tlb_kind)kind);
 }

@@ -215,11 +215,12 @@ static bool put_pop(struct xlat *x)
 	unsigned guest = in->rm / 8;
 	int host = host_reg(guest);
 
-	if ((in->flags & INSN_MEM) || guest == RSP)
+	if (in->flags & INSN_MEM)
 		return false;
 	x_reach_stack(x, H_R12, 0, false);
 	as_at(&x->a, true, AS_LOAD, host < 0 ? T : (unsigned)host, &x->at);
-	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8);
+	if (guest != RSP)
+		as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8);
 	if (host < 0)
 		as_rm(&x->a, true, AS_STORE, T, ENV, OFF_R(guest));
 	return true;
@@ -386,6 +387,9 @@ static void put_stub(struct xlat *x, struct stub *s)
 	switch (s->kind) {
 	case STUB_BAIL:
 		x_put_bail(x);
+		break;
+	case STUB_MISS:
+		x_stub_miss(x, s);
 		break;
 	case STUB_SPOT:
 		x_stub_spot(x, s);

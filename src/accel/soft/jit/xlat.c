@@ -33,9 +33,7 @@ static bool put_insn(struct xlat *x)
 		return false;
 	}
 	if (x_is_branch(in)) {
-		if (!x_branch(x))
-			x_bail(x);
-		return false;
+		return !x_branch(x) && x_step(x);
 	}
 	return x_stack(x) || x_general(x) || x_sys(x) || x_step(x);
 }

@@ -14,6 +14,7 @@ enum stub_kind {
 	STUB_VEC,   /* vector registers or the x87 state are not loaded */
 	STUB_LINK,  /* a direct jump to page offset off, to be patched */
 	STUB_POLL,  /* something has to be looked at, in front of page offset off */
+	STUB_MISS,  /* an address is not in the software TLB */
 	STUB_SPOT,  /* the software TLB has to be asked */
 	STUB_EXIT,  /* the rest of an exit to page offset off */
 };
@@ -23,8 +24,8 @@ struct stub {
 	bool host_ok, env_ok; /* STUB_EXIT */
 	int32_t off;
 	uint8_t *place; /* the jump to it */
-	uint8_t *back;	/* STUB_VEC, STUB_SPOT: where it goes on */
-	bool write, flat; /* STUB_SPOT: flat: it adds to an address, else to an offset in the page */
+	uint8_t *back;	/* STUB_VEC, STUB_MISS, STUB_SPOT: where it goes on */
+	bool write, flat; /* STUB_MISS: write; STUB_SPOT: flat: it adds to an address, else to an offset in the page */
 	uint8_t base;	  /* as in its spot_info */
 	int32_t spot, fold; /* its offset in soft_cpu; what is not in the address looked at */
 };
@@ -103,6 +104,7 @@ void x_check(struct xlat *, unsigned size, bool write, unsigned align);
 void x_check_align(struct xlat *, unsigned align);
 /* Its first part: ENT as for x_check(), EA stays. */
 void x_find_entry(struct xlat *, unsigned size, bool write);
+void x_stub_miss(struct xlat *, const struct stub *);
 /* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);
 
@@ -132,7 +134,7 @@ bool x_x87(struct xlat *);
 /* xsys.c; the same. x_sys_inline(): neither flags nor anything else is looked at. */
 bool x_sys(struct xlat *);
 bool x_sys_inline(const struct xlat *, const struct insn *);
-/* By the interpreter's handler; what has none that comes back is its own. False: the block ends here. */
+/* By the interpreter's handler. False: the block ends here. */
 bool x_step(struct xlat *);
 /* Whether an interrupt may have been let in by the last instruction but one. */
 bool x_behind_sti(const struct xlat *);

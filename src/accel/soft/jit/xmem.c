@@ -64,8 +64,11 @@ void x_find_entry(struct xlat *x, unsigned size, bool write)
 {
 	const enum tlb_kind kind = write ? TLB_WRITE : TLB_READ;
 	struct as *a = &x->a;
+	uint8_t *again;
+	struct stub *s;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the shift");
+	again = a->p;
 	as_mov(a, ENT, EA);
 	AS(a, 0x49, 0xc1, 0xed, 12 - 5); /* shr r13, 7 */
 	as_alu_imm(a, false, 4, ENT, (int32_t)((TLB_SIZE - 1) << 5));
@@ -73,7 +76,9 @@ void x_find_entry(struct xlat *x, unsigned size, bool write)
 	as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(kind, tag));
 	as_rr(a, true, 0x33, T, EA);
 	as_alu_imm(a, true, 7, T, (int32_t)(0x1000 - size));
-	x_stub(x, STUB_BAIL, as_jcc(a, CC_A));
+	s = x_stub(x, STUB_MISS, as_jcc(a, CC_A));
+	s->write = write;
+	s->back = again;
 }
 
 void x_check_align(struct xlat *x, unsigned align)
@@ -92,6 +97,20 @@ void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
 	x->at = (struct as_addr){ EA, -1, 0 };
 	x->spot = 0;
 	x->host_ok = false;
+}
+
+/* An access that leaves its page is the interpreter's, if its first page is there; else that is got. */
+void x_stub_miss(struct xlat *x, const struct stub *s)
+{
+	struct as *a = &x->a;
+	uint8_t *crosses;
+
+	as_alu_imm(a, true, 7, T, 0xfff);
+	crosses = as_jcc(a, CC_BE);
+	as_call(a, x->j->go.miss[s->write]);
+	as_patch(as_jcc(a, CC_NE), s->back);
+	as_patch(crosses, a->p);
+	x_put_bail(x);
 }
 
 static void stored_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)

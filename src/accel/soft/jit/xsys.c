@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System instructions. What kernels do on each way in and out, and in each critical section, is done here;
- * the rest, strings and the FPU's state too, is executed by the interpreter's handler, called from host
- * code, which goes on behind it (step.c). vCPU thread.
+ * System instructions. What kernels do on each way in and out, and in each critical section, is done here.
+ * The rest, and all else that the translator does not know, is executed by the interpreter's handler, called
+ * from host code, which goes on behind it (step.c). vCPU thread.
  */
 #include "accel/soft/jit/xlat.h"
 
@@ -165,26 +165,10 @@ bool x_sys(struct xlat *x)
 	return true;
 }
 
-static bool is_string(unsigned mn)
-{
-	return mn == MN_MOVS || mn == MN_STOS || mn == MN_LODS || mn == MN_CMPS || mn == MN_SCAS;
-}
-
-/* Whose handlers return what comes next, and execute nothing of it. */
-static bool returns(const struct op_desc *d)
-{
-	return d->cls == OPC_SYS || d->cls == OPC_FPSTATE || is_string(d->mn);
-}
-
 bool x_step(struct xlat *x)
 {
-	const struct insn *in = x_insn(x);
-	bool end = in->flags & INSN_END;
+	bool end = x_insn(x)->flags & INSN_END;
 
-	if (!returns(&op_descs[in->op])) {
-		x_bail(x);
-		return false;
-	}
 	x_keep_flags(x, x->live[x->i]);
 	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
 	if (end) {
