@@ -43,6 +43,7 @@ static const uint8_t engine_features[] = {
 	X86F_PREFETCHW, X86F_SYSCALL, X86F_NX, X86F_PDPE1GB, X86F_RDTSCP, X86F_LM,
 	X86F_CMP_LEGACY, X86F_TOPOEXT, X86F_SPEC_CTRL, X86F_ARCH_CAP, X86F_AMD_SSB_NO,
 	X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE, X86F_AUTO_IBRS, X86F_OVERFLOW_RECOV, X86F_SUCCOR,
+	X86F_BHI_CTRL,
 };
 
 /* first is of no use without second */
@@ -414,7 +415,7 @@ static void host_identity(struct x86_cpu_model *m, bool all)
 static void vendor_features(struct x86_cpu_model *m, struct host_leaves *host)
 {
 	static const uint8_t intel[] = { X86F_SPEC_CTRL, X86F_ARCH_CAP, X86F_MD_CLEAR, X86F_STIBP,
-					 X86F_SSBD, 0 };
+					 X86F_SSBD, X86F_BHI_CTRL, 0 };
 	static const uint8_t amd[] = { X86F_AMD_SSB_NO, X86F_LFENCE_RDTSC, X86F_NULL_SEL_CLR_BASE,
 				       X86F_AUTO_IBRS, X86F_TOPOEXT, X86F_AMD_IBPB, X86F_AMD_IBRS,
 				       X86F_AMD_STIBP, X86F_AMD_SSBD, X86F_OVERFLOW_RECOV,

@@ -82,6 +82,7 @@
 	X(SPEC_CTRL, "spec-ctrl", 7, 0, 3, 26)       \
 	X(ARCH_CAP, "arch-capabilities", 7, 0, 3, 29) \
 	X(AVX_VNNI, "avx-vnni", 7, 1, 0, 4)          \
+	X(BHI_CTRL, "bhi-ctrl", 7, 2, 3, 4)          \
 	X(XSAVEOPT, "xsaveopt", 13, 1, 0, 0)         \
 	X(XSAVEC, "xsavec", 13, 1, 0, 1)             \
 	X(XGETBV1, "xgetbv1", 13, 1, 0, 2)           \
