@@ -420,7 +420,7 @@ static struct block *limited_block(struct soft_cpu *c, uint64_t lin)
 /* Physical address of the code at lin, and whether its mapping is global. */
 static uint64_t fetch_gpa(struct soft_cpu *c, uint64_t lin, bool *global)
 {
-	const struct tlb_entry *e = tlb_slot(&c->tlbs[fetch_priv(c)], TLB_EXEC, lin);
+	const struct tlb_entry *e = tlb_slot(&c->tlbs[tlb_array(c, fetch_priv(c))], TLB_EXEC, lin);
 	struct mmu_page pg;
 
 	if (unlikely(e->tag != (lin & PAGE_ADDR))) {
@@ -455,6 +455,9 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 		return limited_block(c, lin);
 	if (b->gen_at == &no_gen)
 		return b;
+	jump_page_note(c, lin);
+	if (b->gpa2 != UINT64_MAX)
+		jump_page_note(c, lin + 0x1000);
 	j->lin = lin;
 	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
 	j->b = b;

@@ -15,7 +15,8 @@
 #define KEY_STACK_SHIFT 2
 #define KEY_PROTECTED	BIT32(4) /* protected mode, not virtual-8086 */
 #define KEY_SLOW	BIT32(5)
-#define KEY_CPL_SHIFT	6 /* 2 bits */
+#define KEY_CPL_SHIFT	6
+#define KEY_CPL		(3u << KEY_CPL_SHIFT)
 #define KEY_CR0_SHIFT	8 /* MP, EM, TS */
 #define KEY_OSFXSR	BIT32(11)
 #define KEY_OSXSAVE	BIT32(12)
@@ -80,11 +81,16 @@ static uint32_t make_key(const struct soft_cpu *c)
 	return key;
 }
 
-static void update_key(struct soft_cpu *c)
+static void set_key(struct soft_cpu *c, uint32_t key)
 {
-	c->mode_key = make_key(c);
+	c->mode_key = key;
 	c->stamp = (c->stamp & ~(uint64_t)UINT32_MAX) | c->mode_key;
 	c->stamp_global = (c->stamp_global & ~(uint64_t)UINT32_MAX) | c->mode_key;
+}
+
+static void update_key(struct soft_cpu *c)
+{
+	set_key(c, make_key(c));
 }
 
 void cpu_set_slow(struct soft_cpu *c, bool slow)
@@ -109,7 +115,9 @@ static void update_tlb(struct soft_cpu *c)
 
 	c->smap_lifted = c->cpl < 3 && (rflags & FLAG_AC);
 	c->align_check = c->cpl == 3 && (rflags & FLAG_AC) && (c->s.cr0 & CR0_AM);
-	c->tlb = c->align_check ? (struct soft_tlb *)(uintptr_t)&tlb_none : &c->tlbs[mmu_priv(c)];
+	c->tlb = &c->tlbs[tlb_array(c, mmu_priv(c))];
+	if (c->align_check)
+		c->tlb = (struct soft_tlb *)(uintptr_t)&tlb_none;
 	if (c->align_check != checked)
 		spots_drop(c);
 }
@@ -129,7 +137,7 @@ static void flush_if_stale(struct soft_cpu *c)
 	if (key != c->paging_key || watch || c->has_watch)
 		mmu_flush(c, true, TLB_WHY_MODE);
 	else if (cs_moved)
-		mmu_new_generation(c, true); /* limits were checked for the old segment */
+		mmu_new_generation(c); /* limits were checked for the old segment */
 	c->paging_key = key;
 	c->has_watch = watch;
 	c->cs_base_seen = cs->base;
@@ -149,6 +157,21 @@ void cpu_mode_changed(struct soft_cpu *c)
 	flush_if_stale(c);
 	fpu_mode_changed(c);
 	update_key(c);
+}
+
+/* From 64-bit code to 64-bit code decoding depends on CPL alone. */
+void cpu_ring_changed(struct soft_cpu *c)
+{
+	if (c->code_bits != 64 || !(c->s.seg[SEG_CS].attr & SEG_L) || c->has_watch ||
+	    (c->rflags & (FLAG_TF | FLAG_VM)) || (c->s.dr7 & 0xff)) {
+		cpu_mode_changed(c);
+		return;
+	}
+	c->cpl = (c->s.seg[SEG_SS].attr & SEG_DPL) >> SEG_DPL_SHIFT;
+	c->segbase[SEG_FS] = c->s.seg[SEG_FS].base;
+	c->segbase[SEG_GS] = c->s.seg[SEG_GS].base;
+	update_tlb(c);
+	set_key(c, (c->mode_key & ~KEY_CPL) | (uint32_t)c->cpl << KEY_CPL_SHIFT);
 }
 
 void cpu_set_rflags(struct soft_cpu *c, uint64_t rflags)

@@ -62,6 +62,9 @@ static inline uint64_t tlb_no_tag(unsigned index)
 }
 enum tlb_kind { TLB_READ, TLB_WRITE, TLB_EXEC, TLB_KINDS };
 enum tlb_priv { TLB_SUPER, TLB_SUPER_AC /* SMAP lifted */, TLB_USER, TLB_PRIVS };
+/* User code has an array for each of some address spaces (PCIDs), from TLB_USER on. */
+#define TLB_CONTEXTS 4
+#define TLB_ARRAYS   (TLB_USER + TLB_CONTEXTS)
 
 struct soft_tlb {
 	struct tlb_entry e[TLB_KINDS][TLB_SIZE];
@@ -96,7 +99,7 @@ struct soft_cpu {
 	uint64_t r[R_NR];
 	uint32_t fl; /* FL_* */
 	uint32_t poll; /* countdown to vcpu_poll() */
-	struct soft_tlb *tlb; /* of the current privilege: &tlbs[priv] */
+	struct soft_tlb *tlb; /* of the current privilege: &tlbs[tlb_array()] */
 	const struct insn *cur; /* executing now; for faults and traps */
 	uint64_t segbase[SEG_NR + 1]; /* [SEG_NONE] = 0; in 64-bit mode only FS and GS are used */
 	struct vcpu *vcpu;
@@ -128,7 +131,7 @@ struct soft_cpu {
 	} fault;
 
 	struct soft_vm *vm; /* shared between the VM's vCPUs: CPU model, stop-the-world lock */
-	struct soft_tlb tlbs[TLB_PRIVS];
+	struct soft_tlb tlbs[TLB_ARRAYS];
 	struct block_cache *blocks;
 	struct fpu *fpu; /* native x87 and thunks: fpu.h */
 	struct jit *jit;
@@ -150,7 +153,16 @@ struct soft_cpu {
 	struct block *blk;
 	uint64_t stamp;	  /* TLB generation << 32 | mode_key */
 	uint64_t stamp_global; /* the same for global pages, which survive local flushes */
-	uint64_t large_seen; /* tlb.c: bit (address >> 30 & 63) of large pages since a full flush */
+	uint64_t stamps; /* the last local generation that there was */
+	struct tlb_context {
+		uint64_t used;	/* when it was switched to last; 0: of no address space */
+		uint64_t stamp; /* its generation, when not current; 0: none is left */
+		uint16_t pcid;
+	} contexts[TLB_CONTEXTS];
+	unsigned context; /* the current one */
+	uint64_t context_uses;
+	uint64_t jump_pages[64]; /* pages that the jump cache may know, by jump_page_bit() */
+	uint64_t large_seen; /* tlb.c: where there were large pages since a full flush */
 	uint32_t telling; /* LOG_BLOCKS: run.c comes by between all blocks, and host code knows no next one */
 	uint32_t ev_mask; /* events that matter now (no VCPU_EV_INTR while IF is clear) */
 	/* mmu.c */
@@ -262,12 +274,21 @@ bool mmu_load_pdptes(struct soft_cpu *, uint64_t cr3);
 /* INVLPG, CR3 and CR4 writes, PV flush. (CR0, CR4.P*, EFER.NXE: cpu_mode_changed() flushes.) */
 void mmu_flush_page(struct soft_cpu *, uint64_t lin);
 void mmu_flush(struct soft_cpu *, bool global_too, enum tlb_why);
+/*
+ * To the address space of a PCID: what is known of it, if anything, is valid. The others: what is known of
+ * an address space (also the current one), or of all but the current one, is not, unless it is global.
+ */
+void mmu_switch(struct soft_cpu *, unsigned pcid);
+void mmu_forget(struct soft_cpu *, unsigned pcid);
+void mmu_forget_others(struct soft_cpu *);
 /* Translates without a fault and without A/D updates, for debuggers: false when unmapped. */
 bool mmu_translate_debug(struct soft_cpu *, uint64_t lin, uint64_t *gpa);
 
 /* cpu.c: recomputes code_bits, cpl, tlb, segbase, mode_key, slow after any change of segments,
  * CR0/CR4/EFER, EFLAGS.VM/TF/AC, DR7. */
 void cpu_mode_changed(struct soft_cpu *);
+/* The same when nothing but CS, SS, bases and RFLAGS changed. */
+void cpu_ring_changed(struct soft_cpu *);
 void cpu_sync_out(struct soft_cpu *); /* hot fields and x87 -> s */
 void cpu_sync_in(struct soft_cpu *);  /* s -> hot fields */
 /* Sets all of RFLAGS (checks are the caller's). */

@@ -37,7 +37,7 @@ static void enter_handler(struct soft_cpu *c, uint64_t rip, uint64_t clear)
 	c->s.mov_ss_shadow = false;
 	c->dr6_pending = 0;
 	c->no_step = true;
-	cpu_mode_changed(c);
+	cpu_ring_changed(c);
 }
 
 /* Real mode, and INT n that virtual-8086 mode hands to the 8086 program itself. */

@@ -105,7 +105,7 @@ static void page_from_tlb(const struct tlb_entry *e, uint64_t lin, struct soft_c
 void mmu_xlat(struct soft_cpu *c, uint64_t lin, enum tlb_kind kind, enum tlb_priv priv,
 	      struct mmu_page *pg)
 {
-	const struct tlb_entry *e = tlb_slot(&c->tlbs[priv], kind, lin);
+	const struct tlb_entry *e = tlb_slot(&c->tlbs[tlb_array(c, priv)], kind, lin);
 	struct walk w;
 	int code;
 
@@ -125,11 +125,13 @@ bool mmu_fill(struct soft_cpu *c, uint64_t lin, enum tlb_kind kind)
 	struct mmu_page pg;
 	struct walk w;
 
-	if (c->align_check || ((c->s.efer & EFER_LMA) && !mmu_canonical(c, lin)) ||
+	/* Another array than what is filled: alignment is checked, or it is not for real (lockstep). */
+	if (c->tlb != &c->tlbs[tlb_array(c, priv)] ||
+	    ((c->s.efer & EFER_LMA) && !mmu_canonical(c, lin)) ||
 	    walk_pages(c, lin, kind, priv, true, &w) >= 0)
 		return false;
 	fill_from_walk(c, lin, kind, priv, &w, &pg);
-	return tlb_slot(&c->tlbs[priv], kind, lin)->tag == (lin & PAGE_ADDR);
+	return tlb_slot(c->tlb, kind, lin)->tag == (lin & PAGE_ADDR);
 }
 
 static void check_linear(struct soft_cpu *c, uint64_t lin, unsigned size, const struct how *how)

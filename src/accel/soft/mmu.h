@@ -29,6 +29,26 @@ static inline struct tlb_entry *tlb_slot(struct soft_tlb *t, enum tlb_kind kind,
 	return &t->e[kind][(lin >> 12) & (TLB_SIZE - 1)];
 }
 
+/* Which of soft_cpu.tlbs[] is of a privilege, now. */
+static inline unsigned tlb_array(const struct soft_cpu *c, enum tlb_priv priv)
+{
+	return priv == TLB_USER ? TLB_USER + c->context : priv;
+}
+
+/* Pages that have entries in the jump cache since mmu_new_generation(), and some that have none. */
+static inline unsigned jump_page_bit(uint64_t lin)
+{
+	return (lin >> 12 ^ lin >> 24) & 4095;
+}
+static inline void jump_page_note(struct soft_cpu *c, uint64_t lin)
+{
+	c->jump_pages[jump_page_bit(lin) / 64] |= BIT64(jump_page_bit(lin) % 64);
+}
+static inline bool jump_page_seen(const struct soft_cpu *c, uint64_t lin)
+{
+	return c->jump_pages[jump_page_bit(lin) / 64] >> (jump_page_bit(lin) % 64) & 1;
+}
+
 /* The compare takes the last byte's page: an access that crosses never matches its slot. */
 static inline bool tlb_hit(const struct tlb_entry *e, uint64_t lin, unsigned size)
 {
@@ -148,8 +168,8 @@ bool mmu_canonical(const struct soft_cpu *, uint64_t lin);
 int mmu_init(struct soft_cpu *);
 /* Gives the memory of the TLB back to the host: a flush of everything. */
 void mmu_trim(struct soft_cpu *);
-/* Makes the jump cache stale; global_too: also its entries for global pages. */
-void mmu_new_generation(struct soft_cpu *, bool global_too);
+/* Makes the jump cache stale, all of it. */
+void mmu_new_generation(struct soft_cpu *);
 void mmu_fini(struct soft_cpu *);
 void tlb_fill(struct soft_cpu *, enum tlb_kind kind, enum tlb_priv priv, uint64_t lin,
 	      const struct walk *w, const struct mmu_page *pg);

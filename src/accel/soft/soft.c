@@ -134,7 +134,7 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 	c->vcpu = v;
 	c->vm = sv;
 	c->map = sv->map;
-	c->stamp = BIT64(33);
+	c->stamp = c->stamps = BIT64(33);
 	c->stamp_global = BIT64(33) | BIT64(32);
 	mmu_init(c);
 	v->engine = c;

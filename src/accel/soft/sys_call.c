@@ -55,7 +55,7 @@ static const struct insn *sys_syscall(struct soft_cpu *c, const struct insn *in)
 		set_code(c, cs, cs + 8, 0, false);
 		clear_flags(c, FLAG_VM | FLAG_IF | FLAG_RF);
 	}
-	cpu_mode_changed(c);
+	cpu_ring_changed(c);
 	return NULL;
 }
 
@@ -89,7 +89,7 @@ static const struct insn *sys_sysret(struct soft_cpu *c, const struct insn *in)
 		sysret_flags(c);
 	else
 		c->rflags |= FLAG_IF;
-	cpu_mode_changed(c);
+	cpu_ring_changed(c);
 	return NULL;
 }
 

@@ -63,9 +63,11 @@ void cr0_write(struct soft_cpu *c, uint64_t val)
 
 void cr3_write(struct soft_cpu *c, uint64_t val)
 {
+	bool pcids = c->s.cr4 & CR4_PCIDE, keep = pcids && val >> 63;
+
 	if (c->long_mode) {
-		if (c->s.cr4 & CR4_PCIDE)
-			val &= ~BIT64(63); /* "keep the translations": allowed not to */
+		if (pcids)
+			val &= ~BIT64(63);
 		if (val >> c->vm->model->phys_bits)
 			gp0(c);
 	} else {
@@ -74,7 +76,10 @@ void cr3_write(struct soft_cpu *c, uint64_t val)
 			gp0(c);
 	}
 	c->s.cr3 = val;
-	mmu_flush(c, false, TLB_WHY_CR3);
+	if (pcids)
+		mmu_switch(c, val & 0xfff);
+	if (!keep)
+		mmu_flush(c, false, TLB_WHY_CR3);
 }
 
 uint64_t cr4_allowed(const struct soft_cpu *c)
@@ -256,6 +261,20 @@ static const struct insn *sys_invlpg(struct soft_cpu *c, const struct insn *in)
 	return sys_end(c);
 }
 
+static void invalidate(struct soft_cpu *c, uint64_t type, unsigned pcid, uint64_t lin)
+{
+	unsigned current = c->s.cr4 & CR4_PCIDE ? c->s.cr3 & 0xfff : 0;
+
+	if (type == 3)
+		mmu_forget_others(c);
+	if (type < 2 && pcid != current)
+		mmu_forget(c, pcid);
+	else if (type == 0)
+		mmu_flush_page(c, lin);
+	else
+		mmu_flush(c, type == 2, TLB_WHY_INVPCID);
+}
+
 static const struct insn *sys_invpcid(struct soft_cpu *c, const struct insn *in)
 {
 	uint64_t type, pcid, lin;
@@ -268,13 +287,9 @@ static const struct insn *sys_invpcid(struct soft_cpu *c, const struct insn *in)
 		gp0(c);
 	if (type < 2 && !(c->s.cr4 & CR4_PCIDE) && pcid)
 		gp0(c);
-	if (type == 0) {
-		if (!canonical(c, lin))
-			gp0(c);
-		mmu_flush_page(c, lin);
-	} else {
-		mmu_flush(c, type == 2, TLB_WHY_INVPCID);
-	}
+	if (type == 0 && !canonical(c, lin))
+		gp0(c);
+	invalidate(c, type, (unsigned)pcid, lin);
 	return sys_end(c);
 }
 

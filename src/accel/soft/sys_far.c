@@ -412,7 +412,8 @@ static void set_flags(struct soft_cpu *c, uint64_t val, uint64_t mask)
 static const struct insn *iret_done(struct soft_cpu *c)
 {
 	c->s.nmi_masked = false;
-	return done(c);
+	cpu_ring_changed(c);
+	return NULL;
 }
 
 static const struct insn *iret_real(struct soft_cpu *c, unsigned size)

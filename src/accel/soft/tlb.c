@@ -2,19 +2,27 @@
 /*
  * The software TLB's contents: filling and flushing.
  *
- * A flush touches only what was filled since the last one: a log keeps the slots in use, so that a
- * guest that switches address spaces often does not pay for the whole array. When the log is full
+ * A flush touches only what was filled since the last one: logs keep the slots in use, so that a
+ * guest that switches address spaces often does not pay for whole arrays. When a log is full
  * the next flush goes over everything. Each flush also makes the jump cache of block.c stale (a
  * new generation in soft_cpu.stamp). vCPU thread only.
+ *
+ * Address spaces with a PCID keep what user code has looked up, TLB_CONTEXTS of them: an array each, and a
+ * generation of the jump cache. Of the supervisor's arrays only global entries outlive a switch.
  */
 #include "accel/soft/jit/jit.h"
 #include "accel/soft/mmu.h"
 
-#define LOG_SIZE 2048
+#define LOG_SIZE 1024
 
-struct soft_tlb_log {
+struct slot_log {
 	unsigned n; /* > LOG_SIZE: overflowed */
-	uint16_t slot[LOG_SIZE]; /* (priv * TLB_KINDS + kind) * TLB_SIZE + index */
+	uint16_t slot[LOG_SIZE]; /* (array * TLB_KINDS + kind) * TLB_SIZE + index */
+};
+
+/* A slot in use is in one of its array's logs at least: entries that are not global are in local, if any. */
+struct soft_tlb_log {
+	struct slot_log super, local, user[TLB_CONTEXTS];
 };
 
 static struct tlb_entry *slot_entry(struct soft_cpu *c, unsigned slot)
@@ -34,12 +42,53 @@ static bool slot_is_empty(const struct tlb_entry *e)
 	return e->tag & PAGE_OFF;
 }
 
-static void flush_all_slots(struct soft_cpu *c)
+static void empty_arrays(struct soft_cpu *c, unsigned first, unsigned n)
 {
-	memset(c->tlbs, 0xff, sizeof(c->tlbs));
-	for (unsigned set = 0; set < TLB_PRIVS * TLB_KINDS; set++)
+	memset(&c->tlbs[first], 0xff, n * sizeof(c->tlbs[0]));
+	for (unsigned set = first * TLB_KINDS; set < (first + n) * TLB_KINDS; set++)
 		empty_slot(c, set * TLB_SIZE + TLB_SIZE - 1);
-	c->tlb_log->n = 0;
+}
+
+static void flush_log(struct soft_cpu *c, struct slot_log *log, unsigned first, unsigned n)
+{
+	if (log->n > LOG_SIZE)
+		empty_arrays(c, first, n);
+	for (unsigned i = 0; log->n <= LOG_SIZE && i < log->n; i++)
+		empty_slot(c, log->slot[i]);
+	log->n = 0;
+}
+
+static void flush_user(struct soft_cpu *c, unsigned ctx)
+{
+	flush_log(c, &c->tlb_log->user[ctx], TLB_USER + ctx, 1);
+}
+
+static void empty_if_local(struct soft_cpu *c, unsigned slot)
+{
+	const struct tlb_entry *e = slot_entry(c, slot);
+
+	if (!slot_is_empty(e) && !(e->gpa & TLBE_GLOBAL))
+		empty_slot(c, slot);
+}
+
+/* What the supervisor has looked up and is not global. */
+static void flush_local(struct soft_cpu *c)
+{
+	struct slot_log *log = &c->tlb_log->local;
+	bool all = log->n > LOG_SIZE;
+	unsigned n = all ? TLB_USER * TLB_KINDS * TLB_SIZE : log->n;
+
+	for (unsigned i = 0; i < n; i++)
+		empty_if_local(c, all ? i : log->slot[i]);
+	log->n = 0;
+}
+
+static void flush_all(struct soft_cpu *c)
+{
+	flush_log(c, &c->tlb_log->super, TLB_SUPER, TLB_USER);
+	flush_log(c, &c->tlb_log->local, TLB_SUPER, TLB_USER);
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+		flush_user(c, i);
 }
 
 /*
@@ -48,20 +97,52 @@ static void flush_all_slots(struct soft_cpu *c)
  */
 static void first_slots(struct soft_cpu *c)
 {
-	for (unsigned set = 0; set < TLB_PRIVS * TLB_KINDS; set++) {
+	for (unsigned set = 0; set < TLB_ARRAYS * TLB_KINDS; set++) {
 		empty_slot(c, set * TLB_SIZE);
 		empty_slot(c, set * TLB_SIZE + TLB_SIZE - 1);
 	}
 }
 
+/* Bits 63:33 of the two stamps count, bit 32 tells them apart. No two local generations are the same. */
+static void new_local(struct soft_cpu *c)
+{
+	c->stamps += BIT64(33);
+	c->stamp = c->stamps | c->mode_key;
+}
+
+static unsigned current_pcid(const struct soft_cpu *c)
+{
+	return c->s.cr4 & CR4_PCIDE ? c->s.cr3 & 0xfff : 0;
+}
+
+/* All address spaces but the current one are forgotten. */
+static void forget_contexts(struct soft_cpu *c)
+{
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+		c->contexts[i].used = 0;
+	c->contexts[c->context].used = ++c->context_uses;
+	c->contexts[c->context].pcid = (uint16_t)current_pcid(c);
+}
+
+void mmu_new_generation(struct soft_cpu *c)
+{
+	spots_drop(c);
+	new_local(c);
+	c->stamp_global += BIT64(33);
+	memset(c->jump_pages, 0, sizeof(c->jump_pages));
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+		c->contexts[i].stamp = 0;
+}
+
 void mmu_trim(struct soft_cpu *c)
 {
 	c->n.tlb_flushes[TLB_WHY_IDLE]++;
-	mmu_new_generation(c, true);
+	mmu_new_generation(c);
 	c->large_seen = 0;
 	zero_and_release(c->tlbs, sizeof(c->tlbs));
 	first_slots(c);
-	c->tlb_log->n = 0;
+	memset(c->tlb_log, 0, sizeof(*c->tlb_log));
+	forget_contexts(c);
 }
 
 int mmu_init(struct soft_cpu *c)
@@ -80,55 +161,84 @@ void mmu_fini(struct soft_cpu *c)
 	c->tlb_log = NULL;
 }
 
-/* Bits 63:33 of the two stamps count, bit 32 tells them apart. */
-void mmu_new_generation(struct soft_cpu *c, bool global_too)
-{
-	spots_drop(c);
-	c->stamp += BIT64(33);
-	if (global_too)
-		c->stamp_global += BIT64(33);
-}
-
-/* Drops what is not global; keeps the log of the rest. */
-static void flush_logged_local(struct soft_cpu *c)
-{
-	struct soft_tlb_log *log = c->tlb_log;
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < log->n; i++) {
-		struct tlb_entry *e = slot_entry(c, log->slot[i]);
-
-		if (slot_is_empty(e))
-			continue;
-		if (e->gpa & TLBE_GLOBAL)
-			log->slot[kept++] = log->slot[i];
-		else
-			empty_slot(c, log->slot[i]);
-	}
-	log->n = kept;
-}
-
-static void flush_logged(struct soft_cpu *c)
-{
-	struct soft_tlb_log *log = c->tlb_log;
-
-	for (unsigned i = 0; i < log->n; i++)
-		empty_slot(c, log->slot[i]);
-	log->n = 0;
-}
-
 void mmu_flush(struct soft_cpu *c, bool global_too, enum tlb_why why)
 {
 	c->n.tlb_flushes[why]++;
-	mmu_new_generation(c, global_too);
-	if (global_too)
+	if (global_too) {
+		mmu_new_generation(c);
 		c->large_seen = 0;
-	if (c->tlb_log->n > LOG_SIZE)
-		flush_all_slots(c);
-	else if (global_too)
-		flush_logged(c);
+		flush_all(c);
+		forget_contexts(c);
+		return;
+	}
+	spots_drop(c);
+	new_local(c);
+	flush_local(c);
+	flush_user(c, c->context);
+}
+
+/* The place of an address space, or of the one that was used longest ago. */
+static unsigned find_context(const struct soft_cpu *c, unsigned pcid)
+{
+	unsigned oldest = 0;
+
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+		if (c->contexts[i].used && c->contexts[i].pcid == pcid)
+			return i;
+		if (c->contexts[i].used < c->contexts[oldest].used)
+			oldest = i;
+	}
+	return oldest;
+}
+
+void mmu_switch(struct soft_cpu *c, unsigned pcid)
+{
+	unsigned i = find_context(c, pcid);
+	struct tlb_context *to = &c->contexts[i];
+	bool known = to->used && to->pcid == pcid;
+
+	if (known && i == c->context)
+		return;
+	spots_drop(c);
+	flush_local(c);
+	c->contexts[c->context].stamp = c->stamp & ~(uint64_t)UINT32_MAX;
+	c->context = i;
+	to->used = ++c->context_uses;
+	to->pcid = (uint16_t)pcid;
+	if (!known)
+		flush_user(c, i);
+	if (known && to->stamp)
+		c->stamp = to->stamp | c->mode_key;
 	else
-		flush_logged_local(c);
+		new_local(c);
+}
+
+void mmu_forget(struct soft_cpu *c, unsigned pcid)
+{
+	unsigned i = find_context(c, pcid);
+
+	if (!c->contexts[i].used || c->contexts[i].pcid != pcid)
+		return;
+	if (i == c->context) {
+		mmu_flush(c, false, TLB_WHY_INVPCID);
+		return;
+	}
+	flush_user(c, i);
+	c->contexts[i].used = 0;
+}
+
+void mmu_forget_others(struct soft_cpu *c)
+{
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+		if (i != c->context)
+			flush_user(c, i);
+	forget_contexts(c);
+}
+
+/* Of soft_cpu.large_seen; a hash, as kernels have their large pages at multiples of 64 GiB. */
+static uint64_t large_bit(uint64_t lin)
+{
+	return BIT64((lin >> 30) * 0x9e3779b97f4a7c15ull >> 58);
 }
 
 static bool has_large(const struct tlb_entry *e)
@@ -141,12 +251,8 @@ static bool has_large(const struct tlb_entry *e)
  * spread over the sets, so when the slot hit is a piece of one, everything goes. A piece of the
  * same large page may be cached where this address has no entry: then the log is searched.
  */
-static bool large_page_cached(struct soft_cpu *c, uint64_t lin)
+static bool log_has_large(struct soft_cpu *c, const struct slot_log *log, uint64_t lin)
 {
-	const struct soft_tlb_log *log = c->tlb_log;
-
-	if (!(c->large_seen >> (lin >> 30 & 63) & 1))
-		return false;
 	if (log->n > LOG_SIZE)
 		return true;
 	for (unsigned i = 0; i < log->n; i++) {
@@ -159,50 +265,81 @@ static bool large_page_cached(struct soft_cpu *c, uint64_t lin)
 	return false;
 }
 
+static bool large_page_cached(struct soft_cpu *c, uint64_t lin)
+{
+	const struct soft_tlb_log *log = c->tlb_log;
+	bool found;
+
+	if (!(c->large_seen & large_bit(lin)))
+		return false;
+	found = log_has_large(c, &log->super, lin) || log_has_large(c, &log->local, lin);
+	for (unsigned i = 0; !found && i < TLB_CONTEXTS; i++)
+		found = log_has_large(c, &log->user[i], lin);
+	return found;
+}
+
+/* Another address space keeps its own. */
+static void drop_page(struct soft_cpu *c, unsigned array, uint64_t page)
+{
+	bool other = array >= TLB_USER && array != TLB_USER + c->context;
+
+	for (unsigned k = 0; k < TLB_KINDS; k++) {
+		struct tlb_entry *e = tlb_slot(&c->tlbs[array], k, page);
+
+		if (e->tag == page && (!other || (e->gpa & TLBE_GLOBAL)))
+			e->tag = tlb_no_tag(page >> 12 & (TLB_SIZE - 1));
+	}
+}
+
 void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 {
-	uint64_t page = lin & PAGE_ADDR;
-
 	if (large_page_cached(c, lin)) {
 		mmu_flush(c, true, TLB_WHY_LARGE);
 		return;
 	}
 	c->n.invlpg++;
-	mmu_new_generation(c, true);
-	for (unsigned p = 0; p < TLB_PRIVS; p++) {
-		for (unsigned k = 0; k < TLB_KINDS; k++) {
-			struct tlb_entry *e = tlb_slot(&c->tlbs[p], k, lin);
-
-			if (e->tag == page)
-				e->tag = tlb_no_tag(lin >> 12 & (TLB_SIZE - 1));
-		}
-	}
+	spots_drop(c);
+	if (jump_page_seen(c, lin))
+		mmu_new_generation(c);
+	for (unsigned i = 0; i < TLB_ARRAYS; i++)
+		drop_page(c, i, lin & PAGE_ADDR);
 }
 
-static void log_slot(struct soft_cpu *c, unsigned slot)
+static void log_slot(struct slot_log *log, unsigned slot)
 {
-	struct soft_tlb_log *log = c->tlb_log;
-
 	if (log->n < LOG_SIZE)
 		log->slot[log->n++] = (uint16_t)slot;
 	else
 		log->n = LOG_SIZE + 1;
 }
 
+/* Which log says that a slot is in use, for an entry that comes into it now; NULL: it is there already. */
+static struct slot_log *log_for(struct soft_cpu *c, const struct tlb_entry *e, enum tlb_priv priv,
+				bool global)
+{
+	bool empty = slot_is_empty(e) || !e->tag; /* page 0's may be in it twice, which is fine */
+
+	if (priv == TLB_USER)
+		return empty ? &c->tlb_log->user[c->context] : NULL;
+	if (!global)
+		return empty || (e->gpa & TLBE_GLOBAL) ? &c->tlb_log->local : NULL;
+	return empty ? &c->tlb_log->super : NULL;
+}
+
 void tlb_fill(struct soft_cpu *c, enum tlb_kind kind, enum tlb_priv priv, uint64_t lin,
 	      const struct walk *w, const struct mmu_page *pg)
 {
-	struct tlb_entry *e = tlb_slot(&c->tlbs[priv], kind, lin);
-	uint64_t page = lin & PAGE_ADDR;
+	unsigned array = tlb_array(c, priv);
+	struct tlb_entry *e = tlb_slot(&c->tlbs[array], kind, lin);
+	struct slot_log *log = log_for(c, e, priv, w->global);
 
-	/* A slot in use is in the log already (that of page 0 may be in it twice, which is fine). */
-	if (slot_is_empty(e) || !e->tag)
-		log_slot(c, (unsigned)((priv * TLB_KINDS + kind) * TLB_SIZE +
-				       (unsigned)(e - c->tlbs[priv].e[kind])));
+	if (log)
+		log_slot(log, (unsigned)((array * TLB_KINDS + kind) * TLB_SIZE +
+					 (unsigned)(e - c->tlbs[array].e[kind])));
 	c->n.fills[kind]++;
 	if (w->large)
-		c->large_seen |= BIT64(lin >> 30 & 63);
-	e->tag = page;
+		c->large_seen |= large_bit(lin);
+	e->tag = lin & PAGE_ADDR;
 	e->addend = (uint64_t)(uintptr_t)pg->host - lin;
 	e->watch = &pg->rb->watch[pg->rb_off >> RAM_PAGE_SHIFT];
 	e->gpa = (pg->gpa & PAGE_ADDR) | (w->global ? TLBE_GLOBAL : 0) |

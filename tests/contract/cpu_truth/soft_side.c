@@ -229,6 +229,7 @@ void soft_run_case(const struct truth_case *c, struct truth_state *s, struct tru
 	if (_setjmp(cpu->on_fault)) {
 		if (cpu->exclusive)
 			cpu_exclusive_end(cpu);
+		jit_unstop(cpu);
 		r->vector = cpu->fault.vector;
 		r->error = cpu->fault.has_error ? cpu->fault.error : 0;
 		r->cr2 = r->vector == X86_PF ? cpu->s.cr2 : 0;
@@ -296,6 +297,7 @@ bool soft_run_prog(const struct prog *p, unsigned hot, struct truth_state *s, st
 	if (_setjmp(cpu->on_fault)) {
 		if (cpu->exclusive)
 			cpu_exclusive_end(cpu);
+		jit_unstop(cpu);
 		r->vector = cpu->fault.vector;
 		r->error = cpu->fault.has_error ? cpu->fault.error : 0;
 		r->cr2 = r->vector == X86_PF ? cpu->s.cr2 : 0;

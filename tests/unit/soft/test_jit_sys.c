@@ -405,6 +405,120 @@ static void test_alone(void **state)
 	}
 }
 
+/* ---- address spaces with a PCID ---- */
+
+/* A script: what the program does, or has the kernel do, before it looks at a page and runs code there. */
+enum { OP_END, OP_CR3, OP_INVLPG, OP_INVPCID, OP_STORE };
+struct op {
+	uint64_t op, arg, a, b; /* b, of INVPCID: linear address; a: PCID */
+	unsigned seen;		/* the number of the page that is there then */
+};
+
+GUEST(spaces, "lea 9f(%rip), %rcx\nmov $2, %r11d\nsysretq\n.org spaces+0x40\n"
+	      "cmp $1, %eax\njne 2f\nmov %rdx, %cr3\nsysretq\n"
+	      "2: cmp $2, %eax\njne 3f\ninvlpg (%rdx)\nsysretq\n"
+	      "3: cmp $3, %eax\njne 4f\ninvpcid 16(%rsi), %rdx\nsysretq\n4: hlt\n"
+	      ".org spaces+0x80\n9: mov $0x110000, %esi\nmov $0x120000, %edi\n"
+	      "5: mov (%rsi), %rax\nmov 8(%rsi), %rdx\ncmp $4, %eax\njne 6f\n"
+	      "mov 16(%rsi), %rbx\nmov %rbx, (%rdx)\njmp 7f\n6: syscall\n"
+	      "7: mov $0x40400010, %ecx\ncall *%rcx\nadd 0x40400000, %eax\nmov %eax, (%rdi)\n"
+	      "add $4, %rdi\nadd $32, %rsi\njmp 5b\n");
+
+#define SPACE	  0x200000u /* tables of space k from here + 0x10000 * k */
+#define KEEP	  BIT64(63)
+#define CR3_OF(k) (SPACE + 0x10000u * (k) + (k))
+#define PTE_OF(k) (SPACE + 0x10000u * (k) + 0x3000)
+#define PAGE_NR(n) ((0x400000u + 0x200000u * (n)) | 7)
+
+static void put_qword(uint64_t gpa, uint64_t v)
+{
+	tvm_put(t, gpa, &v, 8);
+}
+
+/*
+ * Identity in the first GiB by large pages, and at 40400000h page n: it holds n, and code that returns 16 n.
+ * (INVLPG near large pages drops all.)
+ */
+static void put_space(unsigned k, unsigned n)
+{
+	uint64_t at = SPACE + 0x10000ull * k;
+
+	put_qword(at, (at + 0x1000) | 7);
+	put_qword(at + 0x1000, (at + 0x2000) | 7);
+	for (uint64_t i = 0; i < 512; i++) {
+		put_qword(at + 0x2000 + 8 * i, i << 21 | 0x87);
+		put_qword(at + 0x3000 + 8 * i, 0);
+		put_qword(at + 0x4000 + 8 * i, 0);
+	}
+	put_qword(at + 0x1008, (at + 0x4000) | 7);
+	put_qword(at + 0x4010, (at + 0x3000) | 7);
+	put_qword(PTE_OF(k), PAGE_NR(n));
+}
+
+static void put_page(unsigned n)
+{
+	const uint8_t code[] = { 0xb8, (uint8_t)(16 * n), 0, 0, 0, 0xc3 }; /* mov eax, 16 n; ret */
+	uint64_t at = 0x400000 + 0x200000ull * n;
+
+	put_qword(at, n);
+	tvm_put(t, at + 0x10, code, sizeof(code));
+}
+
+#define TURNS 12
+
+static void test_spaces(void **state)
+{
+	static const struct op ops[] = {
+		/* each has its own, also from the second time on */
+		{ OP_CR3, CR3_OF(1), 0, 0, 1 }, { OP_CR3, CR3_OF(2), 0, 0, 2 },
+		{ OP_CR3, CR3_OF(1) | KEEP, 0, 0, 1 }, { OP_CR3, CR3_OF(2) | KEEP, 0, 0, 2 },
+		/* what is kept is what was there; INVLPG is for this one */
+		{ OP_STORE, PTE_OF(1), PAGE_NR(3), 0, 2 }, { OP_CR3, CR3_OF(1) | KEEP, 0, 0, 1 },
+		{ OP_CR3, CR3_OF(2) | KEEP, 0, 0, 2 }, { OP_INVLPG, 0x40400000, 0, 0, 2 },
+		{ OP_CR3, CR3_OF(1) | KEEP, 0, 0, 1 }, { OP_INVLPG, 0x40400000, 0, 0, 3 },
+		/* not kept */
+		{ OP_CR3, CR3_OF(2) | KEEP, 0, 0, 2 }, { OP_STORE, PTE_OF(1), PAGE_NR(1), 0, 2 },
+		{ OP_CR3, CR3_OF(1), 0, 0, 1 },
+		/* INVPCID from another one, of an address, of all, of all there are */
+		{ OP_CR3, CR3_OF(2) | KEEP, 0, 0, 2 }, { OP_STORE, PTE_OF(1), PAGE_NR(3), 0, 2 },
+		{ OP_INVPCID, 0, 1, 0x40400000, 2 }, { OP_CR3, CR3_OF(1) | KEEP, 0, 0, 3 },
+		{ OP_CR3, CR3_OF(2) | KEEP, 0, 0, 2 }, { OP_STORE, PTE_OF(1), PAGE_NR(1), 0, 2 },
+		{ OP_INVPCID, 1, 1, 0, 2 }, { OP_CR3, CR3_OF(1) | KEEP, 0, 0, 1 },
+		{ OP_CR3, CR3_OF(2) | KEEP, 0, 0, 2 }, { OP_STORE, PTE_OF(1), PAGE_NR(3), 0, 2 },
+		{ OP_INVPCID, 3, 0, 0, 2 }, { OP_CR3, CR3_OF(1) | KEEP, 0, 0, 3 },
+		{ OP_CR3, CR3_OF(2) | KEEP, 0, 0, 2 }, { OP_STORE, PTE_OF(1), PAGE_NR(1), 0, 2 },
+		{ OP_INVPCID, 2, 0, 0, 2 }, { OP_CR3, CR3_OF(1) | KEEP, 0, 0, 1 },
+		/* of the current one */
+		{ OP_STORE, PTE_OF(1), PAGE_NR(3), 0, 1 }, { OP_INVPCID, 1, 1, 0, 3 },
+		{ OP_STORE, PTE_OF(1), PAGE_NR(1), 0, 3 }, { OP_INVPCID, 0, 1, 0x40400000, 1 },
+		/* more than are kept */
+		{ OP_CR3, CR3_OF(3), 0, 0, 2 }, { OP_CR3, CR3_OF(4), 0, 0, 3 },
+		{ OP_CR3, CR3_OF(5), 0, 0, 1 }, { OP_CR3, CR3_OF(6), 0, 0, 2 },
+		{ OP_CR3, CR3_OF(1) | KEEP, 0, 0, 1 }, { OP_CR3, CR3_OF(6) | KEEP, 0, 0, 2 },
+		{ OP_CR3, CR3_OF(4) | KEEP, 0, 0, 3 },
+	};
+	static const uint8_t seen_in[] = { 0, 1, 2, 2, 3, 1, 2 };
+	struct cpu_state s;
+
+	SETUP_KERNEL(spaces);
+	for (unsigned k = 1; k <= 6; k++)
+		put_space(k, seen_in[k]);
+	for (unsigned n = 1; n <= 3; n++)
+		put_page(n);
+	memset(tvm_mem(t, 0x110000), 0, 0x10000);
+	for (unsigned i = 0; i < TURNS * ARRAY_SIZE(ops); i++)
+		tvm_put(t, 0x110000 + 32ull * i, &ops[i % ARRAY_SIZE(ops)], 32);
+	tvm_get(t, 0, &s);
+	s.cr3 = CR3_OF(1);
+	s.cr4 |= CR4_PCIDE;
+	tvm_set(t, 0, &s);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	for (unsigned i = 0; i < TURNS * ARRAY_SIZE(ops); i++)
+		if (count(0x120000 + 4ull * i) != 17 * ops[i % ARRAY_SIZE(ops)].seen)
+			fail_msg("operation %u: %#x", i, count(0x120000 + 4ull * i));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +535,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_over_code, make, drop),
 		cmocka_unit_test_setup_teardown(test_misses, make, drop),
 		cmocka_unit_test_setup_teardown(test_alone, make, drop),
+		cmocka_unit_test_setup_teardown(test_spaces, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

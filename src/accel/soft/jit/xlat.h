@@ -25,7 +25,8 @@ struct stub {
 	int32_t off;
 	uint8_t *place; /* the jump to it */
 	uint8_t *back;	/* STUB_VEC, STUB_MISS, STUB_SPOT: where it goes on */
-	bool write, flat; /* STUB_MISS: write; STUB_SPOT: flat: it adds to an address, else to an offset in the page */
+	bool write; /* STUB_MISS, STUB_SPOT */
+	bool flat;  /* STUB_SPOT: it adds to an address, else to an offset in the page */
 	uint8_t base;	  /* as in its spot_info */
 	int32_t spot, fold; /* its offset in soft_cpu; what is not in the address looked at */
 };
