@@ -20,6 +20,7 @@
 #define XS_SSE	      2u
 #define XS_AVX	      4u
 #define XS_AVX512     0xe0u
+#define XS_LEGACY     7u /* AVX too, of which MXCSR is a part in the standard format */
 #define XS_ALL	      (7u | XS_AVX512)
 #define XS_HEADER     512
 #define XS_EXTENDED   576 /* where the components behind the legacy region begin */
@@ -501,7 +502,7 @@ static unsigned xs_touched(const struct xs_store *x, unsigned set, unsigned rfbm
 static const struct insn *xsave_standard(struct soft_cpu *c, const struct insn *in, bool opt)
 {
 	unsigned rfbm = wanted(c), use, set;
-	struct xs_store x = {c, xs_area(c, in, rfbm, true), false};
+	struct xs_store x = {c, xs_area(c, in, rfbm & XS_LEGACY, true), false};
 	uint64_t bv = mmu_ld_slow(c, x.lin + XS_HEADER, 8);
 
 	fpu_spill(c);
@@ -579,7 +580,7 @@ static struct xs_header xs_header(struct soft_cpu *c, uint64_t lin, unsigned rfb
 	} else {
 		bad = need_compact || (h.bv & ~c->s.xcr0) || !all_zero(b + 8, 16);
 	}
-	if (h.compact ? rfbm & h.comp & (XS_X87 | XS_SSE) : rfbm)
+	if (h.compact ? rfbm & h.comp & (XS_X87 | XS_SSE) : rfbm & XS_LEGACY)
 		mmu_probe(c, lin, XS_HEADER, false);
 	if (bad)
 		cpu_raise_err(c, X86_GP, 0);

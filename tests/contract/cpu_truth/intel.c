@@ -126,7 +126,7 @@ static bool operand_has(const struct truth_case *c, const struct truth_state *h,
 	case MN_VMASKMOVPD:
 		return masked_store_has(c, h, r);
 	case MN_VCVTPS2PH:
-		return r->vector == X86_XM || access_has(r, c->to, 16);
+		return r->vector == X86_XM || access_has(r, c->to, c->in.flags & INSN_EVEX ? 32 : 16);
 	default:
 		if (op_descs[c->in.op].cls == OPC_EVEX)
 			return evex_has(c, r);
