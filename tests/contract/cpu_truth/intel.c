@@ -111,6 +111,8 @@ static bool operand_has(const struct truth_case *c, const struct truth_state *h,
 	switch (mnemonic(c)) {
 	case MN_CMPS:
 		return cmps_has(c, h, r);
+	case MN_CALL: /* the target that is no address, or the slot that it is pushed to */
+		return r->vector == X86_GP || access_has(r, h->gpr[RSP] - 8, 8);
 	case MN_FNSTENV:
 	case MN_FLDENV:
 	case MN_FNSAVE:
