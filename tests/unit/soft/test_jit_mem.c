@@ -226,19 +226,19 @@ static void test_restless(void **state)
 }
 
 /* The same at a page's end: what crosses it is no place's business. */
-GUEST(restless_end, "mov $0x400ff9, %edi\nxor %ebx, %ebx\nmov $3000, %ecx\n"
+GUEST(restless_edge, "mov $0x400ff9, %edi\nxor %ebx, %ebx\nmov $3000, %ecx\n"
 		    "1: xor $0x1000, %edi\nmov %rcx, (%rdi)\nadd (%rdi), %rbx\nmov %rcx, -1(%rdi)\n"
 		    "add -1(%rdi), %rbx\nxor $0x1001, %edi\nadd (%rdi), %rbx\nxor $0x1001, %edi\n"
 		    "dec %ecx\njnz 1b\nhlt\n");
 
-static void test_restless_end(void **state)
+static void test_restless_edge(void **state)
 {
 	uint8_t *mem = tvm_mem(t, PAGE);
 	uint64_t sum = 0, v;
 	unsigned at = 0xff9;
 
 	memset(mem, 0, 0x3000);
-	assert_int_equal(EXEC_GUEST(t, 64, restless_end), VCPU_EXIT_INTR);
+	assert_int_equal(EXEC_GUEST(t, 64, restless_edge), VCPU_EXIT_INTR);
 	memset(mem, 0, 0x3000);
 	for (uint64_t i = 3000; i; i--) {
 		at ^= 0x1000;
@@ -264,7 +264,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_alignment, make, drop),
 		cmocka_unit_test_setup_teardown(test_smap, make, drop),
 		cmocka_unit_test_setup_teardown(test_restless, make, drop),
-		cmocka_unit_test_setup_teardown(test_restless_end, make, drop),
+		cmocka_unit_test_setup_teardown(test_restless_edge, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
