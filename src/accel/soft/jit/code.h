@@ -115,6 +115,12 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id);
 /* step.c: whether lin is in the software TLB now, for accesses of enum tlb_kind. */
 bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind);
 
+/*
+ * Vector registers are in memory for a moment, and go back as jr.vec_live says: upper halves that were zero when
+ * they came to the host's may not be any more.
+ */
+void jit_vecs_lent(struct soft_cpu *c);
+
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);
 

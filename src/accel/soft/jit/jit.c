@@ -331,6 +331,14 @@ static bool upper_zmm(const struct soft_cpu *c)
 	return bits;
 }
 
+void jit_vecs_lent(struct soft_cpu *c)
+{
+	if (c->jr.vec_live == JIT_VEC_XMM && upper_halves(c))
+		c->jr.vec_live = JIT_VEC_YMM;
+	else if (c->jr.vec_live == JIT_VEC_ZMM_LOW && (upper_halves(c) || upper_zmm(c)))
+		c->jr.vec_live = JIT_VEC_ZMM;
+}
+
 /*
  * Vectors, or x87, go to the host's registers. Vectors not with exceptions that the host would raise: of x87
  * they come in front of an instruction, as in the guest.

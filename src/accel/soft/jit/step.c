@@ -94,5 +94,6 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 
 bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind)
 {
+	jit_vecs_lent(c);
 	return mmu_fill(c, lin, (enum tlb_kind)kind);
 }
