@@ -116,8 +116,8 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id);
 bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind);
 
 /*
- * Vector registers are in memory for a moment, and go back as jr.vec_live says: upper halves that were zero when
- * they came to the host's may not be any more.
+ * Vector registers are in memory for a moment, and go back as jr.vec_live says: upper halves that were zero
+ * when they came to the host's may not be any more.
  */
 void jit_vecs_lent(struct soft_cpu *c);
 

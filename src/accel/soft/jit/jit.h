@@ -4,9 +4,10 @@
  *
  * It is a rewriter. A guest instruction stays what it is: one without a memory operand is copied, one
  * with gets its address checked in the software TLB first and is then run on the host's address. Guest
- * registers are in host registers all the time, status flags in the host's. What it cannot do, or
- * what misses, it leaves to the interpreter from that instruction to the end of the block: so a fault
- * needs no tables here, and a device access no code.
+ * registers are in host registers all the time, status flags in the host's. What it does not know, the
+ * interpreter's handler executes, called from host code. An access that faults or is of a device is left
+ * to the interpreter from that instruction to the end of the block: so a fault needs no tables here,
+ * and a device access no code.
  *
  * Registers in host code: the guest's RAX RCX RDX RBX RBP RSI RDI R8 R9 R10 in those of the same name,
  * its RSP in R12; its R11 to R15 stay in soft_cpu.r[] and come into R11, R13 or R14 for an

@@ -120,6 +120,8 @@ static size_t first_difference(const void *a, const void *b, size_t size)
 	const uint8_t *p = a, *q = b;
 	size_t i = 0;
 
+	if (!memcmp(a, b, size))
+		return size;
 	while (i < size && p[i] == q[i])
 		i++;
 	return i;
@@ -156,14 +158,13 @@ static void diff_vectors(struct report *r, const struct lock_run *run)
 
 static void diff_state(struct report *r, const struct lock_run *run)
 {
-	const struct cpu_state *t1 = &run->t1.s, *t0 = &run->t0.s;
+	size_t at = first_difference(&run->t1.s, &run->t0.s, sizeof(run->t1.s));
 
-	if (!memcmp(t1, t0, sizeof(*t1)))
+	if (at == sizeof(run->t1.s))
 		return;
 	diff_vectors(r, run);
 	if (!r->differs)
-		differ(r, "the processor's state differs from byte %zu on",
-		       first_difference(t1, t0, sizeof(*t1)));
+		differ(r, "the processor's state differs from byte %zu on", at);
 }
 
 static void diff_flags(struct soft_cpu *c, struct report *r, const struct lock_run *run)
@@ -180,11 +181,10 @@ static void diff_memory(struct report *r, const struct lock_run *run)
 {
 	for (unsigned i = 0; i < run->nr_pages; i++) {
 		const struct lock_page *pg = &run->pages[i];
-		size_t at;
+		size_t at = first_difference(pg->t1, pg->t0, sizeof(pg->t1));
 
-		if (!memcmp(pg->t1, pg->t0, sizeof(pg->t1)))
+		if (at == sizeof(pg->t1))
 			continue;
-		at = first_difference(pg->t1, pg->t0, sizeof(pg->t1));
 		differ(r, "memory at %#" PRIx64 " is %#x, of the interpreter %#x (was %#x)", pg->lin + at,
 		       pg->t1[at], pg->t0[at], pg->host[at]);
 	}
