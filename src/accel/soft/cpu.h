@@ -145,6 +145,8 @@ struct soft_cpu {
 		const void *resume;
 		struct insn *stopped; /* step.c: has another handler just now */
 		insn_fn stopped_fn;
+		/* the host's stack: where returns without a call are found, how deep calls may go */
+		uint64_t stack, stack_end;
 	} jr;
 	uint32_t spots_used;	       /* the first; a list */
 	uint64_t insns;	 /* executed by the interpreter */

@@ -190,6 +190,14 @@ static inline void as_mov_imm32(struct as *a, unsigned reg, uint32_t v)
 	as_u32(a, v);
 }
 
+static inline void as_mov_imm64(struct as *a, unsigned reg, uint64_t v)
+{
+	as_byte(a, as_rex(true, 0, 0, reg));
+	as_byte(a, 0xb8 | (reg & 7));
+	as_u32(a, (uint32_t)v);
+	as_u32(a, (uint32_t)(v >> 32));
+}
+
 /* Jumps: a place of four bytes, to be filled in by as_patch(). */
 static inline uint8_t *as_jmp(struct as *a)
 {

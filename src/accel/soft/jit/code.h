@@ -60,6 +60,8 @@ struct jit_routines {
 	/* Called: gets EA into the TLB for reads or writes; ZF: cannot be. T and ENT are clobbered. */
 	uint8_t *miss[2];
 	uint8_t *leave_rip, *leave_poll, *leave_bail; /* JIT_RIP, JIT_POLL, JIT_BAIL, all in place */
+	uint8_t *poll;	   /* JIT_POLL at the address in EA, flags in c->fl */
+	uint8_t *unpaired; /* RET to EA, which is not where the last CALL said: lookup */
 };
 
 /*

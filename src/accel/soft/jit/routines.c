@@ -126,7 +126,33 @@ static void put_load_vecs(struct as *a)
 	as_patch(skip, a->p);
 }
 
-static uint8_t *put_enter(struct as *a)
+#define CALL_DEPTH 1024 /* calls that are not back yet, at most: 16 bytes of stack each */
+
+/*
+ * What a RET finds that has no CALL: an address, whichever it is, and host code (at bottom) that looks for
+ * the one that is due. Pairs above are pushed by xflow.c.
+ */
+static void put_stack_bottom(struct as *a, const uint8_t *bottom)
+{
+	AS(a, 0x6a, 0);		 /* push 0 */
+	AS(a, 0x48, 0x8d, 0x05); /* lea rax, [rip + bottom] */
+	as_u32(a, (uint32_t)(bottom - (a->p + 4)));
+	put_push(a, H_RAX, false);
+	as_rm(a, true, AS_STORE, H_RSP, ENV, OFF(jr.stack));
+	as_lea(a, true, H_RAX, H_RSP, -1, 0, -16 * CALL_DEPTH);
+	as_rm(a, true, AS_STORE, H_RAX, ENV, OFF(jr.stack_end));
+}
+
+static uint8_t *put_bottom(struct as *a, const uint8_t *lookup)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack));
+	as_jmp_to(a, lookup);
+	return start;
+}
+
+static uint8_t *put_enter(struct as *a, const uint8_t *bottom)
 {
 	uint8_t *start = a->p;
 
@@ -135,6 +161,7 @@ static uint8_t *put_enter(struct as *a)
 		put_push(a, saved[i], false);
 	AS(a, 0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
 	as_mov(a, ENV, H_RDI);
+	put_stack_bottom(a, bottom);
 	as_mov(a, ENT, H_RSI);
 	put_load_vecs(a);
 	put_gprs(a, AS_LOAD);
@@ -175,7 +202,8 @@ static uint8_t *put_return(struct as *a)
 	uint8_t *start = a->p;
 
 	put_spill(a);
-	AS(a, 0x48, 0x83, 0xc4, 0x08); /* add rsp, 8 */
+	as_rm(a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack));
+	as_alu_imm(a, true, 0, H_RSP, 8 + 16);
 	for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
 		put_push(a, saved[i], true);
 	as_byte(a, 0xc3);
@@ -305,16 +333,6 @@ static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
 		as_patch(poll[i], a->p);
 	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
 	put_leave(a, JIT_POLL, ret);
-	return start;
-}
-
-/* For entries of the jump cache whose block has no host code: EA is the guest's address. */
-static uint8_t *put_cold(struct as *a, const uint8_t *ret)
-{
-	uint8_t *start = a->p;
-
-	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
-	put_leave(a, JIT_RIP, ret);
 	return start;
 }
 
@@ -478,6 +496,32 @@ static uint8_t *put_fill(struct as *a, bool write, bool flat, const uint8_t *get
 	return start;
 }
 
+/* For entries of the jump cache whose block has no host code: EA is the guest's address. */
+static uint8_t *put_leave_to(struct as *a, enum jit_exit why, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_leave(a, why, ret);
+	return start;
+}
+
+/*
+ * The pair that RET found is used up, as it most often is one of its CALL (which a "call; ret" to
+ * elsewhere has, too); the last one stays.
+ */
+static uint8_t *put_unpaired(struct as *a, const uint8_t *lookup)
+{
+	uint8_t *start = a->p, *last;
+
+	as_rm(a, true, 0x3b, H_RSP, ENV, OFF(jr.stack));
+	last = as_jcc(a, CC_E);
+	as_alu_imm(a, true, 0, H_RSP, 16);
+	as_patch(last, a->p);
+	as_jmp_to(a, lookup);
+	return start;
+}
+
 /* Comes back with the result in ENT. */
 static void put_call_step(struct as *a)
 {
@@ -501,7 +545,7 @@ static uint8_t *put_step(struct as *a)
 	leave = as_jcc(a, CC_NE);
 	as_byte(a, 0xc3);
 	as_patch(leave, a->p);
-	as_alu_imm(a, true, 0, H_RSP, 8);
+	as_rm(a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack));
 	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
 	return start;
 }
@@ -511,7 +555,8 @@ static uint8_t *put_step_end(struct as *a)
 	uint8_t *start = a->p;
 
 	put_call_step(a);
-	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
+	as_rm(a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack)); /* what calls left may be of another mode */
+	AS(a, 0x41, 0xff, 0xe5);			     /* jmp r13 */
 	return start;
 }
 
@@ -542,14 +587,16 @@ void jit_put_routines(struct jit *j)
 	struct as a = { .p = j->rw, .end = j->rw + JIT_CODE_SIZE };
 	uint8_t *ret = put_return(&a);
 
-	j->go.enter = put_enter(&a);
 	j->go.exit_off = put_exit_off(&a, ret);
 	j->go.exit_link = put_exit_link(&a, ret);
 	j->go.exit_bail = put_exit_bail(&a, ret);
 	j->go.exit_store = put_exit_store(&a, ret);
 	j->go.exit_vec = put_exit_vec(&a, ret);
 	j->go.lookup = put_lookup(&a, ret);
-	j->go.cold = put_cold(&a, ret);
+	j->go.enter = put_enter(&a, put_bottom(&a, j->go.lookup));
+	j->go.cold = put_leave_to(&a, JIT_RIP, ret);
+	j->go.poll = put_leave_to(&a, JIT_POLL, ret);
+	j->go.unpaired = put_unpaired(&a, j->go.lookup);
 	for (unsigned i = 0; i < 2; i++)
 		j->go.miss[i] = put_miss(&a, i ? TLB_WRITE : TLB_READ);
 	for (unsigned i = 0; i < 4; i++)

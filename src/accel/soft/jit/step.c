@@ -71,6 +71,7 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 {
 	struct block *b = jit_id_block(c->blocks, id);
 	struct insn *in = &b->in[id & 63];
+	uint64_t stamp = c->stamp;
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
 	const struct insn *next;
 
@@ -83,7 +84,8 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 	c->insns += left; /* less what a fault takes back */
 	next = execute(c, in);
 	c->insns -= left - 1;
-	if (next && unlikely(!block_valid(b))) {
+	/* Code or mappings changed: what calls left behind may be wrong. */
+	if (next && unlikely(!block_valid(b) || c->stamp != stamp)) {
 		c->cur = in;
 		c->rip = cpu_next_rip(c);
 		next = NULL;

@@ -89,16 +89,21 @@ uint16_t x_live_out(struct xlat *x)
 
 /* ---- ways out ---- */
 
-/* By the jump cache to the address in EA. */
-static void put_lookup(struct xlat *x, bool checked_target)
+static void put_id(struct xlat *x, uint32_t id)
 {
 	struct as *a = &x->a;
 
 	as_byte(a, 0x41); /* mov dword [env + id], imm32 */
 	as_byte(a, 0xc7);
 	as_mem(a, 0, ENV, OFF(jr.id));
-	as_u32(a, checked_target ? this_id(x) : JIT_NO_ID);
-	as_jmp_to(a, x->j->go.lookup);
+	as_u32(a, id);
+}
+
+/* By the jump cache to the address in EA. */
+static void put_lookup(struct xlat *x, bool checked_target)
+{
+	put_id(x, checked_target ? this_id(x) : JIT_NO_ID);
+	as_jmp_to(&x->a, x->j->go.lookup);
 }
 
 static void exit_far(struct xlat *x, int32_t off)
@@ -262,6 +267,55 @@ static void put_return_address(struct xlat *x)
 	finish_push(x, T);
 }
 
+/*
+ * Calls and returns in pairs, so that the host's processor foresees where a return goes: host code of CALL
+ * pushes the guest's return address and calls. RET compares, and returns. What comes back that way
+ * finds mapping and mode as they were: whoever changes those forgets all pairs (step.c, and each way out of
+ * host code). It has to look at the page's generation, as all ways into a page.
+ */
+static void put_pair(struct xlat *x)
+{
+	struct as *a = &x->a;
+	struct stub *s;
+
+	as_rm(a, true, AS_LOAD, T, ENV, OFF_R(R_PC));
+	as_lea(a, true, T, T, -1, 0, x_insn(x)->next);
+	as_rm(a, true, 0x3b, H_RSP, ENV, OFF(jr.stack_end));
+	s = x_stub(x, STUB_AGAIN, as_jcc(a, CC_BE));
+	s->back = a->p;
+	AS(a, 0x41, 0x53); /* push r11 */
+	x->host_ok = false;
+}
+
+static uint8_t *put_host_call(struct xlat *x)
+{
+	as_call(&x->a, x->a.p);
+	return x->a.p - 4;
+}
+
+/* Behind the call: its return is to here. Flags are in c->fl. */
+static void put_back(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	struct as *a = &x->a;
+
+	x->host_ok = false;
+	x->env_ok = true;
+	AS(a, 0x41, 0x5e); /* pop r14 */
+	if (in->next >= 0x1000) {
+		put_lookup(x, false);
+		return;
+	}
+	as_mov_imm64(a, ENT, (uint64_t)(uintptr_t)x->b->gen_at);
+	AS(a, 0x41, 0x81); /* cmp dword [r13], imm32 */
+	as_mem(a, 7, ENT, 0);
+	as_u32(a, x->b->gen);
+	x_stub(x, STUB_STALE, as_jcc(a, CC_NE));
+	as_alu_imm(a, true, 4, EA, -4096);
+	as_rm(a, true, AS_STORE, EA, ENV, OFF_R(R_PC));
+	x_exit(x, in->next);
+}
+
 static void put_ret(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
@@ -271,7 +325,20 @@ static void put_ret(struct xlat *x)
 	as_at(&x->a, true, AS_LOAD, EA, &x->at);
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8 + extra);
 	x_keep_flags(x, FLAGS_ALL);
-	put_lookup(x, true);
+	if (x_behind_sti(x)) { /* which looks at events */
+		put_id(x, this_id(x));
+		as_jmp_to(&x->a, x->j->go.unpaired);
+		return;
+	}
+	as_byte(&x->a, 0x41); /* sub dword [poll], 1 */
+	as_byte(&x->a, 0x83);
+	as_mem(&x->a, 5, ENV, OFF(poll));
+	as_byte(&x->a, 1);
+	x_stub(x, STUB_RET_POLL, as_jcc(&x->a, CC_E));
+	as_rm(&x->a, true, 0x3b, EA, H_RSP, 8);
+	x_stub(x, STUB_UNPAIRED, as_jcc(&x->a, CC_NE));
+	as_byte(&x->a, 0xc3);
+	x->host_ok = false;
 }
 
 /* The target of an indirect branch, into EA. */
@@ -286,13 +353,35 @@ static void put_target(struct xlat *x)
 		as_mov(&x->a, EA, x_reg(x, reg, EA));
 }
 
+static void put_direct_call(struct xlat *x)
+{
+	int32_t off = direct_target(x_insn(x));
+	bool far = off < 0 || off >= 0x1000;
+	unsigned live = far ? FLAGS_ALL : live_at(x, off);
+
+	put_return_address(x);
+	if (!far && (off < x_insn(x)->next || x_behind_sti(x)))
+		look_around(x, off, live);
+	put_pair(x);
+	if (far) {
+		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
+		as_lea(&x->a, true, EA, EA, -1, 0, off);
+		put_id(x, JIT_NO_ID);
+		as_call(&x->a, x->j->go.lookup);
+	} else {
+		if (live)
+			x_need_flags(x);
+		x_stub(x, STUB_LINK, put_host_call(x))->off = off;
+	}
+	put_back(x);
+}
+
 static bool put_call(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 
 	if (is_direct(in)) {
-		put_return_address(x);
-		x_exit(x, direct_target(in));
+		put_direct_call(x);
 		return true;
 	}
 	if ((in->flags & INSN_MEM) && !x_plain_address(in))
@@ -301,8 +390,11 @@ static bool put_call(struct xlat *x)
 	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.target));
 	put_return_address(x);
 	x_keep_flags(x, FLAGS_ALL);
+	put_pair(x);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(jr.target));
-	put_lookup(x, true);
+	put_id(x, this_id(x));
+	as_call(&x->a, x->j->go.lookup);
+	put_back(x);
 	return true;
 }
 
@@ -407,6 +499,20 @@ static void put_stub(struct xlat *x, struct stub *s)
 	case STUB_POLL:
 		as_mov_imm32(&x->a, ENT, (uint32_t)s->off);
 		as_jmp_to(&x->a, x->j->go.exit_off);
+		break;
+	case STUB_AGAIN:
+		as_rm(&x->a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack));
+		as_jmp_to(&x->a, s->back);
+		break;
+	case STUB_STALE:
+		put_lookup(x, false);
+		break;
+	case STUB_RET_POLL:
+		as_jmp_to(&x->a, x->j->go.poll);
+		break;
+	case STUB_UNPAIRED:
+		put_id(x, this_id(x));
+		as_jmp_to(&x->a, x->j->go.unpaired);
 		break;
 	case STUB_EXIT:
 		x->host_ok = s->host_ok;
