@@ -20,6 +20,7 @@
 #define HASH_BITS  17
 #define HASH_SIZE  (sizeof(struct block *) << HASH_BITS)
 #define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
+#define CACHE_SIZE align_up(sizeof(struct block_cache), 4096)
 #define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */
 
 #define BLOCK_BYTES(n, code) \
@@ -29,27 +30,23 @@
 
 struct block_cache *block_cache_new(struct err *e)
 {
-	struct block_cache *bc = xnew(struct block_cache);
-
-	void *mem = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *mem = mmap(NULL, CACHE_SIZE + CODE_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct block_cache *bc = (void *)mem;
 
 	if (mem == MAP_FAILED) {
 		err_set_errno(e, errno, "no memory for a vCPU's decoded code");
-		free(bc);
 		return NULL;
 	}
-	bc->hash = mem;
-	bc->arena = (uint8_t *)mem + HASH_SIZE;
+	bc->hash = (void *)(mem + CACHE_SIZE);
+	bc->arena = mem + CACHE_SIZE + HASH_SIZE;
 	return bc;
 }
 
 struct block_cache *block_cache_free(struct block_cache *bc)
 {
-	if (bc) {
-		munmap(bc->hash, CODE_SIZE);
-		free(bc);
-	}
+	if (bc)
+		munmap(bc, CACHE_SIZE + CODE_SIZE);
 	return NULL;
 }
 
@@ -461,6 +458,8 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 	j->lin = lin;
 	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
 	j->b = b;
+	j->gen_at = b->gen_at;
+	j->gen = b->gen;
 	/* Lockstep, and who wants to hear of each block, have them run one by one. */
 	j->code = b->code && !c->lockstep && !c->telling ? b->code : jit_cold(c->jit);
 	return b;

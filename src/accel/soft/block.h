@@ -46,13 +46,18 @@ static inline bool block_valid(const struct block *b)
 	       likely(atomic_load_explicit(b->gen2_at, memory_order_relaxed) == b->gen2);
 }
 
-#define JUMP_CACHE_BITS 11
+/* A compiler goes through tens of thousands of blocks again and again. */
+#define JUMP_CACHE_BITS 14
 #define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)
 
+/* What host code looks at on its way is in one cache line, but for the generation itself. */
 struct jump_entry {
-	uint64_t lin, stamp;
-	struct block *b;
+	_Alignas(64) uint64_t lin;
+	uint64_t stamp;
 	const void *code; /* the block's, or the translator's way out */
+	_Atomic uint32_t *gen_at; /* gen_at, gen: the block's */
+	struct block *b;
+	uint32_t gen;
 };
 
 struct block_cache {

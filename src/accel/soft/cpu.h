@@ -139,6 +139,7 @@ struct soft_cpu {
 	/* What host code of the translator leaves for C, and keeps for itself (jit/). */
 	struct {
 		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */
+		bool alone; /* one block runs, and who asked for it looks for the next one */
 		uint32_t id, site;
 		uint32_t restless; /* offset of a spot that is no use; 0: none */
 		uint64_t lin, target, tmp;

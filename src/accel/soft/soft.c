@@ -341,6 +341,12 @@ unsigned cpu_phys_bits(const struct soft_cpu *c)
 	return c->vm->model->phys_bits;
 }
 
+/* Host code looks at poll only. When it counts down just now this may be lost, and is noticed at its end. */
+static void soft_kick(struct vcpu *v)
+{
+	__atomic_store_n(&soft_cpu(v)->poll, 1, __ATOMIC_RELAXED);
+}
+
 const struct accel_ops accel_soft = {
 	.name = "soft",
 	.alias = "tcg",
@@ -350,6 +356,7 @@ const struct accel_ops accel_soft = {
 	.vcpu_init = soft_vcpu_init,
 	.vcpu_fini = soft_vcpu_fini,
 	.run = soft_run,
+	.kick = soft_kick,
 	.get_state = soft_get_state,
 	.set_state = soft_set_state,
 	.reset = soft_reset,

@@ -298,14 +298,18 @@ bool soft_run_prog(const struct prog *p, unsigned hot, struct truth_state *s, st
 		if (cpu->exclusive)
 			cpu_exclusive_end(cpu);
 		jit_unstop(cpu);
+		if (!cpu->cur) { /* host code went where no program is, or where this one ends */
+			done = cpu->rip == PROG_EXIT;
+			goto out;
+		}
 		r->vector = cpu->fault.vector;
 		r->error = cpu->fault.has_error ? cpu->fault.error : 0;
 		r->cr2 = r->vector == X86_PF ? cpu->s.cr2 : 0;
-		if (cpu->cur)
-			cpu->rip = cpu_cur_rip(cpu);
+		cpu->rip = cpu_cur_rip(cpu);
 	} else {
 		done = run_blocks(p, hot);
 	}
+out:
 	cpu->cur = NULL;
 	store(s);
 	return done;

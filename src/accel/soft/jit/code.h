@@ -101,8 +101,8 @@ void jit_put_routines(struct jit *);
 void jit_put_flags_out(struct as *, unsigned scratch);
 void jit_put_flags_in(struct as *, unsigned scratch);
 
-/* Looks at poll and events: jumps at the two places say that something is there. Uses ENT, flags. */
-void jit_put_poll(struct as *, uint8_t *place[2]);
+/* Counts down soft_cpu.poll: returns the place of a jump that is taken when something is there. */
+uint8_t *jit_put_poll(struct as *);
 
 /* Compares soft_cpu.jr.vec_live with a JIT_VEC_*. */
 void jit_put_vec_test(struct as *, unsigned value);
@@ -112,6 +112,11 @@ void jit_put_vec_test(struct as *, unsigned value);
  * it goes on, with the flags in c->fl. Raises what the instruction raises.
  */
 const void *jit_step(struct soft_cpu *c, uint32_t id);
+/*
+ * step.c: host code at c->rip, which the jump cache does not know; or the way out. Raises what fetching
+ * raises.
+ */
+const void *jit_find(struct soft_cpu *c);
 /* xspot.c: the place of a spot does without from here on; id: of its instruction. */
 void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id);
 /* step.c: whether lin is in the software TLB now, for accesses of enum tlb_kind. */

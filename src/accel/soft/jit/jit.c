@@ -384,6 +384,7 @@ static bool run(struct soft_cpu *c, struct block *b, bool once)
 {
 	const void *code = b->code;
 
+	c->jr.alone = once;
 	c->r[R_PC] = c->rip & PAGE_ADDR;
 	serialize(c->jit);
 	for (;;) {
@@ -435,6 +436,7 @@ unsigned jit_try(struct soft_cpu *c, struct block *b)
 {
 	const void *code = b->code;
 
+	c->jr.alone = true;
 	c->r[R_PC] = c->rip & PAGE_ADDR;
 	serialize(c->jit);
 	for (;;) {

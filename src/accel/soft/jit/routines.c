@@ -274,66 +274,13 @@ static uint8_t *put_exit_vec(struct as *a, const uint8_t *ret)
 	return start;
 }
 
-/* sub dword [poll], 1 and the events that matter now; returns two places of jumps. Uses ENT. */
-void jit_put_poll(struct as *a, uint8_t *place[2])
+uint8_t *jit_put_poll(struct as *a)
 {
-	as_byte(a, 0x41);
+	as_byte(a, 0x41); /* sub dword [poll], 1 */
 	as_byte(a, 0x83);
 	as_mem(a, 5, ENV, OFF(poll));
 	as_byte(a, 1);
-	place[0] = as_jcc(a, CC_E);
-	as_rm(a, true, AS_LOAD, ENT, ENV, OFF(vcpu));
-	as_rm(a, false, AS_LOAD, ENT, ENT, (int32_t)offsetof(struct vcpu, events));
-	as_rm(a, false, 0x85, ENT, ENV, OFF(ev_mask)); /* test [env], ent */
-	place[1] = as_jcc(a, CC_NE);
-}
-
-/*
- * The jump cache of block.h: an entry for this address, made under this paging and mode, of a block
- * that is still valid and has host code (else the entry's code is the way out).
- */
-static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
-{
-	uint8_t *start = a->p, *miss[3], *poll[2], *same;
-
-	as_mov(a, ENT, EA);
-	AS(a, 0x49, 0xc1, 0xed, JUMP_CACHE_BITS); /* shr r13, bits */
-	as_rr(a, true, 0x33, ENT, EA);
-	as_alu_imm(a, false, 4, ENT, JUMP_CACHE_SIZE - 1);
-	AS(a, 0x49, 0xc1, 0xe5, 5); /* shl r13, 5 */
-	_Static_assert(sizeof(struct jump_entry) == 32, "the shift");
-	_Static_assert(offsetof(struct block_cache, jump) == 0, "the base");
-	as_rm(a, true, 0x03, ENT, ENV, OFF(blocks));
-	as_rm(a, true, 0x3b, EA, ENT, offsetof(struct jump_entry, lin));
-	miss[0] = as_jcc(a, CC_NE);
-	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, stamp));
-	as_rm(a, true, 0x3b, T, ENV, OFF(stamp));
-	same = as_jcc(a, CC_E);
-	as_rm(a, true, 0x3b, T, ENV, OFF(stamp_global));
-	miss[1] = as_jcc(a, CC_NE);
-	as_patch(same, a->p);
-	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, b));
-	as_rm(a, true, AS_LOAD, EA, T, offsetof(struct block, gen_at));
-	as_rm(a, false, AS_LOAD, EA, EA, 0);
-	as_rm(a, false, 0x3b, EA, T, offsetof(struct block, gen));
-	as_rm(a, true, AS_LOAD, EA, ENT, offsetof(struct jump_entry, lin));
-	miss[2] = as_jcc(a, CC_NE);
-	as_mov(a, T, ENT);
-	jit_put_poll(a, poll);
-	as_rm(a, true, AS_LOAD, ENT, T, offsetof(struct jump_entry, code));
-	as_mov(a, T, EA);
-	as_alu_imm(a, true, 4, T, -4096);
-	as_rm(a, true, AS_STORE, T, ENV, OFF_R(R_PC));
-	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
-	for (unsigned i = 0; i < ARRAY_SIZE(miss); i++)
-		as_patch(miss[i], a->p);
-	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
-	put_leave(a, JIT_RIP, ret);
-	for (unsigned i = 0; i < ARRAY_SIZE(poll); i++)
-		as_patch(poll[i], a->p);
-	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
-	put_leave(a, JIT_POLL, ret);
-	return start;
+	return as_jcc(a, CC_E);
 }
 
 /* The vCPU is the first argument. */
@@ -353,6 +300,61 @@ static void put_lend_vecs(struct as *a)
 
 	put_vec_store(a);
 	as_patch(skip, a->p);
+}
+
+/* The jump cache does not know the address in EA. */
+static void put_find(struct as *a)
+{
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_gprs(a, AS_STORE);
+	put_lend_vecs(a);
+	put_call_c(a, (uintptr_t)jit_find);
+	as_mov(a, ENT, H_RAX);
+	put_load_vecs(a);
+	put_gprs(a, AS_LOAD);
+	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
+}
+
+/*
+ * The jump cache of block.h: an entry for this address, made under this paging and mode, of a block
+ * that is still valid and has host code (else the entry's code is the way out).
+ */
+static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
+{
+	uint8_t *start = a->p, *miss[3], *poll, *same;
+
+	as_mov(a, ENT, EA);
+	AS(a, 0x49, 0xc1, 0xed, JUMP_CACHE_BITS); /* shr r13, bits */
+	as_rr(a, true, 0x33, ENT, EA);
+	as_alu_imm(a, false, 4, ENT, JUMP_CACHE_SIZE - 1);
+	AS(a, 0x49, 0xc1, 0xe5, 6); /* shl r13, 6 */
+	_Static_assert(sizeof(struct jump_entry) == 64, "the shift");
+	_Static_assert(offsetof(struct block_cache, jump) == 0, "the base");
+	as_rm(a, true, 0x03, ENT, ENV, OFF(blocks));
+	as_rm(a, true, 0x3b, EA, ENT, offsetof(struct jump_entry, lin));
+	miss[0] = as_jcc(a, CC_NE);
+	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, stamp));
+	as_rm(a, true, 0x3b, T, ENV, OFF(stamp));
+	same = as_jcc(a, CC_E);
+	as_rm(a, true, 0x3b, T, ENV, OFF(stamp_global));
+	miss[1] = as_jcc(a, CC_NE);
+	as_patch(same, a->p);
+	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, gen_at));
+	as_rm(a, false, AS_LOAD, T, T, 0);
+	as_rm(a, false, 0x3b, T, ENT, offsetof(struct jump_entry, gen));
+	miss[2] = as_jcc(a, CC_NE);
+	poll = jit_put_poll(a);
+	as_mov(a, T, EA);
+	as_alu_imm(a, true, 4, T, -4096);
+	as_rm(a, true, AS_STORE, T, ENV, OFF_R(R_PC));
+	AS(a, 0x41, 0xff, 0x65, offsetof(struct jump_entry, code)); /* jmp [r13 + code] */
+	for (unsigned i = 0; i < ARRAY_SIZE(miss); i++)
+		as_patch(miss[i], a->p);
+	put_find(a);
+	as_patch(poll, a->p);
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_leave(a, JIT_POLL, ret);
+	return start;
 }
 
 /* Host code is in the middle of an instruction that has done nothing yet. */

@@ -24,6 +24,28 @@ static const void *code_at_rip(struct soft_cpu *c)
 	return je->b->code;
 }
 
+const void *jit_find(struct soft_cpu *c)
+{
+	const struct jit *j = c->jit;
+	const uint64_t flushes = c->blocks->flushes;
+	const struct block *b;
+	uint8_t vec_live;
+
+	jit_vecs_lent(c);
+	vec_live = c->jr.vec_live;
+	c->jr.vec_live = JIT_VEC_NONE; /* should it fault or leave */
+	if (!--c->poll)
+		return routine(j, j->go.leave_poll);
+	if (unlikely(c->jr.alone) || !mmu_canonical(c, c->rip))
+		return routine(j, j->go.leave_rip);
+	b = block_find(c);
+	if (!b->code || c->blocks->flushes != flushes)
+		return routine(j, j->go.leave_rip);
+	c->jr.vec_live = vec_live;
+	c->r[R_PC] = c->rip & PAGE_ADDR;
+	return b->code;
+}
+
 /* Behind an instruction that ended its block, perhaps in another mode. */
 static const void *go_on(struct soft_cpu *c)
 {
@@ -91,7 +113,11 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 		next = NULL;
 	}
 	c->cur = NULL;
-	return next ? NULL : go_on(c);
+	if (!next)
+		return go_on(c);
+	if (unlikely(vcpu_events(c->vcpu) & c->ev_mask))
+		c->poll = 1; /* its own doing: nobody else told host code */
+	return NULL;
 }
 
 bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind)

@@ -117,12 +117,8 @@ static void exit_far(struct xlat *x, int32_t off)
 /* A loop's way back: now and then something has to be looked at. */
 static void look_around(struct xlat *x, int32_t off, unsigned live)
 {
-	uint8_t *place[2];
-
 	x_keep_flags(x, live);
-	jit_put_poll(&x->a, place);
-	for (unsigned i = 0; i < ARRAY_SIZE(place); i++)
-		x_stub(x, STUB_POLL, place[i])->off = off;
+	x_stub(x, STUB_POLL, jit_put_poll(&x->a))->off = off;
 	x->host_ok = false;
 }
 
@@ -330,11 +326,7 @@ static void put_ret(struct xlat *x)
 		as_jmp_to(&x->a, x->j->go.unpaired);
 		return;
 	}
-	as_byte(&x->a, 0x41); /* sub dword [poll], 1 */
-	as_byte(&x->a, 0x83);
-	as_mem(&x->a, 5, ENV, OFF(poll));
-	as_byte(&x->a, 1);
-	x_stub(x, STUB_RET_POLL, as_jcc(&x->a, CC_E));
+	x_stub(x, STUB_RET_POLL, jit_put_poll(&x->a));
 	as_rm(&x->a, true, 0x3b, EA, H_RSP, 8);
 	x_stub(x, STUB_UNPAIRED, as_jcc(&x->a, CC_NE));
 	as_byte(&x->a, 0xc3);

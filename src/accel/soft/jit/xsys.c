@@ -20,11 +20,32 @@ static void put_flag(struct xlat *x, uint32_t flag, bool on)
 	put_env_op(x, on ? 1 : 4, OFF(rflags), on ? flag : ~flag);
 }
 
-/* An interrupt that is pending now is taken where the block ends. */
+/*
+ * An interrupt that is pending now is taken where the block ends, which looks at poll. One that comes from
+ * here on sets that itself (soft_kick()).
+ */
+static void put_pending(struct xlat *x)
+{
+	struct as *a = &x->a;
+	uint8_t *none;
+
+	as_rm(a, true, AS_LOAD, T, ENV, OFF(vcpu));
+	as_rm(a, false, AS_LOAD, T, T, (int32_t)offsetof(struct vcpu, events));
+	as_rm(a, false, 0x85, T, ENV, OFF(ev_mask)); /* test */
+	none = as_jcc(a, CC_E);
+	as_byte(a, 0x41); /* mov dword [poll], 1 */
+	as_byte(a, 0xc7);
+	as_mem(a, 0, ENV, OFF(poll));
+	as_u32(a, 1);
+	as_patch(none, a->p);
+}
+
 static void put_if(struct xlat *x, bool on)
 {
 	put_flag(x, FLAG_IF, on);
 	put_env_op(x, on ? 1 : 4, OFF(ev_mask), on ? VCPU_EV_INTR : ~VCPU_EV_INTR);
+	if (on)
+		put_pending(x);
 }
 
 /* At CPL 0 EFLAGS.AC is there for SMAP alone. */
