@@ -191,6 +191,10 @@ struct soft_cpu {
 	bool no_step;	      /* the instruction took its single-step trap along (INT n) */
 	struct soft_counts n;
 
+	struct {
+		uint64_t since, asleep; /* run.c: asleep so long since then; nanoseconds */
+	} idle;
+
 	struct spot spots[SPOTS]; /* of places in host code */
 	struct spot_info spot_infos[SPOTS];
 };

@@ -22,8 +22,10 @@
 /* Blocks between two looks at the clock: some tens of microseconds. */
 #define POLL_BLOCKS 2048
 
-/* What counts as idle. Short of half a second, in which Linux often wakes for nothing. */
-#define LONG_SLEEP_NS (400 * NS_PER_MS)
+/* What counts as idle: little work in all that time, and asleep at its end. */
+#define IDLE_NS	   (4 * NS_PER_SEC)
+#define IDLE_SHARE 64		       /* of it may be work */
+#define LONG_SLEEP_NS (400 * NS_PER_MS) /* short of half a second, in which Linux often wakes for nothing */
 
 /* Events that have no condition. */
 #define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI)
@@ -236,15 +238,39 @@ static bool take_event(struct soft_cpu *c, uint32_t ev)
 	return true;
 }
 
+/* At the end of a long sleep: whether it did next to nothing for IDLE_NS; then a new count begins. */
+static bool was_idle(struct soft_cpu *c, uint64_t now)
+{
+	uint64_t all = now - c->idle.since;
+	bool idle = all - MIN(c->idle.asleep, all) < all / IDLE_SHARE;
+
+	if (all < IDLE_NS)
+		return false;
+	c->idle.since = now;
+	c->idle.asleep = 0;
+	return idle;
+}
+
 /*
  * An idle guest keeps no decoded code: memory beside guest RAM is what limits density. That it is idle
  * shows when it has slept, not when it means to: a guest without ticks that waits for its disk or for
- * another vCPU has its next timer far away.
+ * another vCPU has its next timer far away. And a vCPU that others take the work from for a second will have
+ * it back: to translate all that again takes longer.
  */
 static void sleep_long(struct soft_cpu *c, uint32_t wanted)
 {
-	if (vcpu_wait_until(c->vcpu, wanted, clock_now_ns() + LONG_SLEEP_NS))
-		return;
+	for (;;) {
+		uint64_t start = clock_now_ns(), now;
+		bool woken = vcpu_wait_until(c->vcpu, wanted,
+					     MAX(start + LONG_SLEEP_NS, c->idle.since + IDLE_NS));
+
+		now = clock_now_ns();
+		c->idle.asleep += now - start;
+		if (woken)
+			return;
+		if (was_idle(c, now))
+			break;
+	}
 	if (block_cache_trim(c))
 		mmu_trim(c);
 	vcpu_wait(c->vcpu, wanted);
