@@ -59,11 +59,14 @@ struct xlat {
 	unsigned nr_stubs;
 	struct as_addr at; /* the host's address of the operand, as x_check() and x_reach() found it */
 	int32_t spot, fold; /* as in its stub; 0: without a spot, ENT is the TLB entry and EA the address */
+	uint8_t loop;
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
 	uint16_t pcs[BLOCK_MAX];
 	uint16_t live[BLOCK_MAX + 1];
 	struct stub stubs[MAX_STUBS];
 };
+
+enum { LOOP_UNKNOWN, LOOP_YES, LOOP_NO }; /* xlat.loop: xspot.c */
 
 #define FLAGS_ALL ((uint16_t)FLAGS_STATUS)
 

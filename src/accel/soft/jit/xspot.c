@@ -2,8 +2,9 @@
 /*
  * Memory operands by spots: what one place in host code last looked up in the software TLB is kept for
  * it alone. So the look at the next access is short, its branch is predicted, and, where the address is
- * a register, nothing of it is in the way of the access: three quarters of all accesses are to the page
- * of the last one. Accesses by way of RSP share one spot for loads and one for stores.
+ * a register, nothing of it is in the way of the access. Accesses by way of RSP share one spot for loads and
+ * one for stores. A miss costs more than four looks into the TLB, so only places that are likely to stay in
+ * their page have a spot: those of loops, and what is at a fixed address.
  *
  * A spot is a copy of a TLB entry that outlives it: whatever takes entries away for their contents
  * takes all spots (spots_drop()). Not for supervisor code under SMAP, whose rights change with EFLAGS.AC.
@@ -34,6 +35,42 @@ void spots_drop(struct soft_cpu *c)
 static bool has_spots(const struct xlat *x)
 {
 	return x->c->cpl == 3 || !(x->c->s.cr4 & CR4_SMAP);
+}
+
+#define LOOP_BLOCKS 8
+
+/* Whether b's code, or what is known to follow it in the page, branches back to b or in front of it. */
+static bool in_loop(struct soft_cpu *c, const struct block *b)
+{
+	const int64_t start = (int64_t)(b->gpa & PAGE_OFF);
+	const struct block *o = b;
+
+	for (unsigned n = 0; o && n < LOOP_BLOCKS; n++) {
+		const struct insn *in = &o->in[o->nr - 1];
+		unsigned mn = op_descs[in->op].mn;
+
+		if ((mn == MN_JCC || mn == MN_JMP) && op_descs[in->op].operand[0].kind == OPK_REL) {
+			int64_t to = (int64_t)in->imm + in->next;
+
+			if (to <= start && to >= 0)
+				return true;
+		}
+		o = in->next < 0x1000 ? block_known(c, b, in->next) : NULL;
+	}
+	return false;
+}
+
+/* Whether the place of an operand is likely to be in the same page the next time. */
+static bool stays(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	unsigned base = in->base / 8;
+
+	if (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP))
+		return true;
+	if (x->loop == LOOP_UNKNOWN)
+		x->loop = in_loop(x->c, x->b) ? LOOP_YES : LOOP_NO;
+	return x->loop == LOOP_YES;
 }
 
 /* ---- the access ---- */
@@ -129,7 +166,7 @@ void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 	struct access w = { .base = base, .disp = disp, .size = 8, .write = write };
 
 	x_keep_flags(x, x->live[x->i]);
-	if (has_spots(x)) {
+	if (has_spots(x) && (base == H_R12 || stays(x))) {
 		reach_reg(x, &w, base == H_R12);
 	} else {
 		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
@@ -144,14 +181,14 @@ void x_reach(struct xlat *x, unsigned size, bool write, unsigned align)
 	struct access w = { .base = NO_BASE, .size = size, .write = write, .align = align };
 
 	x_keep_flags(x, x->live[x->i]);
-	if (!has_spots(x)) {
+	if (!has_spots(x) || !stays(x)) {
 		x_ea(x);
 		x_check(x, size, write, align);
 	} else if (in->index / 8 == R_ZERO && in->seg == SEG_NONE && base < R_ZERO &&
 		   host_reg(base) >= 0) {
 		w.base = (unsigned)host_reg(base);
 		w.disp = in->disp;
-		reach_reg(x, &w, false);
+		reach_reg(x, &w, base == RSP && size <= 8 && !align);
 	} else {
 		w.start = x->a.p;
 		x_ea(x);
