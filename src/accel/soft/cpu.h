@@ -47,7 +47,7 @@ struct tlb_entry {
 	_Atomic uint64_t *watch;
 	uint64_t gpa; /* physical page address; bit 0: global, bit 1: part of a large page */
 };
-#define TLB_BITS 9
+#define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
 /*
  * The tag of an empty slot (by its index). It must match nothing in two ways. The interpreter compares it
@@ -190,7 +190,6 @@ struct soft_cpu {
 	struct log_limit msr_log; /* msr.c: unknown registers */
 	bool no_step;	      /* the instruction took its single-step trap along (INT n) */
 	struct soft_counts n;
-
 	struct {
 		uint64_t since, asleep; /* run.c: asleep so long since then; nanoseconds */
 	} idle;

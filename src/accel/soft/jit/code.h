@@ -83,6 +83,7 @@ struct jit {
 	struct jit_span *spans; /* by start */
 	unsigned nr_spans;
 	size_t used, first; /* first: behind the routines */
+	size_t cold;	    /* as used, of the part from JIT_COLD on */
 	unsigned nr_spots;
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */
@@ -92,6 +93,11 @@ struct jit {
 };
 
 #define JIT_CODE_SIZE  MIB(64)
+/*
+ * From here on is what blocks seldom come to, about as much as the rest: beside each other it would have half
+ * of the host's cache lines and pages of code.
+ */
+#define JIT_COLD       (JIT_CODE_SIZE / 2)
 #define JIT_BLOCK_ROOM KIB(24) /* more than the largest block takes */
 #define JIT_SPANS      KIB(512)
 

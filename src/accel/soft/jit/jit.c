@@ -49,6 +49,7 @@ struct jit *jit_new(struct jit_perf *perf, struct err *e)
 	j->hot = HOT;
 	j->nr_spots = STACK_SPOTS;
 	j->sample = 1;
+	j->cold = JIT_COLD;
 	if (perf)
 		map_nameless(j);
 	else
@@ -83,6 +84,7 @@ void jit_flush(struct soft_cpu *c, bool release)
 	spots_drop(c);
 	if (!j->used)
 		return;
+	j->cold = JIT_COLD;
 	if (release) {
 		madvise(j->rw, JIT_CODE_SIZE, MADV_REMOVE);
 		madvise(j->spans, JIT_SPANS * sizeof(*j->spans), MADV_DONTNEED);
@@ -104,13 +106,13 @@ const void *jit_cold(struct jit *j)
 
 bool jit_has_room(const struct jit *j)
 {
-	return j->used + JIT_BLOCK_ROOM <= JIT_CODE_SIZE && j->nr_spans < JIT_SPANS &&
-	       j->nr_spots + 2 * BLOCK_MAX <= SPOTS;
+	return j->used + JIT_BLOCK_ROOM <= JIT_COLD && j->cold + JIT_BLOCK_ROOM <= JIT_CODE_SIZE &&
+	       j->nr_spans < JIT_SPANS && j->nr_spots + 2 * BLOCK_MAX <= SPOTS;
 }
 
 size_t jit_bytes(const struct jit *j)
 {
-	return j->used + j->nr_spans * sizeof(*j->spans);
+	return j->used + (j->cold - JIT_COLD) + j->nr_spans * sizeof(*j->spans);
 }
 
 unsigned jit_blocks(const struct jit *j)

@@ -514,14 +514,25 @@ static void put_stub(struct xlat *x, struct stub *s)
 	}
 }
 
-/* STUB_EXIT adds more. */
-void x_put_stubs(struct xlat *x)
+static void put_stubs(struct xlat *x, bool exits)
 {
 	for (unsigned n = 0; n < x->nr_stubs && !x->a.full; n++) {
 		struct stub *s = &x->stubs[n];
 
+		if ((s->kind == STUB_EXIT) != exits)
+			continue;
 		x->i = s->i;
 		as_patch(s->place, x->a.p);
 		put_stub(x, s);
 	}
+}
+
+void x_put_exits(struct xlat *x)
+{
+	put_stubs(x, true);
+}
+
+void x_put_stubs(struct xlat *x)
+{
+	put_stubs(x, false);
 }

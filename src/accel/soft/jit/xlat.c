@@ -75,49 +75,69 @@ static void keep_span(struct xlat *x)
 	j->used = align_up(pcs + size, 16);
 }
 
-static void note_made(struct xlat *x)
+static void note_made(struct xlat *x, size_t cold)
 {
 	struct soft_counts *n = &x->c->n;
 
 	n->made++;
 	n->made_insns += x->b->left < x->b->nr ? x->b->left : x->b->nr;
 	n->made_guest += x->b->bytes;
-	n->made_host += (size_t)(x->j->rw + x->j->used - x->start);
+	n->made_host += (size_t)(x->j->rw + x->j->used - x->start) + cold;
 	for (unsigned i = 0; i < x->nr_stubs; i++)
 		n->jumps += x->stubs[i].kind == STUB_LINK;
 }
 
-static void tell_perf(const struct xlat *x)
+static void tell_perf(const struct xlat *x, const uint8_t *cold, size_t cold_size)
 {
 	char name[40];
 
 	snprintf(name, sizeof(name), "guest-%016" PRIx64 "%s", x->c->rip, x->c->cpl == 3 ? "-user" : "");
 	jit_perf_note(x->j->perf, name, x->b->code, (size_t)(x->a.p - x->start));
+	if (cold_size)
+		jit_perf_note(x->j->perf, name, cold, cold_size);
+}
+
+/* What is seldom come to, with the rest of its kind: returns its size, and is back where it was. */
+static size_t put_cold(struct xlat *x)
+{
+	uint8_t *hot = x->a.p, *start = x->j->rw + x->j->cold;
+	size_t size;
+
+	x->a.p = start;
+	x->a.end = x->j->rw + JIT_CODE_SIZE;
+	x_put_stubs(x);
+	size = (size_t)(x->a.p - start);
+	x->j->cold = align_up(x->j->cold + size, 16);
+	x->a.p = hot;
+	return size;
 }
 
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 {
 	struct xlat x = { .c = c, .j = j, .b = b, .host_ok = true };
+	const uint8_t *cold = j->rx + j->cold;
+	size_t cold_size;
 
 	if (hopeless(b))
 		return false;
 	x.start = j->rw + j->used;
 	x.bytes = block_bytes(b);
 	b->left = UINT8_MAX;
-	x.a = (struct as){ .p = x.start, .end = j->rw + JIT_CODE_SIZE };
+	x.a = (struct as){ .p = x.start, .end = j->rw + JIT_COLD };
 	find_live_flags(&x);
 	if (x.live[0])
 		jit_put_flags_in(&x.a, T);
 	b->skip = (uint8_t)(x.a.p - x.start);
 	put_block(&x);
-	x_put_stubs(&x);
+	x_put_exits(&x);
+	cold_size = put_cold(&x);
 	if (x.a.full)
 		return false;
 	keep_span(&x);
 	b->code = j->rx + (x.start - j->rw);
-	note_made(&x);
+	note_made(&x, cold_size);
 	if (j->perf)
-		tell_perf(&x);
+		tell_perf(&x, cold, cold_size);
 	if (unlikely(log_is_on(LOG_OUT_ASM)))
 		tell_made(b, (size_t)(x.a.p - x.start));
 	return true;

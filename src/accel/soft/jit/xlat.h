@@ -159,6 +159,8 @@ bool x_stack(struct xlat *);
 void x_exit(struct xlat *, int32_t off);
 /* Flags that are read behind the block, by where it goes. */
 uint16_t x_live_out(struct xlat *);
+/* Ways back of loops, which add stubs; then all other stubs, which do not. */
+void x_put_exits(struct xlat *);
 void x_put_stubs(struct xlat *);
 /* The interpreter's from here on. The second: flags have been kept. */
 void x_bail(struct xlat *);

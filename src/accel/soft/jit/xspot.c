@@ -240,7 +240,7 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id)
 	info->place = 0;
 	if (!jit_has_room(j))
 		return;
-	*a = (struct as){ .p = j->rw + j->used, .end = j->rw + JIT_CODE_SIZE };
+	*a = (struct as){ .p = j->rw + j->used, .end = j->rw + JIT_COLD };
 	put_address(&x, info->base, info->disp);
 	x_find_entry(&x, info->size, info->write);
 	if (info->write) {
