@@ -28,7 +28,7 @@ struct block {
 	bool check;	 /* its last instruction may have changed what the run loop looks at */
 	bool kept;	 /* in the cache, and in one page */
 	uint8_t runs;	 /* by the interpreter, up to where the translator looks at it */
-	uint8_t skip;	  /* bytes of host code that get the flags, for who has them */
+	int8_t skip;	  /* from there on host code takes flags from the host's, and not from soft_cpu.fl */
 	uint8_t left;	  /* the instruction that host code leaves to the interpreter, if any */
 	const void *code; /* host code, or NULL */
 	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */

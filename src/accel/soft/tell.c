@@ -151,7 +151,7 @@ void tell_decoded(const struct soft_cpu *c, const struct block *b, uint64_t lin)
 
 void tell_made(const struct block *b, size_t size)
 {
-	const uint8_t *p = b->code;
+	const uint8_t *p = (const uint8_t *)b->code + MIN(b->skip, 0);
 	struct text t;
 
 	if (!begin(&t))

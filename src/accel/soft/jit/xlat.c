@@ -53,6 +53,48 @@ static void put_block(struct xlat *x)
 	x_exit(x, b->in[x->i].next);
 }
 
+/* Whether flags that are live come to memory before somebody reads them. */
+static bool keeps_first(const struct xlat *x)
+{
+	const struct block *b = x->b;
+
+	for (unsigned i = 0; i < b->nr; i++) {
+		const struct insn *in = &b->in[i];
+		unsigned mn = op_descs[in->op].mn;
+
+		if ((in->flags & INSN_MEM) || mn == MN_PUSH || mn == MN_POP || mn == MN_RET || mn == MN_CALL)
+			return true;
+		if (op_descs[in->op].flags_r & FLAGS_STATUS)
+			return false;
+	}
+	return false;
+}
+
+/*
+ * Where the block is come to: by the jump cache with flags in soft_cpu.fl, by jumps of the same page with
+ * flags in the host's.
+ */
+static void put_head(struct xlat *x)
+{
+	struct block *b = x->b;
+	const uint8_t *start = x->a.p;
+
+	b->skip = 0;
+	b->code = x->j->rx + (start - x->j->rw);
+	if (!x->live[0])
+		return;
+	if (keeps_first(x)) {
+		jit_put_flags_out(&x->a, T);
+		x->host_ok = false;
+		x->env_ok = true;
+		b->skip = (int8_t)(start - x->a.p);
+		b->code = x->j->rx + (x->a.p - x->j->rw);
+	} else {
+		jit_put_flags_in(&x->a, T);
+		b->skip = (int8_t)(x->a.p - start);
+	}
+}
+
 /* What the interpreter does alone anyhow. */
 static bool hopeless(const struct block *b)
 {
@@ -92,7 +134,7 @@ static void tell_perf(const struct xlat *x, const uint8_t *cold, size_t cold_siz
 	char name[40];
 
 	snprintf(name, sizeof(name), "guest-%016" PRIx64 "%s", x->c->rip, x->c->cpl == 3 ? "-user" : "");
-	jit_perf_note(x->j->perf, name, x->b->code, (size_t)(x->a.p - x->start));
+	jit_perf_note(x->j->perf, name, x->j->rx + (x->start - x->j->rw), (size_t)(x->a.p - x->start));
 	if (cold_size)
 		jit_perf_note(x->j->perf, name, cold, cold_size);
 }
@@ -125,16 +167,15 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 	b->left = UINT8_MAX;
 	x.a = (struct as){ .p = x.start, .end = j->rw + JIT_COLD };
 	find_live_flags(&x);
-	if (x.live[0])
-		jit_put_flags_in(&x.a, T);
-	b->skip = (uint8_t)(x.a.p - x.start);
+	put_head(&x);
 	put_block(&x);
 	x_put_exits(&x);
 	cold_size = put_cold(&x);
-	if (x.a.full)
+	if (x.a.full) {
+		b->code = NULL;
 		return false;
+	}
 	keep_span(&x);
-	b->code = j->rx + (x.start - j->rw);
 	note_made(&x, cold_size);
 	if (j->perf)
 		tell_perf(&x, cold, cold_size);
