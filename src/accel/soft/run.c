@@ -22,10 +22,9 @@
 /* Blocks between two looks at the clock: some tens of microseconds. */
 #define POLL_BLOCKS 2048
 
-/* What counts as idle: little work in all that time, and asleep at its end. */
+/* What counts as idle: little work in all that time. */
 #define IDLE_NS	   (4 * NS_PER_SEC)
-#define IDLE_SHARE 64		       /* of it may be work */
-#define LONG_SLEEP_NS (400 * NS_PER_MS) /* short of half a second, in which Linux often wakes for nothing */
+#define IDLE_SHARE 64 /* of it may be work */
 
 /* Events that have no condition. */
 #define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI)
@@ -238,7 +237,7 @@ static bool take_event(struct soft_cpu *c, uint32_t ev)
 	return true;
 }
 
-/* At the end of a long sleep: whether it did next to nothing for IDLE_NS; then a new count begins. */
+/* Whether it did next to nothing for IDLE_NS, which is looked at once in that time. */
 static bool was_idle(struct soft_cpu *c, uint64_t now)
 {
 	uint64_t all = now - c->idle.since;
@@ -259,21 +258,20 @@ static bool was_idle(struct soft_cpu *c, uint64_t now)
  */
 static void sleep_long(struct soft_cpu *c, uint32_t wanted)
 {
-	for (;;) {
-		uint64_t start = clock_now_ns(), now;
-		bool woken = vcpu_wait_until(c->vcpu, wanted,
-					     MAX(start + LONG_SLEEP_NS, c->idle.since + IDLE_NS));
+	uint64_t start = clock_now_ns();
+	bool woken = false;
 
+	while (!woken) {
+		bool idle = was_idle(c, start);
+		uint64_t now;
+
+		if (idle && block_cache_trim(c))
+			mmu_trim(c);
+		woken = vcpu_wait_until(c->vcpu, wanted, idle ? UINT64_MAX : c->idle.since + IDLE_NS);
 		now = clock_now_ns();
 		c->idle.asleep += now - start;
-		if (woken)
-			return;
-		if (was_idle(c, now))
-			break;
+		start = now;
 	}
-	if (block_cache_trim(c))
-		mmu_trim(c);
-	vcpu_wait(c->vcpu, wanted);
 }
 
 /* HLT or waiting for SIPI: sleeps until something wanted comes. */
