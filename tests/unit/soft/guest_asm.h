@@ -19,4 +19,21 @@
 #define PUT_GUEST(t, gpa, name) tvm_put(t, gpa, name, GUEST_SIZE(name))
 #define EXEC_GUEST(t, bits, name) tvm_exec(t, bits, name, GUEST_SIZE(name))
 
+/* A machine t for each test, and c, the first of its vCPUs: make() and drop() are setup and teardown. */
+#define GUEST_MACHINE(vcpus)                                                   \
+	static struct tvm *t;                                                  \
+	static struct soft_cpu *c;                                             \
+	static int make(void **state)                                          \
+	{                                                                      \
+		t = tvm_new(vcpus, NULL);                                      \
+		c = tvm_cpu(t, 0);                                             \
+		return 0;                                                      \
+	}                                                                      \
+	static int drop(void **state)                                          \
+	{                                                                      \
+		t = tvm_free(t);                                               \
+		return 0;                                                      \
+	}                                                                      \
+	_Static_assert(vcpus, "takes the semicolon")
+
 #endif

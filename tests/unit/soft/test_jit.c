@@ -4,21 +4,7 @@
 
 #include "accel/soft/jit/code.h"
 
-static struct tvm *t;
-static struct soft_cpu *c;
-
-static int make(void **state)
-{
-	t = tvm_new(2, NULL);
-	c = tvm_cpu(t, 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	t = tvm_free(t);
-	return 0;
-}
+GUEST_MACHINE(2);
 
 /*
  * A slot of the software TLB that is empty again matches nothing: not the last page either, whose slot

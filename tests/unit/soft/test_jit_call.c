@@ -8,21 +8,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-static struct tvm *t;
-static struct soft_cpu *c;
-
-static int make(void **state)
-{
-	t = tvm_new(1, NULL);
-	c = tvm_cpu(t, 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	t = tvm_free(t);
-	return 0;
-}
+GUEST_MACHINE(1);
 
 /* 20,000 deep, some times; each level adds to a sum on its way back. */
 GUEST(deep, "mov $0x600000, %esp\nxor %ebx, %ebx\nmov $20, %ecx\n"

@@ -11,21 +11,7 @@
 #define PAGE	 0x400000
 #define OTHER	 0x600000
 
-static struct tvm *t;
-static struct soft_cpu *c;
-
-static int make(void **state)
-{
-	t = tvm_new(2, NULL);
-	c = tvm_cpu(t, 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	t = tvm_free(t);
-	return 0;
-}
+GUEST_MACHINE(2);
 
 /* Loads of 1 to 16 bytes at every distance from the end of a page, by one place in the code each. */
 GUEST(crossing, "mov $0x400fe8, %esi\nxor %ebx, %ebx\nxor %r12d, %r12d\nmov $48, %ecx\n"

@@ -9,21 +9,7 @@
 #include "accel/soft/soft_vm.h"
 #include "base/bytes.h"
 
-static struct tvm *t;
-static struct soft_cpu *c;
-
-static int make(void **state)
-{
-	t = tvm_new(1, NULL);
-	c = tvm_cpu(t, 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	t = tvm_free(t);
-	return 0;
-}
+GUEST_MACHINE(1);
 
 /* Interrupts of vector 0x40, one after the other: where they were taken. */
 #define IRQ	 0x40

@@ -12,21 +12,7 @@
 #define PAGE 0x300000ull /* pages that are mapped */
 #define VA   0x40000000ull
 
-static struct tvm *t;
-static struct soft_cpu *c;
-
-static int make(void **state)
-{
-	t = tvm_new(1, NULL);
-	c = tvm_cpu(t, 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	t = tvm_free(t);
-	return 0;
-}
+GUEST_MACHINE(1);
 
 static void put64(uint64_t gpa, uint64_t v)
 {

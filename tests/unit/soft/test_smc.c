@@ -7,21 +7,7 @@
 
 #include "accel/soft/block.h"
 
-static struct tvm *t;
-static struct soft_cpu *c;
-
-static int make(void **state)
-{
-	t = tvm_new(2, NULL);
-	c = tvm_cpu(t, 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	t = tvm_free(t);
-	return 0;
-}
+GUEST_MACHINE(2);
 
 /* The store changes the instruction right behind it, in the same block. */
 GUEST(next_insn, "lea 1f(%rip), %rdi\n"

@@ -9,21 +9,7 @@
 #include "base/bytes.h"
 #include "guest_asm.h"
 
-static struct tvm *t;
-static struct soft_cpu *c;
-
-static int make(void **state)
-{
-	t = tvm_new(1, NULL);
-	c = tvm_cpu(t, 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	t = tvm_free(t);
-	return 0;
-}
+GUEST_MACHINE(1);
 
 static uint8_t *data(uint64_t off)
 {
