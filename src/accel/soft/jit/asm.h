@@ -190,6 +190,13 @@ static inline void as_mov_imm32(struct as *a, unsigned reg, uint32_t v)
 	as_u32(a, v);
 }
 
+/* mov dword [base + disp], imm32 */
+static inline void as_store_imm32(struct as *a, unsigned base, int32_t disp, uint32_t v)
+{
+	as_rm(a, false, 0xc7, 0, base, disp);
+	as_u32(a, v);
+}
+
 static inline void as_mov_imm64(struct as *a, unsigned reg, uint64_t v)
 {
 	as_byte(a, as_rex(true, 0, 0, reg));

@@ -225,6 +225,16 @@ static void put_rip_from_offset(struct as *a)
 	as_rm(a, true, AS_STORE, ENT, ENV, OFF(rip));
 }
 
+/* At the guest's address in EA. */
+static uint8_t *put_leave_to(struct as *a, enum jit_exit why, const uint8_t *ret)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_leave(a, why, ret);
+	return start;
+}
+
 static uint8_t *put_exit_off(struct as *a, const uint8_t *ret)
 {
 	uint8_t *start = a->p;
@@ -276,9 +286,7 @@ static uint8_t *put_exit_vec(struct as *a, const uint8_t *ret)
 
 uint8_t *jit_put_poll(struct as *a)
 {
-	as_byte(a, 0x41); /* sub dword [poll], 1 */
-	as_byte(a, 0x83);
-	as_mem(a, 5, ENV, OFF(poll));
+	as_rm(a, false, 0x83, 5, ENV, OFF(poll)); /* sub dword [poll], 1 */
 	as_byte(a, 1);
 	return as_jcc(a, CC_E);
 }
@@ -319,9 +327,9 @@ static void put_find(struct as *a)
  * The jump cache of block.h: an entry for this address, made under this paging and mode, of a block
  * that is still valid and has host code (else the entry's code is the way out).
  */
-static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
+static uint8_t *put_lookup(struct as *a, const uint8_t *poll)
 {
-	uint8_t *start = a->p, *miss[3], *poll, *same;
+	uint8_t *start = a->p, *miss[3], *same;
 
 	as_mov(a, ENT, EA);
 	AS(a, 0x49, 0xc1, 0xed, JUMP_CACHE_BITS); /* shr r13, bits */
@@ -343,7 +351,7 @@ static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
 	as_rm(a, false, AS_LOAD, T, T, 0);
 	as_rm(a, false, 0x3b, T, ENT, offsetof(struct jump_entry, gen));
 	miss[2] = as_jcc(a, CC_NE);
-	poll = jit_put_poll(a);
+	as_patch(jit_put_poll(a), poll);
 	as_mov(a, T, EA);
 	as_alu_imm(a, true, 4, T, -4096);
 	as_rm(a, true, AS_STORE, T, ENV, OFF_R(R_PC));
@@ -351,9 +359,6 @@ static uint8_t *put_lookup(struct as *a, const uint8_t *ret)
 	for (unsigned i = 0; i < ARRAY_SIZE(miss); i++)
 		as_patch(miss[i], a->p);
 	put_find(a);
-	as_patch(poll, a->p);
-	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
-	put_leave(a, JIT_POLL, ret);
 	return start;
 }
 
@@ -498,16 +503,6 @@ static uint8_t *put_fill(struct as *a, bool write, bool flat, const uint8_t *get
 	return start;
 }
 
-/* For entries of the jump cache whose block has no host code: EA is the guest's address. */
-static uint8_t *put_leave_to(struct as *a, enum jit_exit why, const uint8_t *ret)
-{
-	uint8_t *start = a->p;
-
-	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
-	put_leave(a, why, ret);
-	return start;
-}
-
 /*
  * The pair that RET found is used up, as it most often is one of its CALL (which a "call; ret" to
  * elsewhere has, too); the last one stays.
@@ -594,10 +589,10 @@ void jit_put_routines(struct jit *j)
 	j->go.exit_bail = put_exit_bail(&a, ret);
 	j->go.exit_store = put_exit_store(&a, ret);
 	j->go.exit_vec = put_exit_vec(&a, ret);
-	j->go.lookup = put_lookup(&a, ret);
+	j->go.poll = put_leave_to(&a, JIT_POLL, ret);
+	j->go.lookup = put_lookup(&a, j->go.poll);
 	j->go.enter = put_enter(&a, put_bottom(&a, j->go.lookup));
 	j->go.cold = put_leave_to(&a, JIT_RIP, ret);
-	j->go.poll = put_leave_to(&a, JIT_POLL, ret);
 	j->go.unpaired = put_unpaired(&a, j->go.lookup);
 	for (unsigned i = 0; i < 2; i++)
 		j->go.miss[i] = put_miss(&a, i ? TLB_WRITE : TLB_READ);

@@ -13,22 +13,25 @@ static const void *routine(const struct jit *j, const uint8_t *at)
 	return j->rx + (at - j->rw);
 }
 
-/* Host code at c->rip by the jump cache, as the routine lookup finds it. */
-static const void *code_at_rip(struct soft_cpu *c)
+/* Host code at c->rip, which goes on there; or NULL: the run loop's. */
+static const void *find_code(struct soft_cpu *c)
 {
-	const struct jump_entry *je = jump_slot(c->blocks, c->rip);
+	const uint64_t flushes = c->blocks->flushes;
+	const struct block *b;
 
-	if (unlikely(c->lockstep) || unlikely(c->telling) || c->code_bits != 64 || je->lin != c->rip ||
-	    (je->stamp != c->stamp && je->stamp != c->stamp_global) || !block_valid(je->b))
+	if (unlikely(c->jr.alone) || c->code_bits != 64 || !mmu_canonical(c, c->rip))
 		return NULL;
-	return je->b->code;
+	b = block_find(c);
+	if (c->blocks->flushes != flushes)
+		return NULL;
+	c->r[R_PC] = c->rip & PAGE_ADDR;
+	return b->code;
 }
 
 const void *jit_find(struct soft_cpu *c)
 {
 	const struct jit *j = c->jit;
-	const uint64_t flushes = c->blocks->flushes;
-	const struct block *b;
+	const void *code;
 	uint8_t vec_live;
 
 	jit_vecs_lent(c);
@@ -36,14 +39,11 @@ const void *jit_find(struct soft_cpu *c)
 	c->jr.vec_live = JIT_VEC_NONE; /* should it fault or leave */
 	if (!--c->poll)
 		return routine(j, j->go.leave_poll);
-	if (unlikely(c->jr.alone) || !mmu_canonical(c, c->rip))
-		return routine(j, j->go.leave_rip);
-	b = block_find(c);
-	if (!b->code || c->blocks->flushes != flushes)
+	code = find_code(c);
+	if (!code)
 		return routine(j, j->go.leave_rip);
 	c->jr.vec_live = vec_live;
-	c->r[R_PC] = c->rip & PAGE_ADDR;
-	return b->code;
+	return code;
 }
 
 /* Behind an instruction that ended its block, perhaps in another mode. */
@@ -55,11 +55,8 @@ static const void *go_on(struct soft_cpu *c)
 	c->jr.id = JIT_NO_ID;
 	if (!cpu_settle(c) || (vcpu_events(c->vcpu) & c->ev_mask) || !--c->poll)
 		return routine(j, j->go.leave_poll);
-	code = code_at_rip(c);
-	if (!code)
-		return routine(j, j->go.leave_rip);
-	c->r[R_PC] = c->rip & PAGE_ADDR;
-	return code;
+	code = find_code(c);
+	return code ? code : routine(j, j->go.leave_rip);
 }
 
 /* Stands in for the instruction behind one that is executed alone. */

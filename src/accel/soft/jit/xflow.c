@@ -61,18 +61,6 @@ static uint16_t live_at(struct xlat *x, int32_t off)
 	return (uint16_t)(live | (FLAGS_ALL & ~killed));
 }
 
-static bool is_direct(const struct insn *in)
-{
-	const struct op_desc *d = &op_descs[in->op];
-
-	return d->operand[0].kind == OPK_REL && in->opsize == 8;
-}
-
-static int32_t direct_target(const struct insn *in)
-{
-	return (int32_t)((int64_t)in->imm + in->next);
-}
-
 uint16_t x_live_out(struct xlat *x)
 {
 	const struct insn *in = &x->b->in[x->b->nr - 1];
@@ -80,10 +68,10 @@ uint16_t x_live_out(struct xlat *x)
 
 	if (!(in->flags & INSN_END))
 		return live_at(x, in->next);
-	if (mn == MN_JCC && is_direct(in))
-		return live_at(x, in->next) | live_at(x, direct_target(in));
-	if ((mn == MN_JMP || mn == MN_CALL) && is_direct(in))
-		return live_at(x, direct_target(in));
+	if (mn == MN_JCC && x_is_direct(in))
+		return live_at(x, in->next) | live_at(x, x_direct_target(in));
+	if ((mn == MN_JMP || mn == MN_CALL) && x_is_direct(in))
+		return live_at(x, x_direct_target(in));
 	return FLAGS_ALL;
 }
 
@@ -91,12 +79,7 @@ uint16_t x_live_out(struct xlat *x)
 
 static void put_id(struct xlat *x, uint32_t id)
 {
-	struct as *a = &x->a;
-
-	as_byte(a, 0x41); /* mov dword [env + id], imm32 */
-	as_byte(a, 0xc7);
-	as_mem(a, 0, ENV, OFF(jr.id));
-	as_u32(a, id);
+	as_store_imm32(&x->a, ENV, OFF(jr.id), id);
 }
 
 /* By the jump cache to the address in EA. */
@@ -141,7 +124,7 @@ void x_exit(struct xlat *x, int32_t off)
 static void put_jcc(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
-	int32_t off = direct_target(in);
+	int32_t off = x_direct_target(in);
 	bool near = off >= in->next && off < 0x1000 && !x_behind_sti(x), host, env;
 	uint8_t *place;
 	struct stub *s;
@@ -347,7 +330,7 @@ static void put_target(struct xlat *x)
 
 static void put_direct_call(struct xlat *x)
 {
-	int32_t off = direct_target(x_insn(x));
+	int32_t off = x_direct_target(x_insn(x));
 	bool far = off < 0 || off >= 0x1000;
 	unsigned live = far ? FLAGS_ALL : live_at(x, off);
 
@@ -372,7 +355,7 @@ static bool put_call(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 
-	if (is_direct(in)) {
+	if (x_is_direct(in)) {
 		put_direct_call(x);
 		return true;
 	}
@@ -394,8 +377,8 @@ static bool put_jmp(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 
-	if (is_direct(in)) {
-		x_exit(x, direct_target(in));
+	if (x_is_direct(in)) {
+		x_exit(x, x_direct_target(in));
 		return true;
 	}
 	if ((in->flags & INSN_MEM) && !x_plain_address(in))

@@ -89,6 +89,16 @@ static inline bool x_plain_address(const struct insn *in)
 	return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
 }
 
+/* Whether it branches to a place that is known, and which page offset that is (of any page). */
+static inline bool x_is_direct(const struct insn *in)
+{
+	return op_descs[in->op].operand[0].kind == OPK_REL && in->opsize == 8;
+}
+static inline int32_t x_direct_target(const struct insn *in)
+{
+	return (int32_t)((int64_t)in->imm + in->next);
+}
+
 struct stub *x_stub(struct xlat *, enum stub_kind, uint8_t *place);
 
 /* xmem.c */

@@ -3,7 +3,7 @@
  * Memory operands by spots: what one place in host code last looked up in the software TLB is kept for
  * it alone. So the look at the next access is short, its branch is predicted, and, where the address is
  * a register, nothing of it is in the way of the access. Accesses by way of RSP share one spot for loads and
- * one for stores. A miss costs more than four looks into the TLB, so only places that are likely to stay in
+ * one for stores. A miss costs several looks into the TLB, so only places that are likely to stay in
  * their page have a spot: those of loops, and what is at a fixed address.
  *
  * A spot is a copy of a TLB entry that outlives it: whatever takes entries away for their contents
@@ -42,15 +42,15 @@ static bool has_spots(const struct xlat *x)
 /* Whether b's code, or what is known to follow it in the page, branches back to b or in front of it. */
 static bool in_loop(struct soft_cpu *c, const struct block *b)
 {
-	const int64_t start = (int64_t)(b->gpa & PAGE_OFF);
+	const int32_t start = (int32_t)(b->gpa & PAGE_OFF);
 	const struct block *o = b;
 
 	for (unsigned n = 0; o && n < LOOP_BLOCKS; n++) {
 		const struct insn *in = &o->in[o->nr - 1];
 		unsigned mn = op_descs[in->op].mn;
 
-		if ((mn == MN_JCC || mn == MN_JMP) && op_descs[in->op].operand[0].kind == OPK_REL) {
-			int64_t to = (int64_t)in->imm + in->next;
+		if ((mn == MN_JCC || mn == MN_JMP) && x_is_direct(in)) {
+			int32_t to = x_direct_target(in);
 
 			if (to <= start && to >= 0)
 				return true;
@@ -60,17 +60,20 @@ static bool in_loop(struct soft_cpu *c, const struct block *b)
 	return false;
 }
 
-/* Whether the place of an operand is likely to be in the same page the next time. */
+static bool loops(struct xlat *x)
+{
+	if (x->loop == LOOP_UNKNOWN)
+		x->loop = in_loop(x->c, x->b) ? LOOP_YES : LOOP_NO;
+	return x->loop == LOOP_YES;
+}
+
+/* Whether the place of the instruction's operand is likely to be in the same page the next time. */
 static bool stays(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 	unsigned base = in->base / 8;
 
-	if (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP))
-		return true;
-	if (x->loop == LOOP_UNKNOWN)
-		x->loop = in_loop(x->c, x->b) ? LOOP_YES : LOOP_NO;
-	return x->loop == LOOP_YES;
+	return (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP)) || loops(x);
 }
 
 /* ---- the access ---- */
@@ -166,7 +169,7 @@ void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 	struct access w = { .base = base, .disp = disp, .size = 8, .write = write };
 
 	x_keep_flags(x, x->live[x->i]);
-	if (has_spots(x) && (base == H_R12 || stays(x))) {
+	if (has_spots(x) && (base == H_R12 || loops(x))) {
 		reach_reg(x, &w, base == H_R12);
 	} else {
 		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);

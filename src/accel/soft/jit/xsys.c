@@ -33,10 +33,7 @@ static void put_pending(struct xlat *x)
 	as_rm(a, false, AS_LOAD, T, T, (int32_t)offsetof(struct vcpu, events));
 	as_rm(a, false, 0x85, T, ENV, OFF(ev_mask)); /* test */
 	none = as_jcc(a, CC_E);
-	as_byte(a, 0x41); /* mov dword [poll], 1 */
-	as_byte(a, 0xc7);
-	as_mem(a, 0, ENV, OFF(poll));
-	as_u32(a, 1);
+	as_store_imm32(a, ENV, OFF(poll), 1);
 	as_patch(none, a->p);
 }
 
