@@ -133,6 +133,9 @@ void form_parse(struct form *f, const struct insn *in, const uint8_t *bytes)
 	/* TZCNT and LZCNT mean these on a CPU model without them. */
 	if (f->d->mn == MN_BSF || f->d->mn == MN_BSR)
 		f->rep = 0;
+	/* REP XCHG R12, RAX with R8 in R12's place would be a PAUSE. */
+	if (f->d->mn == MN_XCHG)
+		f->rep = 0;
 	find_low8(f);
 }
 

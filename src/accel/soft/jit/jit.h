@@ -9,9 +9,9 @@
  * to the interpreter from that instruction to the end of the block: so a fault needs no tables here,
  * and a device access no code.
  *
- * Registers in host code: the guest's RAX RCX RDX RBX RBP RSI RDI R8 R9 R10 in those of the same name,
- * its RSP in R12; its R11 to R15 stay in soft_cpu.r[] and come into R11, R13 or R14 for an
- * instruction. R15 is the soft_cpu. Code knows its own addresses only relative to its page, whose linear
+ * Registers in host code: the guest's RAX RCX RDX RBX RBP RSI RDI in those of the same name, its RSP in
+ * R12, its R12 to R14 in R8 to R10; its R8 to R11 and R15 stay in soft_cpu.r[] and come into R11, R13 or R14 for
+ * an instruction. R15 is the soft_cpu. Code knows its own addresses only relative to its page, whose linear
  * address is in soft_cpu.r[R_PC], so it serves wherever the page is mapped.
  *
  * Validity. Whoever enters a page (jit_lookup in host code, block_find() in C) looks at the page's

@@ -36,8 +36,9 @@ static void put_xmms(struct as *a)
 
 static void put_gprs(struct as *a, unsigned op)
 {
-	for (unsigned n = 0; n < R11; n++)
-		as_rm(a, true, op, (unsigned)host_reg(n), ENV, OFF_R(n));
+	for (unsigned n = 0; n < 16; n++)
+		if (host_reg(n) >= 0)
+			as_rm(a, true, op, (unsigned)host_reg(n), ENV, OFF_R(n));
 }
 
 /* vmovups ymm, [env + disp32] or the other way */

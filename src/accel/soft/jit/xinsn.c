@@ -6,8 +6,8 @@
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/xlat.h"
 
-/* Guest registers without a host register, and RSP, as an implied operand. */
-#define NOT_IN_PLACE (BIT32(RSP) | BIT32(R11) | BIT32(R12) | BIT32(R13) | BIT32(R14) | BIT32(R15))
+/* Guest registers that are not in the host's of that name, as an implied operand: RSP, R8 to R15. */
+#define NOT_IN_PLACE (BIT32(RSP) | 0xff00u)
 
 /* A general register operand: its guest register and what becomes of it. */
 struct slot {
