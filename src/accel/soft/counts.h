@@ -15,8 +15,8 @@ enum jit_exit {
 	JIT_RIP,    /* c->rip is right; nothing known about what is there */
 	JIT_LINK,   /* as JIT_RIP, and the jump at jr.site can be patched if code is there */
 	JIT_POLL,   /* c->rip is right; events or the clock have to be looked at */
-	JIT_BAIL,   /* instruction jr.id is the interpreter's */
-	JIT_STORED, /* instruction jr.id stored at jr.lin, where code is, and is done */
+	JIT_BAIL,   /* instruction hc.id is the interpreter's */
+	JIT_STORED, /* instruction hc.id stored at jr.lin, where code is, and is done */
 	JIT_VEC,    /* goes on at jr.resume with vector registers loaded, or else as JIT_BAIL */
 };
 #define JIT_EXITS (JIT_VEC + 1)

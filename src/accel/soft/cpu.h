@@ -91,8 +91,9 @@ struct spot_info {
 	uint8_t base, size;
 	bool write;
 };
+#define MAX_SHARES  4 /* accesses of a block that are looked up together: so many sorts of them */
 #define SPOTS	    0x40000u
-#define STACK_SPOTS 4u /* the first: of accesses by way of RSP, 2 * user + write */
+#define STACK_SPOTS 4u /* the first: of accesses by way of RSP, 2 * supervisor + write */
 
 struct soft_cpu {
 	/* hot */
@@ -100,6 +101,22 @@ struct soft_cpu {
 	uint32_t fl; /* FL_* */
 	uint32_t poll; /* countdown to vcpu_poll() */
 	struct soft_tlb *tlb; /* of the current privilege: &tlbs[tlb_array()] */
+	/*
+	 * From r[8] to here, and the first two of spots, host code of the translator reaches with a byte of
+	 * displacement (jit/code.h). What it keeps for itself:
+	 */
+	struct {
+		uint64_t stack_end; /* on the host's stack: how deep calls may go */
+		uint64_t tmp;
+		uint32_t id;	  /* of an instruction, for C */
+		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */
+		struct share_look {
+			uint64_t add;
+			_Atomic uint64_t *watch;
+		} shares[MAX_SHARES]; /* of the block that runs (jit/xshare.c) */
+	} hc;
+	_Alignas(64) struct spot spots[SPOTS]; /* of places in host code */
+
 	const struct insn *cur; /* executing now; for faults and traps */
 	uint64_t segbase[SEG_NR + 1]; /* [SEG_NONE] = 0; in 64-bit mode only FS and GS are used */
 	struct vcpu *vcpu;
@@ -136,18 +153,16 @@ struct soft_cpu {
 	struct fpu *fpu; /* native x87 and thunks: fpu.h */
 	struct jit *jit;
 	struct lockstep *lockstep; /* compares host code with the interpreter; or NULL */
-	/* What host code of the translator leaves for C, and keeps for itself (jit/). */
+	/* What host code of the translator leaves for C, and the other way round (jit/). */
 	struct {
-		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */
 		bool alone; /* one block runs, and who asked for it looks for the next one */
-		uint32_t id, site;
+		uint32_t site, stored; /* stored: bytes, from lin on */
 		uint32_t restless; /* offset of a spot that is no use; 0: none */
-		uint64_t lin, target, tmp;
+		uint64_t lin, target;
 		const void *resume;
 		struct insn *stopped; /* step.c: has another handler just now */
 		insn_fn stopped_fn;
-		/* the host's stack: where returns without a call are found, how deep calls may go */
-		uint64_t stack, stack_end;
+		uint64_t stack; /* the host's: where returns without a call are found */
 	} jr;
 	uint32_t spots_used;	       /* the first; a list */
 	uint64_t insns;	 /* executed by the interpreter */
@@ -194,7 +209,6 @@ struct soft_cpu {
 		uint64_t since, asleep; /* run.c: asleep so long since then; nanoseconds */
 	} idle;
 
-	struct spot spots[SPOTS]; /* of places in host code */
 	struct spot_info spot_infos[SPOTS];
 };
 

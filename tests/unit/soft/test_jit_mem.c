@@ -49,6 +49,21 @@ static void test_crossing(void **state)
 	assert_int_equal(c->r[RBX], crossing_sum(mem));
 }
 
+/* Accesses that share a look, by registers whose distance is known; then they are in two pages. */
+GUEST(shared, "mov $0x400fc0, %edi\nxor %ebx, %ebx\nmov $80, %ecx\n"
+	      "1: lea 8(%rdi), %rsi\nmov %rdi, %rdx\nadd $16, %rdx\n"
+	      "mov %rcx, (%rdi)\nmov %rcx, (%rsi)\nmovl $5, 4(%rsi)\nmov %ecx, (%rdx)\n"
+	      "mov 8(%rsi), %eax\nadd 8(%rdi), %rax\nadd -16(%rdx), %rax\nadd %rax, %rbx\n"
+	      "inc %rdi\ndec %ecx\njnz 1b\nhlt\n");
+
+static void test_shared(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 64, shared), VCPU_EXIT_INTR);
+	assert_true(c->n.made > 0);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[RBX], 3 * 80 * 81 / 2 + 80 * (5ull << 32));
+}
+
 /* The stack goes over a page's end, by eights and, in the second turn, not aligned. */
 GUEST(stack_over, "xor %ebx, %ebx\nmov %rsp, %rbp\nmov $0x401010, %edi\nmov $30, %ecx\n"
 		  "1: mov $32, %edx\nmov %rdi, %rsp\n2: push %rdx\ncall 3f\npop %rax\nadd %rax, %rbx\n"
@@ -242,6 +257,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_crossing, make, drop),
+		cmocka_unit_test_setup_teardown(test_shared, make, drop),
 		cmocka_unit_test_setup_teardown(test_stack_over, make, drop),
 		cmocka_unit_test_setup_teardown(test_remapped, make, drop),
 		cmocka_unit_test_setup_teardown(test_unmapped, make, drop),

@@ -13,9 +13,15 @@
 /* Scratch registers and the vCPU's structure. */
 enum { T = H_R11, ENT = H_R13, EA = H_R14, ENV = H_R15 };
 
+/*
+ * ENV is in the middle of what host code uses most, so that a byte of displacement gets there: code of a
+ * compiler is more than the host's caches hold, and its size counts.
+ */
+#define ENV_AT	   (offsetof(struct soft_cpu, r[8]) + 128)
+_Static_assert(offsetof(struct soft_cpu, spots[2]) <= ENV_AT + 128, "near ENV");
 /* A field of soft_cpu as a displacement. */
-#define OFF(field) ((int32_t)offsetof(struct soft_cpu, field))
-#define OFF_R(n)   ((int32_t)(offsetof(struct soft_cpu, r) + 8 * (n)))
+#define OFF(field) ((int32_t)(offsetof(struct soft_cpu, field) - ENV_AT))
+#define OFF_R(n)   (OFF(r) + 8 * (int32_t)(n))
 
 /* A field of a TLB entry, from the entry of the same index for reads (which ENT is). */
 #define TLB_OFF(kind, field) \
@@ -35,7 +41,7 @@ static inline int host_reg(unsigned guest)
 }
 
 /*
- * soft_cpu.jr.vec_live. When all upper halves are zero they are made so by VZEROUPPER, as the guest
+ * soft_cpu.hc.vec_live. When all upper halves are zero they are made so by VZEROUPPER, as the guest
  * most likely had them: on many processors old SSE instructions are slow while one was loaded.
  * From the first AVX-512 instruction on, or when the upper halves of ZMM0 to 15 are not zero, all 32 and the
  * mask registers are the host's.
@@ -46,8 +52,11 @@ typedef unsigned (*jit_enter_fn)(struct soft_cpu *, const void *code);
 
 /* Routines at the front of the code memory; addresses in the writable mapping. */
 struct jit_routines {
-	/* The way in, and to the guest's address in EA; with the flags in c->fl, for the block to get. */
-	uint8_t *enter, *lookup;
+	/*
+	 * The way in, and to the guest's address in EA; with the flags in c->fl, for the block to get. From
+	 * instruction T, which faults if no code can be there.
+	 */
+	uint8_t *enter, *lookup, *lookup_from;
 	uint8_t *exit_off;   /* JIT_POLL at page offset ENT (signed) */
 	uint8_t *exit_link;  /* JIT_LINK at page offset ENT, site in T; flags are the host's */
 	uint8_t *exit_bail;  /* id in ENT */
@@ -68,7 +77,8 @@ struct jit_routines {
 	uint8_t *miss[2];
 	uint8_t *leave_rip, *leave_poll, *leave_bail; /* JIT_RIP, JIT_POLL, JIT_BAIL, all in place */
 	uint8_t *poll;	   /* JIT_POLL at the address in EA, flags in c->fl */
-	uint8_t *unpaired; /* RET to EA, which is not where the last CALL said: lookup */
+	uint8_t *careful;  /* jit_careful() from instruction ENT on; site in T */
+	uint8_t *unpaired; /* RET T to EA, which is not where the last CALL said: lookup */
 };
 
 /*
@@ -117,7 +127,7 @@ void jit_put_flags_in(struct as *, unsigned scratch);
 /* Counts down soft_cpu.poll: returns the place of a jump that is taken when something is there. */
 uint8_t *jit_put_poll(struct as *);
 
-/* Compares soft_cpu.jr.vec_live with a JIT_VEC_*. */
+/* Compares soft_cpu.hc.vec_live with a JIT_VEC_*. */
 void jit_put_vec_test(struct as *, unsigned value);
 
 /*
@@ -130,13 +140,18 @@ const void *jit_step(struct soft_cpu *c, uint32_t id);
  * raises.
  */
 const void *jit_find(struct soft_cpu *c);
+/*
+ * xlat.c: host code for the block of hc.id, from that instruction on, whose accesses are looked up one by
+ * one, as they are not in one page or there is code in it. jr.site goes there from now on.
+ */
+const void *jit_careful(struct soft_cpu *c);
 /* xspot.c: the place of a spot does without from here on; id: of its instruction. */
 void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id);
 /* step.c: whether lin is in the software TLB now, for accesses of enum tlb_kind. */
 bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind);
 
 /*
- * Vector registers are in memory for a moment, and go back as jr.vec_live says: upper halves that were zero
+ * Vector registers are in memory for a moment, and go back as hc.vec_live says: upper halves that were zero
  * when they came to the host's may not be any more.
  */
 void jit_vecs_lent(struct soft_cpu *c);

@@ -262,16 +262,16 @@ static void settle(struct soft_cpu *c)
 {
 	if (likely(!c->jr.restless))
 		return;
-	jit_settle(c, c->jr.restless, c->jr.id);
+	jit_settle(c, c->jr.restless, c->hc.id);
 	c->jr.restless = 0;
 }
 
 static bool run_bailed(struct soft_cpu *c)
 {
-	struct block *b = jit_id_block(c->blocks, c->jr.id);
-	const struct insn *in = &b->in[c->jr.id & 63];
+	struct block *b = jit_id_block(c->blocks, c->hc.id);
+	const struct insn *in = &b->in[c->hc.id & 63];
 
-	if ((c->jr.id & 63) == b->left) {
+	if ((c->hc.id & 63) == b->left) {
 		c->n.unknown++;
 		c->n.left[op_descs[in->op].mn]++;
 	}
@@ -288,15 +288,13 @@ static void finish_call(struct soft_cpu *c, const struct insn *in)
 
 static bool run_stored(struct soft_cpu *c)
 {
-	struct block *b = jit_id_block(c->blocks, c->jr.id);
-	const struct insn *in = &b->in[c->jr.id & 63];
-	unsigned mn = op_descs[in->op].mn;
-	unsigned size = mn == MN_PUSH || mn == MN_PUSHF || mn == MN_CALL ? 8 : insn_mem_size(in);
+	struct block *b = jit_id_block(c->blocks, c->hc.id);
+	const struct insn *in = &b->in[c->hc.id & 63];
 
 	c->blk = b;
 	c->cur = in;
-	mmu_wrote(c, c->jr.lin, size);
-	if (mn == MN_CALL) {
+	mmu_wrote(c, c->jr.lin, c->jr.stored);
+	if (op_descs[in->op].mn == MN_CALL) {
 		finish_call(c, in);
 		c->cur = NULL;
 		return true;
@@ -335,10 +333,10 @@ static bool upper_zmm(const struct soft_cpu *c)
 
 void jit_vecs_lent(struct soft_cpu *c)
 {
-	if (c->jr.vec_live == JIT_VEC_XMM && upper_halves(c))
-		c->jr.vec_live = JIT_VEC_YMM;
-	else if (c->jr.vec_live == JIT_VEC_ZMM_LOW && (upper_halves(c) || upper_zmm(c)))
-		c->jr.vec_live = JIT_VEC_ZMM;
+	if (c->hc.vec_live == JIT_VEC_XMM && upper_halves(c))
+		c->hc.vec_live = JIT_VEC_YMM;
+	else if (c->hc.vec_live == JIT_VEC_ZMM_LOW && (upper_halves(c) || upper_zmm(c)))
+		c->hc.vec_live = JIT_VEC_ZMM;
 }
 
 /*
@@ -347,7 +345,7 @@ void jit_vecs_lent(struct soft_cpu *c)
  */
 static bool load_state(struct soft_cpu *c)
 {
-	const struct insn *in = &jit_id_block(c->blocks, c->jr.id)->in[c->jr.id & 63];
+	const struct insn *in = &jit_id_block(c->blocks, c->hc.id)->in[c->hc.id & 63];
 
 	if (op_descs[in->op].cls == OPC_X87) {
 		fpu_require(c, FPN_X87);
@@ -358,18 +356,18 @@ static bool load_state(struct soft_cpu *c)
 	fpu_require(c, FPN_SSE_MX);
 	if ((fpu_mxcsr(c) & MXCSR_MASKS) != MXCSR_MASKS)
 		return false;
-	c->jr.vec_live = upper_halves(c) ? JIT_VEC_YMM : JIT_VEC_XMM;
+	c->hc.vec_live = upper_halves(c) ? JIT_VEC_YMM : JIT_VEC_XMM;
 	if (upper_zmm(c))
-		c->jr.vec_live = JIT_VEC_ZMM;
+		c->hc.vec_live = JIT_VEC_ZMM;
 	else if (op_descs[in->op].cls == OPC_EVEX)
-		c->jr.vec_live = c->jr.vec_live == JIT_VEC_XMM ? JIT_VEC_ZMM_LOW : JIT_VEC_ZMM;
+		c->hc.vec_live = c->hc.vec_live == JIT_VEC_XMM ? JIT_VEC_ZMM_LOW : JIT_VEC_ZMM;
 	return true;
 }
 
 /* A branch to where no code can be faults as the branch. */
 static bool bad_target(struct soft_cpu *c)
 {
-	uint32_t id = c->jr.id;
+	uint32_t id = c->hc.id;
 	const struct insn *in;
 
 	if (likely(mmu_canonical(c, c->rip)) || id == JIT_NO_ID)
@@ -422,7 +420,7 @@ static bool run(struct soft_cpu *c, struct block *b, bool once)
 /* How many instructions are done with a store to code. */
 static unsigned stored(struct soft_cpu *c, struct block *b)
 {
-	const struct insn *in = &b->in[c->jr.id & 63];
+	const struct insn *in = &b->in[c->hc.id & 63];
 
 	c->blk = b;
 	c->cur = in;
@@ -431,7 +429,7 @@ static unsigned stored(struct soft_cpu *c, struct block *b)
 	else
 		c->rip = cpu_next_rip(c);
 	c->cur = NULL;
-	return (c->jr.id & 63) + 1;
+	return (c->hc.id & 63) + 1;
 }
 
 unsigned jit_try(struct soft_cpu *c, struct block *b)
@@ -444,17 +442,17 @@ unsigned jit_try(struct soft_cpu *c, struct block *b)
 	for (;;) {
 		switch (enter(c, code)) {
 		case JIT_RIP:
-			return bad_target(c) ? c->jr.id & 63 : b->nr;
+			return bad_target(c) ? c->hc.id & 63 : b->nr;
 		case JIT_LINK:
 		case JIT_POLL:
 			return b->nr;
 		case JIT_BAIL:
-			return c->jr.id & 63;
+			return c->hc.id & 63;
 		case JIT_STORED:
 			return stored(c, b);
 		case JIT_VEC:
 			if (!load_state(c))
-				return c->jr.id & 63;
+				return c->hc.id & 63;
 			code = c->jr.resume;
 			continue;
 		}

@@ -10,9 +10,9 @@
  * and a device access no code.
  *
  * Registers in host code: the guest's RAX RCX RDX RBX RBP RSI RDI in those of the same name, its RSP in
- * R12, its R12 to R14 in R8 to R10; its R8 to R11 and R15 stay in soft_cpu.r[] and come into R11, R13 or R14 for
- * an instruction. R15 is the soft_cpu. Code knows its own addresses only relative to its page, whose linear
- * address is in soft_cpu.r[R_PC], so it serves wherever the page is mapped.
+ * R12, its R12 to R14 in R8 to R10; its R8 to R11 and R15 stay in soft_cpu.r[] and come into R11, R13 or R14
+ * for an instruction. R15 points into the soft_cpu. Code knows its own addresses only relative to its page,
+ * whose linear address is in soft_cpu.r[R_PC], so it serves wherever the page is mapped.
  *
  * Validity. Whoever enters a page (jit_lookup in host code, block_find() in C) looks at the page's
  * generation; blocks of one page jump to each other without looking. A vCPU's own stores to watched

@@ -82,7 +82,7 @@ static void put_push(struct as *a, unsigned reg, bool pop)
 void jit_put_vec_test(struct as *a, unsigned value)
 {
 	AS(a, 0x41, 0x80); /* cmp byte [env + vec_live], value */
-	as_mem(a, 7, ENV, OFF(jr.vec_live));
+	as_mem(a, 7, ENV, OFF(hc.vec_live));
 	as_byte(a, value);
 }
 
@@ -93,7 +93,7 @@ static uint8_t *put_unless_vec(struct as *a)
 	return as_jcc(a, CC_E);
 }
 
-/* Vector registers from memory, as jr.vec_live says. */
+/* Vector registers from memory, as hc.vec_live says. */
 static void put_vec_fill(struct as *a)
 {
 	uint8_t *low, *zmm, *zmm_low, *done[3];
@@ -141,7 +141,7 @@ static void put_stack_bottom(struct as *a, const uint8_t *bottom)
 	put_push(a, H_RAX, false);
 	as_rm(a, true, AS_STORE, H_RSP, ENV, OFF(jr.stack));
 	as_lea(a, true, H_RAX, H_RSP, -1, 0, -16 * CALL_DEPTH);
-	as_rm(a, true, AS_STORE, H_RAX, ENV, OFF(jr.stack_end));
+	as_rm(a, true, AS_STORE, H_RAX, ENV, OFF(hc.stack_end));
 }
 
 static uint8_t *put_bottom(struct as *a, const uint8_t *lookup)
@@ -161,7 +161,7 @@ static uint8_t *put_enter(struct as *a, const uint8_t *bottom)
 	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
 		put_push(a, saved[i], false);
 	AS(a, 0x48, 0x83, 0xec, 0x08); /* sub rsp, 8 */
-	as_mov(a, ENV, H_RDI);
+	as_lea(a, true, ENV, H_RDI, -1, 0, ENV_AT);
 	put_stack_bottom(a, bottom);
 	as_mov(a, ENT, H_RSI);
 	put_load_vecs(a);
@@ -192,7 +192,7 @@ static void put_spill(struct as *a)
 
 	put_vec_store(a);
 	AS(a, 0x41, 0xc6, 0x87); /* mov byte [env + vec_live], 0 */
-	as_u32(a, (uint32_t)OFF(jr.vec_live));
+	as_u32(a, (uint32_t)OFF(hc.vec_live));
 	as_byte(a, JIT_VEC_NONE);
 	as_patch(skip, a->p);
 }
@@ -260,7 +260,7 @@ static uint8_t *put_exit_bail(struct as *a, const uint8_t *ret)
 {
 	uint8_t *start = a->p;
 
-	as_rm(a, false, AS_STORE, ENT, ENV, OFF(jr.id));
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(hc.id));
 	put_leave(a, JIT_BAIL, ret);
 	return start;
 }
@@ -269,7 +269,7 @@ static uint8_t *put_exit_store(struct as *a, const uint8_t *ret)
 {
 	uint8_t *start = a->p;
 
-	as_rm(a, false, AS_STORE, ENT, ENV, OFF(jr.id));
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(hc.id));
 	as_rm(a, true, AS_STORE, EA, ENV, OFF(jr.lin));
 	put_leave(a, JIT_STORED, ret);
 	return start;
@@ -279,7 +279,7 @@ static uint8_t *put_exit_vec(struct as *a, const uint8_t *ret)
 {
 	uint8_t *start = a->p;
 
-	as_rm(a, false, AS_STORE, ENT, ENV, OFF(jr.id));
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(hc.id));
 	as_rm(a, true, AS_STORE, T, ENV, OFF(jr.resume));
 	put_leave(a, JIT_VEC, ret);
 	return start;
@@ -295,7 +295,7 @@ uint8_t *jit_put_poll(struct as *a)
 /* The vCPU is the first argument. */
 static void put_call_c(struct as *a, uintptr_t fn)
 {
-	as_mov(a, H_RDI, ENV);
+	as_lea(a, true, H_RDI, ENV, -1, 0, -(int32_t)ENV_AT);
 	AS(a, 0x48, 0xb8); /* mov rax, imm64 */
 	as_u32(a, (uint32_t)fn);
 	as_u32(a, (uint32_t)((uint64_t)fn >> 32));
@@ -311,27 +311,38 @@ static void put_lend_vecs(struct as *a)
 	as_patch(skip, a->p);
 }
 
-/* The jump cache does not know the address in EA. */
-static void put_find(struct as *a)
+/* C finds out where to go on; flags are in c->fl. */
+static void put_go_by(struct as *a, const void *(*fn)(struct soft_cpu *))
 {
-	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
 	put_gprs(a, AS_STORE);
 	put_lend_vecs(a);
-	put_call_c(a, (uintptr_t)jit_find);
+	put_call_c(a, (uintptr_t)fn);
 	as_mov(a, ENT, H_RAX);
 	put_load_vecs(a);
 	put_gprs(a, AS_LOAD);
 	AS(a, 0x41, 0xff, 0xe5); /* jmp r13 */
 }
 
+static uint8_t *put_careful(struct as *a)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(hc.id));
+	as_rm(a, false, AS_STORE, T, ENV, OFF(jr.site));
+	put_go_by(a, jit_careful);
+	return start;
+}
+
 /*
  * The jump cache of block.h: an entry for this address, made under this paging and mode, of a block
  * that is still valid and has host code (else the entry's code is the way out).
  */
-static uint8_t *put_lookup(struct as *a, const uint8_t *poll)
+static uint8_t *put_lookup(struct as *a, uint8_t *from_known, const uint8_t *poll)
 {
 	uint8_t *start = a->p, *miss[3], *same;
 
+	as_store_imm32(a, ENV, OFF(hc.id), JIT_NO_ID);
+	as_patch(from_known, a->p);
 	as_mov(a, ENT, EA);
 	AS(a, 0x49, 0xc1, 0xed, JUMP_CACHE_BITS); /* shr r13, bits */
 	as_rr(a, true, 0x33, ENT, EA);
@@ -359,7 +370,8 @@ static uint8_t *put_lookup(struct as *a, const uint8_t *poll)
 	AS(a, 0x41, 0xff, 0x65, offsetof(struct jump_entry, code)); /* jmp [r13 + code] */
 	for (unsigned i = 0; i < ARRAY_SIZE(miss); i++)
 		as_patch(miss[i], a->p);
-	put_find(a);
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip)); /* not known */
+	put_go_by(a, jit_find);
 	return start;
 }
 
@@ -574,8 +586,8 @@ static void tell_part(const struct jit *j, const char *name, const uint8_t *from
 /* What is in front of the blocks, as four: much time is spent in the last three. */
 static void tell_perf(const struct jit *j)
 {
-	tell_part(j, "hanok-jit-enter-leave", j->rw, j->go.lookup);
-	tell_part(j, "hanok-jit-lookup", j->go.lookup, j->go.cold);
+	tell_part(j, "hanok-jit-enter-leave", j->rw, j->go.lookup_from);
+	tell_part(j, "hanok-jit-lookup", j->go.lookup_from, j->go.cold);
 	tell_part(j, "hanok-jit-tlb", j->go.cold, j->go.step);
 	tell_part(j, "hanok-jit-step", j->go.step, j->rw + j->used);
 }
@@ -591,10 +603,13 @@ void jit_put_routines(struct jit *j)
 	j->go.exit_store = put_exit_store(&a, ret);
 	j->go.exit_vec = put_exit_vec(&a, ret);
 	j->go.poll = put_leave_to(&a, JIT_POLL, ret);
-	j->go.lookup = put_lookup(&a, j->go.poll);
+	j->go.lookup_from = a.p;
+	as_rm(&a, false, AS_STORE, T, ENV, OFF(hc.id));
+	j->go.lookup = put_lookup(&a, as_jmp(&a), j->go.poll);
 	j->go.enter = put_enter(&a, put_bottom(&a, j->go.lookup));
 	j->go.cold = put_leave_to(&a, JIT_RIP, ret);
-	j->go.unpaired = put_unpaired(&a, j->go.lookup);
+	j->go.unpaired = put_unpaired(&a, j->go.lookup_from);
+	j->go.careful = put_careful(&a);
 	for (unsigned i = 0; i < 2; i++)
 		j->go.miss[i] = put_miss(&a, i ? TLB_WRITE : TLB_READ);
 	for (unsigned i = 0; i < 4; i++)

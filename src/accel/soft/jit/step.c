@@ -35,14 +35,14 @@ const void *jit_find(struct soft_cpu *c)
 	uint8_t vec_live;
 
 	jit_vecs_lent(c);
-	vec_live = c->jr.vec_live;
-	c->jr.vec_live = JIT_VEC_NONE; /* should it fault or leave */
+	vec_live = c->hc.vec_live;
+	c->hc.vec_live = JIT_VEC_NONE; /* should it fault or leave */
 	if (!--c->poll)
 		return routine(j, j->go.leave_poll);
 	code = find_code(c);
 	if (!code)
 		return routine(j, j->go.leave_rip);
-	c->jr.vec_live = vec_live;
+	c->hc.vec_live = vec_live;
 	return code;
 }
 
@@ -52,7 +52,7 @@ static const void *go_on(struct soft_cpu *c)
 	const struct jit *j = c->jit;
 	const void *code;
 
-	c->jr.id = JIT_NO_ID;
+	c->hc.id = JIT_NO_ID;
 	if (!cpu_settle(c) || (vcpu_events(c->vcpu) & c->ev_mask) || !--c->poll)
 		return routine(j, j->go.leave_poll);
 	code = find_code(c);
@@ -95,7 +95,7 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 	const struct insn *next;
 
 	if (unlikely(c->lockstep) && lockstep_trying(c->lockstep)) {
-		c->jr.id = id;
+		c->hc.id = id;
 		return routine(c->jit, c->jit->go.leave_bail);
 	}
 	c->n.left[op_descs[in->op].mn]++;

@@ -13,9 +13,9 @@ struct stub *x_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)
 
 	if (x->nr_stubs == MAX_STUBS) {
 		x->a.full = true; /* dropped; cannot be, by MAX_STUBS */
-		return &x->stubs[0];
+		return &x->l->stubs[0];
 	}
-	s = &x->stubs[x->nr_stubs++];
+	s = &x->l->stubs[x->nr_stubs++];
 	*s = (struct stub){ .kind = kind, .i = (uint8_t)x->i, .place = place };
 	return s;
 }
@@ -34,7 +34,7 @@ void x_put_bail(struct xlat *x)
 void x_bail(struct xlat *x)
 {
 	x->b->left = (uint8_t)x->i;
-	x_keep_flags(x, x->live[x->i]);
+	x_keep_flags(x, x->l->live[x->i]);
 	x_put_bail(x);
 }
 
@@ -77,16 +77,17 @@ uint16_t x_live_out(struct xlat *x)
 
 /* ---- ways out ---- */
 
-static void put_id(struct xlat *x, uint32_t id)
+/* By the jump cache to the address in EA. */
+static void put_lookup(struct xlat *x)
 {
-	as_store_imm32(&x->a, ENV, OFF(jr.id), id);
+	as_jmp_to(&x->a, x->j->go.lookup);
 }
 
-/* By the jump cache to the address in EA. */
-static void put_lookup(struct xlat *x, bool checked_target)
+/* The same, from an instruction whose operand that is. */
+static void put_lookup_from(struct xlat *x, const uint8_t *by)
 {
-	put_id(x, checked_target ? this_id(x) : JIT_NO_ID);
-	as_jmp_to(&x->a, x->j->go.lookup);
+	as_mov_imm32(&x->a, T, this_id(x));
+	as_jmp_to(&x->a, by);
 }
 
 static void exit_far(struct xlat *x, int32_t off)
@@ -94,7 +95,7 @@ static void exit_far(struct xlat *x, int32_t off)
 	x_keep_flags(x, FLAGS_ALL);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
 	as_lea(&x->a, true, EA, EA, -1, 0, off);
-	put_lookup(x, false);
+	put_lookup(x);
 }
 
 /* A loop's way back: now and then something has to be looked at. */
@@ -165,7 +166,7 @@ static void load_operand(struct xlat *x)
 void x_push_tmp(struct xlat *x)
 {
 	check_push(x);
-	as_rm(&x->a, true, AS_LOAD, T, ENV, OFF(jr.tmp));
+	as_rm(&x->a, true, AS_LOAD, T, ENV, OFF(hc.tmp));
 	finish_push(x, T);
 }
 
@@ -177,7 +178,7 @@ static bool put_push(struct xlat *x)
 		if (!x_plain_address(in))
 			return false;
 		load_operand(x);
-		as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.tmp));
+		as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(hc.tmp));
 		x_push_tmp(x);
 		return true;
 	}
@@ -259,7 +260,7 @@ static void put_pair(struct xlat *x)
 
 	as_rm(a, true, AS_LOAD, T, ENV, OFF_R(R_PC));
 	as_lea(a, true, T, T, -1, 0, x_insn(x)->next);
-	as_rm(a, true, 0x3b, H_RSP, ENV, OFF(jr.stack_end));
+	as_rm(a, true, 0x3b, H_RSP, ENV, OFF(hc.stack_end));
 	s = x_stub(x, STUB_AGAIN, as_jcc(a, CC_BE));
 	s->back = a->p;
 	AS(a, 0x41, 0x53); /* push r11 */
@@ -282,7 +283,7 @@ static void put_back(struct xlat *x)
 	x->env_ok = true;
 	AS(a, 0x41, 0x5e); /* pop r14 */
 	if (in->next >= 0x1000) {
-		put_lookup(x, false);
+		put_lookup(x);
 		return;
 	}
 	as_mov_imm64(a, ENT, (uint64_t)(uintptr_t)x->b->gen_at);
@@ -305,8 +306,7 @@ static void put_ret(struct xlat *x)
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8 + extra);
 	x_keep_flags(x, FLAGS_ALL);
 	if (x_behind_sti(x)) { /* which looks at events */
-		put_id(x, this_id(x));
-		as_jmp_to(&x->a, x->j->go.unpaired);
+		put_lookup_from(x, x->j->go.unpaired);
 		return;
 	}
 	x_stub(x, STUB_RET_POLL, jit_put_poll(&x->a));
@@ -341,7 +341,6 @@ static void put_direct_call(struct xlat *x)
 	if (far) {
 		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
 		as_lea(&x->a, true, EA, EA, -1, 0, off);
-		put_id(x, JIT_NO_ID);
 		as_call(&x->a, x->j->go.lookup);
 	} else {
 		if (live)
@@ -367,8 +366,8 @@ static bool put_call(struct xlat *x)
 	x_keep_flags(x, FLAGS_ALL);
 	put_pair(x);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(jr.target));
-	put_id(x, this_id(x));
-	as_call(&x->a, x->j->go.lookup);
+	as_mov_imm32(&x->a, T, this_id(x));
+	as_call(&x->a, x->j->go.lookup_from);
 	put_back(x);
 	return true;
 }
@@ -385,7 +384,7 @@ static bool put_jmp(struct xlat *x)
 		return false;
 	put_target(x);
 	x_keep_flags(x, FLAGS_ALL);
-	put_lookup(x, true);
+	put_lookup_from(x, x->j->go.lookup_from);
 	return true;
 }
 
@@ -421,15 +420,18 @@ bool x_branch(struct xlat *x)
 static void stub_stored(struct xlat *x, const struct stub *s)
 {
 	if (s->kind == STUB_STORED_RCX) {
-		as_rm(&x->a, true, AS_LOAD, H_RCX, ENV, OFF(jr.tmp));
+		as_rm(&x->a, true, AS_LOAD, H_RCX, ENV, OFF(hc.tmp));
 		jit_put_flags_out(&x->a, T);
 	}
-	if (s->spot) {
+	if (s->shared) {
+		x_stored_linear(x, s);
+	} else if (s->spot) {
 		as_rm(&x->a, true, 0x03, EA, ENV, s->spot + (int32_t)offsetof(struct spot, base));
 		as_lea(&x->a, true, EA, EA, -1, 0, s->fold);
 	} else {
 		as_rm(&x->a, true, 0x2b, EA, ENT, TLB_OFF(TLB_WRITE, addend));
 	}
+	as_store_imm32(&x->a, ENV, OFF(jr.stored), s->size);
 	as_mov_imm32(&x->a, ENT, this_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_store);
 }
@@ -461,6 +463,9 @@ static void put_stub(struct xlat *x, struct stub *s)
 	case STUB_SPOT:
 		x_stub_spot(x, s);
 		break;
+	case STUB_CAREFUL:
+		x_stub_careful(x);
+		break;
 	case STUB_STORED:
 	case STUB_STORED_RCX:
 		stub_stored(x, s);
@@ -480,14 +485,13 @@ static void put_stub(struct xlat *x, struct stub *s)
 		as_jmp_to(&x->a, s->back);
 		break;
 	case STUB_STALE:
-		put_lookup(x, false);
+		put_lookup(x);
 		break;
 	case STUB_RET_POLL:
 		as_jmp_to(&x->a, x->j->go.poll);
 		break;
 	case STUB_UNPAIRED:
-		put_id(x, this_id(x));
-		as_jmp_to(&x->a, x->j->go.unpaired);
+		put_lookup_from(x, x->j->go.unpaired);
 		break;
 	case STUB_EXIT:
 		x->host_ok = s->host_ok;
@@ -500,7 +504,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 static void put_stubs(struct xlat *x, bool exits)
 {
 	for (unsigned n = 0; n < x->nr_stubs && !x->a.full; n++) {
-		struct stub *s = &x->stubs[n];
+		struct stub *s = &x->l->stubs[n];
 
 		if ((s->kind == STUB_EXIT) != exits)
 			continue;

@@ -28,7 +28,7 @@ bool x_mxcsr(struct xlat *x)
 	    fpu_denied(x->c, in->flags & INSN_VEX ? FPN_AVX : FPN_SSE) >= 0)
 		return false;
 	x_need_vec(x, false);
-	x_keep_flags(x, x->live[x->i]);
+	x_keep_flags(x, x->l->live[x->i]);
 	x_ea(x);
 	x_check(x, 4, store, 0);
 	if (store) {
@@ -37,11 +37,11 @@ bool x_mxcsr(struct xlat *x)
 		return true;
 	}
 	as_rm(a, false, AS_LOAD, T, EA, 0);
-	as_rm(a, false, AS_STORE, T, ENV, OFF(jr.tmp));
+	as_rm(a, false, AS_STORE, T, ENV, OFF(hc.tmp));
 	as_alu_imm(a, false, 4, T, (int32_t)(~MXCSR_MASK | MXCSR_MASKS));
 	as_alu_imm(a, false, 7, T, MXCSR_MASKS);
 	x_stub(x, STUB_BAIL, as_jcc(a, CC_NE));
-	as_rm(a, false, 0x1ae, 2, ENV, OFF(jr.tmp));
+	as_rm(a, false, 0x1ae, 2, ENV, OFF(hc.tmp));
 	return true;
 }
 
@@ -76,7 +76,7 @@ static void need_x87(struct xlat *x)
 
 	if (x->x87_ok)
 		return;
-	x_keep_flags(x, x->live[x->i]);
+	x_keep_flags(x, x->l->live[x->i]);
 	as_rm(a, true, AS_LOAD, T, ENV, OFF(fpu));
 	AS(a, 0x41, 0xf6); /* test byte [fpu + live], x87 */
 	as_mem(a, 0, T, (int32_t)offsetof(struct fpu, live));
@@ -85,6 +85,7 @@ static void need_x87(struct xlat *x)
 	s->back = a->p;
 	x->host_ok = false;
 	x->x87_ok = true;
+	x->ent = NULL;
 	x->vec_ok = VEC_NONE; /* the way out and in again leaves them in memory */
 }
 
@@ -112,21 +113,21 @@ static void note_pointers(struct xlat *x, const uint8_t *op)
 	copy_sel(x, SEG_CS, OFF(s.fcs));
 	if (!(in->flags & INSN_MEM))
 		return;
-	as_rm(a, true, AS_LOAD, T, ENV, OFF(jr.tmp));
+	as_rm(a, true, AS_LOAD, T, ENV, OFF(hc.tmp));
 	as_rm(a, true, AS_STORE, T, ENV, OFF(s.fdp));
 	copy_sel(x, in->seg == SEG_NONE ? SEG_DS : in->seg, OFF(s.fds));
 }
 
-/* The operand's address, its offset in the segment kept in jr.tmp. */
+/* The operand's address, its offset in the segment kept in hc.tmp. */
 static void check_operand(struct xlat *x, bool store)
 {
 	const struct insn *in = x_insn(x);
 	struct insn flat = *in;
 
 	flat.seg = SEG_NONE;
-	x_keep_flags(x, x->live[x->i]);
+	x_keep_flags(x, x->l->live[x->i]);
 	x_ea_to(x, &flat, EA, true);
-	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.tmp));
+	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(hc.tmp));
 	if (in->seg != SEG_NONE)
 		as_rm(&x->a, true, 0x03, EA, ENV, OFF(segbase) + 8 * in->seg);
 	x_check(x, insn_mem_size(in), store, 0);
@@ -147,7 +148,7 @@ bool x_x87(struct xlat *x)
 	need_x87(x);
 	if (mem)
 		check_operand(x, store);
-	if (d->flags_r & FLAGS_STATUS || (d->flags_w && x->live[x->i]))
+	if (d->flags_r & FLAGS_STATUS || (d->flags_w && x->l->live[x->i]))
 		x_need_flags(x);
 	x->op_flags = x->host_ok;
 	if (mem)

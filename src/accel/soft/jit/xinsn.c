@@ -25,7 +25,7 @@ struct plan {
 	unsigned size, align;
 };
 
-static bool int_op(unsigned mn)
+bool x_is_int(unsigned mn)
 {
 	switch (mn) {
 	case MN_ADD: case MN_OR: case MN_ADC: case MN_SBB: case MN_AND: case MN_SUB: case MN_XOR:
@@ -165,7 +165,7 @@ static bool make_plan(struct xlat *x, struct plan *p)
 
 	*p = (struct plan){ .mem = false };
 	form_parse(&p->f, in, x_bytes(x));
-	if (d->cls == OPC_INT ? !int_op(d->mn) : !native_op(d))
+	if (d->cls == OPC_INT ? !x_is_int(d->mn) : !native_op(d))
 		return false;
 	if ((d->gpr_r | d->gpr_w) & NOT_IN_PLACE)
 		return false;
@@ -196,6 +196,8 @@ static void place_slot(struct xlat *x, struct slot *s, unsigned scratch)
 		return;
 	s->host = (int)scratch;
 	s->back = s->written;
+	if (scratch == ENT)
+		x->ent = NULL;
 	if (s->read)
 		as_rm(&x->a, true, AS_LOAD, scratch, ENV, OFF_R(s->guest));
 }
@@ -272,7 +274,7 @@ static void find_operand(struct xlat *x, const struct plan *p)
 		return;
 	}
 	/* ENT is for the third register; EVEX counts short displacements in its own way */
-	x_keep_flags(x, x->live[x->i]);
+	x_keep_flags(x, x->l->live[x->i]);
 	x_ea(x);
 	x_check(x, p->size, p->store, p->align);
 }
@@ -299,7 +301,7 @@ bool x_general(struct xlat *x)
 	if (p.mem)
 		find_operand(x, &p);
 	/* Flags that it reads, or that it leaves while it writes others. */
-	if (reads || (writes && x->live[x->i]))
+	if (reads || (writes && x->l->live[x->i]))
 		x_need_flags(x);
 	x->op_flags = x->host_ok;
 	put_operation(x, &p);

@@ -9,7 +9,7 @@ static void find_live_flags(struct xlat *x)
 	const struct block *b = x->b;
 	uint16_t live = x_live_out(x);
 
-	x->live[b->nr] = live;
+	x->l->live[b->nr] = live;
 	for (unsigned i = b->nr; i-- > 0;) {
 		const struct op_desc *d = &op_descs[b->in[i].op];
 
@@ -19,7 +19,7 @@ static void find_live_flags(struct xlat *x)
 		/* System instructions may save the flags, or raise what does. */
 		if (!b->in[i].op || (d->cls == OPC_SYS && !x_sys_inline(x, &b->in[i])))
 			live = FLAGS_ALL;
-		x->live[i] = live;
+		x->l->live[i] = live;
 	}
 }
 
@@ -38,14 +38,19 @@ static bool put_insn(struct xlat *x)
 	return x_stack(x) || x_general(x) || x_sys(x) || x_step(x);
 }
 
-static void put_block(struct xlat *x)
+static void put_block(struct xlat *x, unsigned first)
 {
 	const struct block *b = x->b;
 
-	for (x->i = 0; x->i < b->nr; x->i++) {
-		bool more = put_insn(x);
+	for (x->i = first; x->i < b->nr; x->i++) {
+		bool behind = x->run_goes_on, more;
 
-		x->pcs[x->i] = jit_pc_word((size_t)(x->a.p - x->start), x->op_flags);
+		x->now = NULL;
+		x->run_goes_on = false;
+		more = put_insn(x);
+		if (behind && !x->now)
+			x->a.full = true; /* dropped: the last store is not looked at; cannot be */
+		x->l->pcs[x->i] = jit_pc_word((size_t)(x->a.p - x->start), x->op_flags);
 		if (!more)
 			return;
 	}
@@ -81,7 +86,7 @@ static void put_head(struct xlat *x)
 
 	b->skip = 0;
 	b->code = x->j->rx + (start - x->j->rw);
-	if (!x->live[0])
+	if (!x->l->live[0])
 		return;
 	if (keeps_first(x)) {
 		jit_put_flags_out(&x->a, T);
@@ -109,9 +114,9 @@ static void keep_span(struct xlat *x)
 	struct jit *j = x->j;
 	struct jit_span *s = &j->spans[j->nr_spans++];
 	size_t pcs = align_up((uint64_t)(x->a.p - j->rw), 2);
-	size_t size = x->b->nr * sizeof(x->pcs[0]);
+	size_t size = x->b->nr * sizeof(x->l->pcs[0]);
 
-	memcpy(j->rw + pcs, x->pcs, size);
+	memcpy(j->rw + pcs, x->l->pcs, size);
 	*s = (struct jit_span){ .start = (uint32_t)(x->start - j->rw), .pcs = (uint32_t)pcs,
 				.id = jit_id(x->c->blocks, x->b, 0) };
 	j->used = align_up(pcs + size, 16);
@@ -126,14 +131,14 @@ static void note_made(struct xlat *x, size_t cold)
 	n->made_guest += x->b->bytes;
 	n->made_host += (size_t)(x->j->rw + x->j->used - x->start) + cold;
 	for (unsigned i = 0; i < x->nr_stubs; i++)
-		n->jumps += x->stubs[i].kind == STUB_LINK;
+		n->jumps += x->l->stubs[i].kind == STUB_LINK;
 }
 
-static void tell_perf(const struct xlat *x, const uint8_t *cold, size_t cold_size)
+static void tell_perf(const struct xlat *x, uint64_t lin, const uint8_t *cold, size_t cold_size)
 {
 	char name[40];
 
-	snprintf(name, sizeof(name), "guest-%016" PRIx64 "%s", x->c->rip, x->c->cpl == 3 ? "-user" : "");
+	snprintf(name, sizeof(name), "guest-%016" PRIx64 "%s", lin, x->c->cpl == 3 ? "-user" : "");
 	jit_perf_note(x->j->perf, name, x->j->rx + (x->start - x->j->rw), (size_t)(x->a.p - x->start));
 	if (cold_size)
 		jit_perf_note(x->j->perf, name, cold, cold_size);
@@ -154,32 +159,80 @@ static size_t put_cold(struct xlat *x)
 	return size;
 }
 
+/* From instruction first on, with all that is behind the block; false: there is no room. */
+static bool put_all(struct xlat *x, unsigned first, uint64_t lin)
+{
+	const uint8_t *cold = x->j->rx + x->j->cold;
+	size_t cold_size;
+
+	put_block(x, first);
+	x_put_exits(x);
+	cold_size = put_cold(x);
+	if (x->a.full)
+		return false;
+	keep_span(x);
+	note_made(x, cold_size);
+	if (x->j->perf)
+		tell_perf(x, lin, cold, cold_size);
+	if (unlikely(log_is_on(LOG_OUT_ASM)))
+		tell_made(x->b, (size_t)(x->a.p - x->start));
+	return true;
+}
+
+static void begin(struct xlat *x)
+{
+	x->start = x->j->rw + x->j->used;
+	x->bytes = block_bytes(x->b);
+	x->a = (struct as){ .p = x->start, .end = x->j->rw + JIT_COLD };
+	for (unsigned i = 0; i < x->b->nr; i++) {
+		x->l->operand[i].share = x->l->stacked[i].share = NULL;
+		x->l->pcs[i] = 0;
+	}
+	find_live_flags(x);
+}
+
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 {
-	struct xlat x = { .c = c, .j = j, .b = b, .host_ok = true };
-	const uint8_t *cold = j->rx + j->cold;
-	size_t cold_size;
+	struct xlat_lists lists __attribute__((uninitialized));
+	struct xlat x = { .c = c, .j = j, .b = b, .l = &lists, .host_ok = true };
 
 	if (hopeless(b))
 		return false;
-	x.start = j->rw + j->used;
-	x.bytes = block_bytes(b);
 	b->left = UINT8_MAX;
-	x.a = (struct as){ .p = x.start, .end = j->rw + JIT_COLD };
-	find_live_flags(&x);
+	begin(&x);
+	x_find_shares(&x);
 	put_head(&x);
-	put_block(&x);
-	x_put_exits(&x);
-	cold_size = put_cold(&x);
-	if (x.a.full) {
-		b->code = NULL;
-		return false;
+	if (put_all(&x, 0, c->rip))
+		return true;
+	b->code = NULL;
+	return false;
+}
+
+static const uint8_t *make_careful(struct soft_cpu *c, struct block *b, unsigned first)
+{
+	struct xlat_lists lists __attribute__((uninitialized));
+	struct xlat x = { .c = c, .j = c->jit, .b = b, .l = &lists };
+	const struct insn *in = &b->in[first];
+
+	begin(&x);
+	x.env_ok = x.l->live[first];
+	return put_all(&x, first, c->r[R_PC] + in->next - in->len) ? x.start : NULL;
+}
+
+const void *jit_careful(struct soft_cpu *c)
+{
+	struct jit *j = c->jit;
+	uint8_t *place = j->rw + c->jr.site;
+	const uint8_t *code = NULL;
+
+	jit_vecs_lent(c);
+	if (jit_has_room(j))
+		code = make_careful(c, jit_id_block(c->blocks, c->hc.id), c->hc.id & 63);
+	if (!code) {
+		c->hc.vec_live = JIT_VEC_NONE;
+		return j->rx + (j->go.leave_bail - j->rw);
 	}
-	keep_span(&x);
-	note_made(&x, cold_size);
-	if (j->perf)
-		tell_perf(&x, cold, cold_size);
-	if (unlikely(log_is_on(LOG_OUT_ASM)))
-		tell_made(b, (size_t)(x.a.p - x.start));
-	return true;
+	*place = 0xe9; /* jmp */
+	as_patch(place + 1, code);
+	return j->rx + (code - j->rw);
 }

@@ -10,7 +10,7 @@
 enum stub_kind {
 	STUB_BAIL,  /* the interpreter goes on with instruction i */
 	STUB_STORED, /* a store of instruction i was to a watched line */
-	STUB_STORED_RCX, /* the same, with flags live in the host's and RCX in jr.tmp */
+	STUB_STORED_RCX, /* the same, with flags live in the host's and RCX in hc.tmp */
 	STUB_VEC,   /* vector registers or the x87 state are not loaded */
 	STUB_LINK,  /* a direct jump to page offset off, to be patched */
 	STUB_POLL,  /* something has to be looked at, in front of page offset off */
@@ -21,6 +21,7 @@ enum stub_kind {
 	STUB_RET_POLL, /* as STUB_POLL, in front of EA */
 	STUB_UNPAIRED, /* RET is not to where the last CALL was */
 	STUB_EXIT,  /* the rest of an exit to page offset off */
+	STUB_CAREFUL, /* accesses from instruction i on cannot share a look */
 };
 
 struct stub {
@@ -31,13 +32,31 @@ struct stub {
 	uint8_t *back;	/* STUB_VEC, STUB_MISS, STUB_SPOT: where it goes on */
 	bool write; /* STUB_MISS, STUB_SPOT */
 	bool flat;  /* STUB_SPOT: it adds to an address, else to an offset in the page */
+	bool shared;	  /* STUB_STORED: from off on behind the access's address, as xshare.c has it */
+	uint8_t size;	  /* STUB_STORED: bytes that were stored */
 	uint8_t base;	  /* as in its spot_info */
 	int32_t spot, fold; /* its offset in soft_cpu; what is not in the address looked at */
 };
 
 #define NO_BASE 0xff
 
-#define MAX_STUBS (BLOCK_MAX * 6 + 8)
+#define MAX_STUBS (BLOCK_MAX * 8 + 8)
+
+/* Accesses that are looked up together (xshare.c). */
+struct share {
+	uint16_t base, index; /* the values that are in these registers */
+	uint8_t scale, seg;
+	bool write; /* what was looked up: memory to write to */
+	bool open;  /* it was */
+	uint8_t left; /* accesses that come yet */
+	int32_t lo, hi; /* bytes that are accessed, from the base on */
+};
+
+/* One of them. */
+struct member {
+	struct share *share; /* NULL: of none */
+	int32_t off;
+};
 
 /*
  * Status flags are in the host's EFLAGS (host_ok), in c->fl (env_ok), in both, or nowhere when nobody
@@ -61,6 +80,20 @@ struct xlat {
 	int32_t spot, fold; /* as in its stub; 0: without a spot, ENT is the TLB entry and EA the address */
 	uint8_t loop;
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
+	struct share *ent; /* what this one adds is in ENT */
+	struct share *now; /* the access in hand is this one's; else NULL */
+	int32_t off;	   /* where in it, and how many bytes */
+	uint8_t size;
+	bool run_goes_on; /* stores in a row of which the watch is not looked at yet: these bytes */
+	int32_t run_lo, run_hi;
+	unsigned nr_shares;
+	struct share shares[MAX_SHARES];
+	struct xlat_lists *l;
+};
+
+/* What is too much to be zeroed for each block. */
+struct xlat_lists {
+	struct member operand[BLOCK_MAX], stacked[BLOCK_MAX]; /* accesses of each instruction */
 	uint16_t pcs[BLOCK_MAX];
 	uint16_t live[BLOCK_MAX + 1];
 	struct stub stubs[MAX_STUBS];
@@ -122,6 +155,8 @@ void x_check(struct xlat *, unsigned size, bool write, unsigned align);
 void x_check_align(struct xlat *, unsigned align);
 /* Its first part: ENT as for x_check(), EA stays. */
 void x_find_entry(struct xlat *, unsigned size, bool write);
+/* Its second. */
+void x_add_entry(struct xlat *, bool write);
 void x_stub_miss(struct xlat *, const struct stub *);
 /* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);
@@ -135,10 +170,39 @@ void x_reach(struct xlat *, unsigned size, bool write, unsigned align);
 /* The same for 8 bytes at [host register + disp], of an instruction that uses the stack. */
 void x_reach_stack(struct xlat *, unsigned base, int32_t disp, bool write);
 void x_stub_spot(struct xlat *, const struct stub *);
+
+/* xshare.c */
+/* Finds accesses that can share a look; in front of all code. */
+void x_find_shares(struct xlat *);
+/*
+ * The share of an access that now comes, if it has a use for it, which is x->now then: either open, or to be
+ * opened by a look for this access with flags kept. NULL: it is alone.
+ */
+struct share *x_share(struct xlat *, const struct member *, unsigned size, bool write);
+/*
+ * Behind that look. ENT is the TLB entry, or with x->spot what it adds; EA the address modulo the page size.
+ * seg: segment of the address, or SEG_NONE.
+ */
+void x_open_share(struct xlat *, struct share *, unsigned seg);
+/* x->at = the access in hand, of an open share: at [host register + disp]; the instruction's operand. */
+void x_shared_stack(struct xlat *, struct share *, unsigned base, int32_t disp);
+void x_shared_operand(struct xlat *, struct share *, unsigned align);
+/* Behind a store of x->now. True: the next store's look will do; else T is the watch. */
+bool x_stored_share(struct xlat *);
+/* EA = linear address of the access that was made, and s->off. */
+void x_stored_linear(struct xlat *, const struct stub *);
+/* What was looked up may be wrong from here on. */
+void x_close_shares(struct xlat *);
+void x_stub_careful(struct xlat *);
+
+/* xmem.c */
 /* Vector registers are the guest's from here on; all: also those of AVX-512, and masks. */
 void x_need_vec(struct xlat *, bool all);
 
-/* xinsn.c: false: it is the interpreter's, and nothing was put that matters. */
+/* xinsn.c */
+/* Whether it is an integer instruction that stays what it is. */
+bool x_is_int(unsigned mn);
+/* false: it is the interpreter's, and nothing was put that matters. */
 bool x_general(struct xlat *);
 /* Status flags are where the instruction left them. */
 void x_flags_done(struct xlat *);
@@ -158,7 +222,7 @@ bool x_step(struct xlat *);
 bool x_behind_sti(const struct xlat *);
 
 /* xflow.c */
-/* Pushes what is in jr.tmp. */
+/* Pushes what is in hc.tmp. */
 void x_push_tmp(struct xlat *);
 /* What ends a block. False: it is the interpreter's. */
 bool x_branch(struct xlat *);

@@ -43,8 +43,11 @@ void x_ea_to(struct xlat *x, const struct insn *in, unsigned to, bool w)
 	} else if (base != R_ZERO) {
 		b = (int)x_reg(x, base, EA);
 	}
-	if (index != R_ZERO)
+	if (index != R_ZERO) {
 		n = (int)x_reg(x, index, ENT);
+		if (n == ENT)
+			x->ent = NULL;
+	}
 	if (b >= 0 && n < 0 && !in->disp && w) {
 		if (b != (int)to)
 			as_mov(&x->a, to, (unsigned)b);
@@ -68,6 +71,7 @@ void x_find_entry(struct xlat *x, unsigned size, bool write)
 	struct stub *s;
 
 	_Static_assert(sizeof(struct tlb_entry) == 32, "the shift");
+	x->ent = NULL;
 	again = a->p;
 	as_mov(a, ENT, EA);
 	AS(a, 0x49, 0xc1, 0xed, 12 - 5); /* shr r13, 7 */
@@ -93,9 +97,14 @@ void x_check(struct xlat *x, unsigned size, bool write, unsigned align)
 {
 	x_check_align(x, align);
 	x_find_entry(x, size, write);
+	x->spot = 0;
+	x_add_entry(x, write);
+}
+
+void x_add_entry(struct xlat *x, bool write)
+{
 	as_rm(&x->a, true, 0x03, EA, ENT, TLB_OFF(write ? TLB_WRITE : TLB_READ, addend));
 	x->at = (struct as_addr){ EA, -1, 0 };
-	x->spot = 0;
 	x->host_ok = false;
 }
 
@@ -113,12 +122,27 @@ void x_stub_miss(struct xlat *x, const struct stub *s)
 	x_put_bail(x);
 }
 
+static unsigned stored_size(const struct insn *in)
+{
+	unsigned mn = op_descs[in->op].mn;
+
+	return mn == MN_PUSH || mn == MN_PUSHF || mn == MN_CALL ? 8 : insn_mem_size(in);
+}
+
 static void stored_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)
 {
 	struct stub *s = x_stub(x, kind, place);
 
+	if (x->now) {
+		s->shared = true;
+		s->off = x->run_lo - x->off;
+		s->size = (uint8_t)(x->run_hi - x->run_lo);
+		x->run_lo = x->run_hi = 0;
+		return;
+	}
 	s->spot = x->spot;
 	s->fold = x->fold;
+	s->size = (uint8_t)stored_size(x_insn(x));
 }
 
 /* The same without touching the flags, which are live: by way of RCX. */
@@ -126,11 +150,11 @@ static void stored_flagless(struct xlat *x, unsigned watch)
 {
 	struct as *a = &x->a;
 
-	as_rm(a, true, AS_STORE, H_RCX, ENV, OFF(jr.tmp));
+	as_rm(a, true, AS_STORE, H_RCX, ENV, OFF(hc.tmp));
 	as_rm(a, true, AS_LOAD, H_RCX, watch, 0);
 	AS(a, 0xe3, 0x05); /* jrcxz over the jump */
 	stored_stub(x, STUB_STORED_RCX, as_jmp(a));
-	as_rm(a, true, AS_LOAD, H_RCX, ENV, OFF(jr.tmp));
+	as_rm(a, true, AS_LOAD, H_RCX, ENV, OFF(hc.tmp));
 }
 
 void x_stored(struct xlat *x)
@@ -138,12 +162,14 @@ void x_stored(struct xlat *x)
 	struct as *a = &x->a;
 	unsigned watch = x->spot ? ENT : T;
 
+	if (x->now && x_stored_share(x))
+		return;
 	if (x->spot)
 		as_rm(a, true, AS_LOAD, watch, ENV,
 		      x->spot + (int32_t)offsetof(struct spot, watch));
-	else
+	else if (!x->now)
 		as_rm(a, true, AS_LOAD, watch, ENT, TLB_OFF(TLB_WRITE, watch));
-	if (x->live[x->i + 1] && !x->env_ok) {
+	if (x->l->live[x->i + 1] && !x->env_ok) {
 		stored_flagless(x, watch);
 		return;
 	}
@@ -160,10 +186,11 @@ void x_need_vec(struct xlat *x, bool all)
 
 	if (x->vec_ok >= (all ? VEC_ALL : VEC_SOME))
 		return;
-	x_keep_flags(x, x->live[x->i]);
+	x_keep_flags(x, x->l->live[x->i]);
 	jit_put_vec_test(a, all ? JIT_VEC_ZMM : JIT_VEC_YMM);
 	s = x_stub(x, STUB_VEC, as_jcc(a, CC_B));
 	s->back = a->p;
+	x->ent = NULL; /* on the way out */
 	x->host_ok = false;
 	x->vec_ok = all ? VEC_ALL : VEC_SOME;
 }

@@ -15,9 +15,10 @@
 
 #define SPOT_OFF(at, field) ((at) + (int32_t)offsetof(struct spot, field))
 
+/* off: from ENV on. */
 static struct spot *spot_at(struct soft_cpu *c, uint32_t off)
 {
-	return (struct spot *)(void *)((char *)c + off);
+	return (struct spot *)(void *)((char *)c + ENV_AT + off);
 }
 
 static struct spot_info *info_of(struct soft_cpu *c, uint32_t off)
@@ -111,7 +112,7 @@ static int32_t new_spot(struct xlat *x, const struct access *w)
 /* What push, pop, call and ret have in common. */
 static int32_t stack_spot(struct xlat *x, bool write)
 {
-	unsigned n = (x->c->cpl == 3) * 2u + write;
+	unsigned n = (x->c->cpl != 3) * 2u + write;
 
 	x->c->spot_infos[n].full = 0x1000 - 8 + 1;
 	return spot_offset(n);
@@ -138,6 +139,7 @@ static void put_check(struct xlat *x, int32_t spot, int32_t fold, bool flat, con
 	s->spot = spot;
 	s->fold = fold;
 	s->flat = flat;
+	x->ent = NULL;
 	as_rm(a, true, AS_LOAD, ENT, ENV, SPOT_OFF(spot, add));
 	info_of(x->c, (uint32_t)spot)->back = (uint32_t)(a->p - x->j->rw);
 	x_check_align(x, w->align);
@@ -164,40 +166,96 @@ static void reach_reg(struct xlat *x, struct access *w, bool stack)
 	x->at = (struct as_addr){ (int)w->base, ENT, w->disp };
 }
 
-void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
+/* [host register + disp], 8 bytes. */
+static void look_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 {
 	struct access w = { .base = base, .disp = disp, .size = 8, .write = write };
 
-	x_keep_flags(x, x->live[x->i]);
 	if (has_spots(x) && (base == H_R12 || loops(x))) {
 		reach_reg(x, &w, base == H_R12);
+		return;
+	}
+	as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
+	x_find_entry(x, 8, write);
+	x->spot = 0;
+}
+
+void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
+{
+	struct share *s = x_share(x, &x->l->stacked[x->i], 8, write);
+
+	if (!s || !s->open) {
+		x_keep_flags(x, x->l->live[x->i]);
+		look_stack(x, base, disp, write);
+		if (!s && !x->spot)
+			x_add_entry(x, write);
+		if (!s)
+			return;
+		x_open_share(x, s, SEG_NONE);
+	}
+	x_shared_stack(x, s, base, disp);
+}
+
+static bool in_register(const struct insn *in)
+{
+	return in->index / 8 == R_ZERO && in->seg == SEG_NONE && in->base / 8 < R_ZERO &&
+	       host_reg(in->base / 8) >= 0;
+}
+
+/* The instruction's operand, by a spot whose place has its address in a register. */
+static void look_operand_reg(struct xlat *x, struct access *w)
+{
+	const struct insn *in = x_insn(x);
+
+	w->base = (unsigned)host_reg(in->base / 8);
+	w->disp = in->disp;
+	reach_reg(x, w, in->base / 8 == RSP && w->size <= 8 && !w->align);
+}
+
+static void look_operand_shared(struct xlat *x, struct access *w)
+{
+	if (has_spots(x) && in_register(x_insn(x)) && stays(x)) {
+		look_operand_reg(x, w);
+		return;
+	}
+	x_ea(x);
+	x_check_align(x, w->align);
+	x_find_entry(x, w->size, w->write);
+	x->spot = 0;
+}
+
+static void reach_alone(struct xlat *x, struct access *w)
+{
+	if (!has_spots(x) || !stays(x)) {
+		x_ea(x);
+		x_check(x, w->size, w->write, w->align);
+	} else if (in_register(x_insn(x))) {
+		look_operand_reg(x, w);
 	} else {
-		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
-		x_check(x, 8, write, 0);
+		w->start = x->a.p;
+		x_ea(x);
+		put_check(x, new_spot(x, w), 0, false, w);
+		x->at = (struct as_addr){ EA, ENT, 0 };
 	}
 }
 
 void x_reach(struct xlat *x, unsigned size, bool write, unsigned align)
 {
-	const struct insn *in = x_insn(x);
-	unsigned base = in->base / 8;
 	struct access w = { .base = NO_BASE, .size = size, .write = write, .align = align };
+	struct share *s = x_share(x, &x->l->operand[x->i], size, write);
 
-	x_keep_flags(x, x->live[x->i]);
-	if (!has_spots(x) || !stays(x)) {
-		x_ea(x);
-		x_check(x, size, write, align);
-	} else if (in->index / 8 == R_ZERO && in->seg == SEG_NONE && base < R_ZERO &&
-		   host_reg(base) >= 0) {
-		w.base = (unsigned)host_reg(base);
-		w.disp = in->disp;
-		reach_reg(x, &w, base == RSP && size <= 8 && !align);
-	} else {
-		w.start = x->a.p;
-		x_ea(x);
-		put_check(x, new_spot(x, &w), 0, false, &w);
-		x->at = (struct as_addr){ EA, ENT, 0 };
+	if (s && s->open) {
+		x_shared_operand(x, s, align);
+		return;
 	}
+	x_keep_flags(x, x->l->live[x->i]);
+	if (!s) {
+		reach_alone(x, &w);
+		return;
+	}
+	look_operand_shared(x, &w);
+	x_open_share(x, s, x_insn(x)->seg);
+	x_shared_operand(x, s, 0);
 }
 
 /* ---- out of the way ---- */
@@ -236,7 +294,8 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id)
 	struct jit *j = c->jit;
 	struct spot_info *info = info_of(c, spot);
 	struct block *b = jit_id_block(c->blocks, id);
-	struct xlat x = { .c = c, .j = j, .b = b, .bytes = block_bytes(b), .i = id & 63 };
+	struct xlat_lists lists __attribute__((uninitialized));
+	struct xlat x = { .c = c, .j = j, .b = b, .l = &lists, .bytes = block_bytes(b), .i = id & 63 };
 	uint8_t *place = j->rw + info->place;
 	struct as *a = &x.a;
 

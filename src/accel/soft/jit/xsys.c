@@ -113,8 +113,9 @@ static bool put_pushf(struct xlat *x)
 	if (x_insn(x)->opsize != 8)
 		return false;
 	x_keep_flags(x, FLAGS_ALL);
+	x_close_shares(x);
 	put_rflags(x);
-	as_rm(&x->a, true, AS_STORE, T, ENV, OFF(jr.tmp));
+	as_rm(&x->a, true, AS_STORE, T, ENV, OFF(hc.tmp));
 	x->host_ok = false;
 	x_push_tmp(x);
 	return true;
@@ -177,7 +178,8 @@ bool x_sys(struct xlat *x)
 		return put_pushf(x);
 	if (!x_sys_inline(x, in))
 		return false;
-	x_keep_flags(x, x->live[x->i]);
+	x_keep_flags(x, x->l->live[x->i]);
+	x_close_shares(x);
 	put_inline(x, mn);
 	x->host_ok = false;
 	return true;
@@ -187,7 +189,8 @@ bool x_step(struct xlat *x)
 {
 	bool end = x_insn(x)->flags & INSN_END;
 
-	x_keep_flags(x, x->live[x->i]);
+	x_close_shares(x);
+	x_keep_flags(x, x->l->live[x->i]);
 	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
 	if (end) {
 		as_jmp_to(&x->a, x->j->go.step_end);

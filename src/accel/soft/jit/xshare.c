@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accesses of a block by way of the same registers share one look into the software TLB: the first one looks
+ * whether all of them are in its page, and keeps what they add to their addresses (soft_cpu.hc.shares). Those
+ * behind it have nothing more to look at, nor do they touch flags. When they are not in one page, or when
+ * there is code in it and some are stores, the rest of the block is made a second time without that
+ * (jit_careful()).
+ *
+ * Registers are followed through the block by value numbers with a known distance: so what is pushed, and
+ * what is addressed by RSP or by a frame pointer, counts as one. vCPU thread.
+ */
+#include "accel/soft/jit/xlat.h"
+
+#define SPAN	 240	   /* bytes at most between the first and the last one of those that share */
+#define FARTHEST BIT32(30) /* displacements that are nobody's structure */
+
+/* ---- which accesses go together ---- */
+
+/* What a register holds: a value that is not known, and how far from it. */
+struct value {
+	uint16_t nr;
+	int32_t delta;
+};
+
+struct finder {
+	struct xlat *x;
+	struct value v[R_NR];
+	uint16_t nr;	/* of the last value */
+	uint8_t closed; /* shares that get no more members */
+};
+
+static void forget(struct finder *f, unsigned reg)
+{
+	f->v[reg] = (struct value){ ++f->nr, 0 };
+}
+
+static void forget_all(struct finder *f)
+{
+	for (unsigned r = 0; r < R_NR; r++)
+		forget(f, r);
+	f->closed = f->x->nr_shares;
+}
+
+static void set(struct finder *f, unsigned reg, struct value v, int64_t more)
+{
+	int64_t delta = v.delta + more;
+
+	if (delta > -(int64_t)FARTHEST && delta < (int64_t)FARTHEST)
+		f->v[reg] = (struct value){ v.nr, (int32_t)delta };
+	else
+		forget(f, reg);
+}
+
+static bool joins(const struct share *s, const struct share *m)
+{
+	int32_t lo = MIN(s->lo, m->lo), hi = MAX(s->hi, m->hi);
+
+	return s->base == m->base && s->index == m->index && s->scale == m->scale && s->seg == m->seg &&
+	       (s->write || !m->write) && hi - lo <= SPAN;
+}
+
+/* m: a share of one access at off. */
+static void note(struct finder *f, struct member *to, struct share m, int64_t off, unsigned size)
+{
+	struct xlat *x = f->x;
+	struct share *s;
+
+	if (off <= -(int64_t)FARTHEST || off >= (int64_t)FARTHEST)
+		return;
+	m.lo = (int32_t)off;
+	m.hi = (int32_t)(off + size);
+	for (s = &x->shares[f->closed]; s < &x->shares[x->nr_shares] && !joins(s, &m); s++)
+		;
+	if (s == &x->shares[x->nr_shares]) {
+		if (x->nr_shares == MAX_SHARES)
+			return;
+		*s = m;
+		x->nr_shares++;
+	}
+	s->lo = MIN(s->lo, m.lo);
+	s->hi = MAX(s->hi, m.hi);
+	s->left++;
+	*to = (struct member){ s, (int32_t)off };
+}
+
+static void note_stack(struct finder *f, unsigned i, unsigned reg, int32_t disp, bool write)
+{
+	const struct value *v = &f->v[reg];
+	struct share m = { .base = v->nr, .index = f->v[R_ZERO].nr, .seg = SEG_NONE, .write = write };
+
+	note(f, &f->x->l->stacked[i], m, (int64_t)v->delta + disp, 8);
+}
+
+static unsigned written_by(const struct insn *in, const struct op_operand *o)
+{
+	unsigned size = o->size ? o->size : in->opsize;
+	bool high;
+
+	if (!(o->rw & 2))
+		return 0;
+	switch (o->kind) {
+	case OPK_REG:
+		return BIT32(form_gpr(in, in->reg_n, size, &high));
+	case OPK_RM:
+		return in->flags & INSN_MEM ? 0 : BIT32(form_gpr(in, in->rm_n, size, &high));
+	case OPK_R:
+	case OPK_OPREG:
+		return BIT32(form_gpr(in, in->rm_n, size, &high));
+	case OPK_VVVV:
+		return BIT32(in->vvvv);
+	case OPK_FIX:
+		return BIT32(o->fix);
+	default:
+		return 0;
+	}
+}
+
+/* By raw register numbers, as insn.reg and rm may have been exchanged. */
+static unsigned written_gprs(const struct insn *in)
+{
+	const struct op_desc *d = &op_descs[in->op];
+	unsigned w = d->gpr_w;
+
+	for (unsigned i = 0; i < d->nr_operands; i++)
+		w |= written_by(in, &d->operand[i]);
+	return w;
+}
+
+static bool writes_memory(const struct op_desc *d)
+{
+	for (unsigned i = 0; i < d->nr_operands; i++) {
+		const struct op_operand *o = &d->operand[i];
+
+		if ((o->kind == OPK_RM || o->kind == OPK_M || o->kind == OPK_W) && (o->rw & 2))
+			return true;
+	}
+	return false;
+}
+
+/* Who stores and changes a register may change what the address was. */
+static void note_operand(struct finder *f, unsigned i, const struct insn *in)
+{
+	const struct op_desc *d = &op_descs[in->op];
+	const struct value *base = &f->v[in->base / 8], *index = &f->v[in->index / 8];
+	unsigned size = insn_mem_size(in);
+	bool write = writes_memory(d);
+	struct share m = { .base = base->nr, .index = index->nr, .scale = in->scale, .seg = in->seg,
+			   .write = write };
+
+	if (!(in->flags & INSN_MEM) || !size || size > 64 || !x_plain_address(in) || d->mn == MN_LEA ||
+	    d->mn == MN_NOP || d->mn == MN_PREFETCH || (write && written_gprs(in)))
+		return;
+	if (d->cls != OPC_INT && d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI)
+		return;
+	note(f, &f->x->l->operand[i], m,
+	     (int64_t)in->disp + base->delta + ((int64_t)index->delta << in->scale), size);
+}
+
+static bool is_stack(const struct insn *in)
+{
+	unsigned mn = op_descs[in->op].mn;
+
+	return mn == MN_PUSH || mn == MN_POP || mn == MN_LEAVE || mn == MN_CALL || mn == MN_RET;
+}
+
+/* Whether what is known of registers, and of memory, is worth nothing behind it. */
+static bool breaks(const struct insn *in)
+{
+	const struct op_desc *d = &op_descs[in->op];
+
+	if (!in->op || d->cls == OPC_SYS || d->cls == OPC_FPSTATE || d->cls == OPC_MMX)
+		return true;
+	if (is_stack(in))
+		return in->opsize != 8 || (d->mn == MN_POP && (in->flags & INSN_MEM));
+	return d->cls == OPC_INT && !x_is_int(d->mn) && d->mn != MN_LEA && d->mn != MN_NOP &&
+	       d->mn != MN_PREFETCH && !x_is_branch(in);
+}
+
+static void follow_stack(struct finder *f, unsigned i, const struct insn *in)
+{
+	const struct value rsp = f->v[RSP];
+
+	switch (op_descs[in->op].mn) {
+	case MN_PUSH:
+	case MN_CALL:
+		note_stack(f, i, RSP, -8, true);
+		set(f, RSP, rsp, -8);
+		break;
+	case MN_POP:
+		note_stack(f, i, RSP, 0, false);
+		set(f, RSP, rsp, 8);
+		forget(f, in->rm / 8);
+		break;
+	case MN_LEAVE:
+		note_stack(f, i, RBP, 0, false);
+		set(f, RSP, f->v[RBP], 8);
+		forget(f, RBP);
+		break;
+	default:
+		note_stack(f, i, RSP, 0, false);
+		break;
+	}
+}
+
+/* MOV, LEA, ADD and SUB of 64 bits whose result is a known distance from what was there. */
+static bool follow_known(struct finder *f, const struct insn *in)
+{
+	const struct op_desc *d = &op_descs[in->op];
+	unsigned first = d->operand[0].kind, second = d->operand[1].kind;
+	bool mem = in->flags & INSN_MEM;
+
+	if (in->opsize != 8 || d->cls != OPC_INT)
+		return false;
+	if (d->mn == MN_LEA && x_plain_address(in) && in->index / 8 == R_ZERO && in->base / 8 < R_ZERO) {
+		set(f, in->reg_n, f->v[in->base / 8], in->disp);
+		return true;
+	}
+	if (mem || first != OPK_RM)
+		goto other_mov;
+	if ((d->mn == MN_ADD || d->mn == MN_SUB) && second == OPK_IMM) {
+		set(f, in->rm_n, f->v[in->rm_n], d->mn == MN_ADD ? (int64_t)in->imm : -(int64_t)in->imm);
+		return true;
+	}
+	if (d->mn == MN_MOV && second == OPK_REG) {
+		set(f, in->rm_n, f->v[in->reg_n], 0);
+		return true;
+	}
+	return false;
+other_mov:
+	if (mem || d->mn != MN_MOV || first != OPK_REG || second != OPK_RM)
+		return false;
+	set(f, in->reg_n, f->v[in->rm_n], 0);
+	return true;
+}
+
+static void follow(struct finder *f, unsigned i, const struct insn *in)
+{
+	unsigned w;
+
+	if (breaks(in)) {
+		forget_all(f);
+		return;
+	}
+	note_operand(f, i, in);
+	if (is_stack(in)) {
+		follow_stack(f, i, in);
+		return;
+	}
+	if (follow_known(f, in))
+		return;
+	w = written_gprs(in) | (op_descs[in->op].cls == OPC_X87 ? BIT32(RAX) : 0);
+	for (; w; w &= w - 1)
+		forget(f, (unsigned)__builtin_ctz(w));
+}
+
+void x_find_shares(struct xlat *x)
+{
+	struct finder f = { .x = x };
+
+	forget_all(&f);
+	for (unsigned i = 0; i < x->b->nr; i++)
+		follow(&f, i, &x->b->in[i]);
+}
+
+/* ---- code for them ---- */
+
+#define SHARE_OFF(s, x, field)                                                              \
+	(OFF(hc.shares) + (int32_t)((size_t)((s) - (x)->shares) * sizeof(struct share_look) + \
+				    offsetof(struct share_look, field)))
+
+struct share *x_share(struct xlat *x, const struct member *m, unsigned size, bool write)
+{
+	struct share *s = m->share;
+
+	x->now = NULL;
+	if (!s)
+		return NULL;
+	s->left--;
+	if (m->off < s->lo || m->off + (int32_t)size > s->hi || (write && !s->write))
+		return NULL;
+	if (!s->open && (!s->left || (s->write && !write)))
+		return NULL;
+	x->now = s;
+	x->off = m->off;
+	x->size = (uint8_t)size;
+	return s;
+}
+
+void x_close_shares(struct xlat *x)
+{
+	x->ent = NULL;
+	for (unsigned n = 0; n < x->nr_shares; n++)
+		x->shares[n].open = false;
+}
+
+/* The linear address of the access in hand, and more, into EA. */
+static void put_linear(struct xlat *x, int32_t more)
+{
+	struct insn flat = *x_insn(x);
+
+	flat.disp += more;
+	x_ea_to(x, &flat, EA, true);
+}
+
+/* EA is the address of the access that looks, or that less a multiple of the page's size. */
+static void put_range(struct xlat *x, const struct share *s)
+{
+	struct as *a = &x->a;
+
+	if (s->hi - s->lo == x->size)
+		return;
+	as_lea(a, false, T, EA, -1, 0, s->lo - x->off);
+	as_alu_imm(a, false, 4, T, 0xfff);
+	as_alu_imm(a, false, 7, T, 0x1000 - (s->hi - s->lo));
+	x_stub(x, STUB_CAREFUL, as_jcc(a, CC_A));
+}
+
+/* T: the page's watch. Stores go where there is no code. */
+static void put_unwatched(struct xlat *x, const struct share *s)
+{
+	struct as *a = &x->a;
+
+	as_rm(a, true, AS_STORE, T, ENV, SHARE_OFF(s, x, watch));
+	as_rm(a, true, 0x83, 7, T, 0); /* cmp qword [watch], 0 */
+	as_byte(a, 0);
+	x_stub(x, STUB_CAREFUL, as_jcc(a, CC_NE));
+}
+
+/* The look is done: ENT is the TLB entry, or with a spot what it has to add. */
+void x_open_share(struct xlat *x, struct share *s, unsigned seg)
+{
+	struct as *a = &x->a;
+
+	put_range(x, s);
+	if (s->write) {
+		if (x->spot)
+			as_rm(a, true, AS_LOAD, T, ENV, x->spot + (int32_t)offsetof(struct spot, watch));
+		else
+			as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(TLB_WRITE, watch));
+		put_unwatched(x, s);
+	}
+	if (!x->spot)
+		as_rm(a, true, AS_LOAD, ENT, ENT, TLB_OFF(s->write ? TLB_WRITE : TLB_READ, addend));
+	if (seg != SEG_NONE)
+		as_rm(a, true, 0x03, ENT, ENV, OFF(segbase) + (int32_t)(8 * seg));
+	as_rm(a, true, AS_STORE, ENT, ENV, SHARE_OFF(s, x, add));
+	x->spot = 0;
+	x->host_ok = false;
+	x->ent = s;
+	s->open = true;
+}
+
+/* What an open share adds comes into ENT, if it is not there. */
+static void need_add(struct xlat *x, struct share *s)
+{
+	if (x->ent != s)
+		as_rm(&x->a, true, AS_LOAD, ENT, ENV, SHARE_OFF(s, x, add));
+	x->ent = s;
+}
+
+void x_shared_stack(struct xlat *x, struct share *s, unsigned base, int32_t disp)
+{
+	need_add(x, s);
+	x->spot = 0;
+	x->at = (struct as_addr){ (int)base, ENT, disp };
+}
+
+void x_shared_operand(struct xlat *x, struct share *s, unsigned align)
+{
+	const struct insn *in = x_insn(x);
+	unsigned base = in->base / 8;
+	struct insn flat = *in;
+
+	if (align) {
+		x_keep_flags(x, x->l->live[x->i]);
+		x_ea(x);
+		x_check_align(x, align);
+		x->host_ok = false;
+	}
+	flat.seg = SEG_NONE;
+	x->spot = 0;
+	x->at = (struct as_addr){ EA, ENT, 0 };
+	if (in->index / 8 != R_ZERO) {
+		x_ea_to(x, &flat, EA, true);
+	} else if (base == R_ZERO) {
+		x->at = (struct as_addr){ ENT, -1, in->disp };
+	} else {
+		x->at.base = (int)x_reg(x, base, EA);
+		x->at.disp = in->disp;
+	}
+	need_add(x, s);
+}
+
+/* ---- behind stores ---- */
+
+/*
+ * Whether the next instruction stores to the same share, and nothing can be left in between: then one look
+ * at the watch is enough for both. Nobody can have run what the first one wrote meanwhile: there was no code.
+ */
+static bool goes_on(const struct xlat *x)
+{
+	const struct insn *in = x_insn(x) + 1;
+	const struct op_desc *d = &op_descs[in->op];
+
+	if (x->i + 1u >= x->b->nr)
+		return false;
+	if (d->mn == MN_PUSH && !(in->flags & INSN_MEM))
+		return x->l->stacked[x->i + 1].share == x->now;
+	return d->mn == MN_MOV && d->operand[0].kind == OPK_RM && (in->flags & INSN_MEM) && in->opsize >= 4 &&
+	       x->l->operand[x->i + 1].share == x->now && writes_memory(d);
+}
+
+bool x_stored_share(struct xlat *x)
+{
+	if (x->run_lo == x->run_hi)
+		x->run_lo = x->run_hi = x->off;
+	x->run_lo = MIN(x->run_lo, x->off);
+	x->run_hi = MAX(x->run_hi, x->off + x->size);
+	x->run_goes_on = goes_on(x);
+	if (!x->run_goes_on)
+		as_rm(&x->a, true, AS_LOAD, T, ENV, SHARE_OFF(x->now, x, watch));
+	return x->run_goes_on;
+}
+
+void x_stored_linear(struct xlat *x, const struct stub *s)
+{
+	if (is_stack(x_insn(x))) /* RSP has moved */
+		as_lea(&x->a, true, EA, H_R12, -1, 0, s->off);
+	else
+		put_linear(x, s->off);
+}
+
+/* ---- what does without ---- */
+
+void x_stub_careful(struct xlat *x)
+{
+	const uint8_t *start = x->a.p;
+
+	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
+	as_mov_imm32(&x->a, T, (uint32_t)(start - x->j->rw));
+	as_jmp_to(&x->a, x->j->go.careful);
+}
