@@ -335,6 +335,7 @@ static void put_direct_call(struct xlat *x)
 	unsigned live = far ? FLAGS_ALL : live_at(x, off);
 
 	put_return_address(x);
+	x_keep_flags(x, live); /* which a shared look does not */
 	if (!far && (off < x_insn(x)->next || x_behind_sti(x)))
 		look_around(x, off, live);
 	put_pair(x);
