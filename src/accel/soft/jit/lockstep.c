@@ -138,6 +138,9 @@ static bool take_page(struct lockstep *l, struct soft_tlb *real, uint64_t lin)
 		struct tlb_entry *to = tlb_slot(&l->tlb, kind, lin);
 		struct lock_page *pg;
 
+		/* Host code reads by what it looked up to write to (xshare.c); the interpreter does not. */
+		if (kind == TLB_READ && from->tag != page)
+			from = tlb_slot(real, TLB_WRITE, lin);
 		if (from->tag != page || to->tag == page || l->nr_entries == ARRAY_SIZE(l->entries))
 			continue;
 		pg = find_page(l, (uint8_t *)(uintptr_t)(page + from->addend), page);
