@@ -83,7 +83,7 @@ struct spot {
 /* What is not looked at when it is a hit. */
 struct spot_info {
 	uint32_t full; /* what limit is when it is not empty */
-	uint32_t next; /* in use: offset in soft_cpu of the next spot that is; 0: the last */
+	uint32_t next; /* in use: offset from ENV (jit/code.h) of the next spot that is; 0: the last */
 	/* Offsets in the code memory: the place (0: it stays as it is), and where the access is due. */
 	uint32_t place, back;
 	uint32_t missed, score; /* soft_cpu.poll at the last miss; how often they came soon */

@@ -35,7 +35,7 @@ struct stub {
 	bool shared;	  /* STUB_STORED: from off on behind the access's address, as xshare.c has it */
 	uint8_t size;	  /* STUB_STORED: bytes that were stored */
 	uint8_t base;	  /* as in its spot_info */
-	int32_t spot, fold; /* its offset in soft_cpu; what is not in the address looked at */
+	int32_t spot, fold; /* its offset from ENV; what is not in the address looked at */
 };
 
 #define NO_BASE 0xff
