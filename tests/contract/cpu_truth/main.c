@@ -191,8 +191,7 @@ static bool run_state(struct truth_case *c, struct truth_state *base, struct rng
 	host_run(c, base, &hr);
 	soft_run_case(c, &soft, &sr);
 	level_images(c, base);
-	if (__builtin_cpu_is("intel"))
-		level_intel(c, &before, base, &hr, &soft, &sr, &m);
+	level_case(c, &before, base, &hr, &soft, &sr, &m);
 	what = compare(c, base, &hr, &soft, &sr);
 	t->cases++;
 	t->per_class[op_descs[c->in.op].cls]++;

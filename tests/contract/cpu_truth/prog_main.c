@@ -53,7 +53,7 @@ static bool is_tame(const struct truth_result *r)
 
 /*
  * What a faulting instruction has done already is the processor's own affair where it is of x87 or MMX, or a
- * conversion that sets flags in MXCSR (intel.c).
+ * conversion that sets flags in MXCSR (level.c).
  */
 static bool half_done(const struct prog *p, const struct outcome *a, const struct outcome *b)
 {

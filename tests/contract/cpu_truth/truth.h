@@ -89,12 +89,12 @@ bool gen_other_on_intel(const struct truth_case *);
 /* What the instruction's memory operand must be aligned to; 0: nothing. */
 unsigned alignment_of(const struct insn *);
 
-/* intel.c */
+/* level.c */
 struct truth_memory {
 	uint8_t *host, *soft; /* both scratch regions */
 };
-/* Makes what the host did (h, hr) like the engine's where both are Intel's way. */
-void level_intel(const struct truth_case *c, const struct truth_state *before,
+/* Makes what the host did (h, hr) like the engine's where both are ways of processors. */
+void level_case(const struct truth_case *c, const struct truth_state *before,
 		 struct truth_state *h, struct truth_result *hr, const struct truth_state *s,
 		 const struct truth_result *sr, const struct truth_memory *m);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What Intel's processors may do in several ways by their manual, and what one (Sapphire Rapids)
- * was seen to do beside it; each such rule says so. The host's side of such a case is made like the
- * engine's once it is known that the host did one of these things; what is compared afterwards must
- * be equal. On an AMD host nothing here is used.
+ * What processors may do in several ways by their manuals, and what some (Intel's Sapphire Rapids,
+ * AMD's Zen 4) were seen to do beside it; each such rule says so. The host's side of such a case is
+ * made like the engine's once it is known that the host did one of these things; what is compared
+ * afterwards must be equal.
  * Where the vendors differ for the guest to see, the engine does as the vendor and no rule is here.
  */
 #include "truth.h"
@@ -29,29 +29,27 @@ static void same(const struct truth_memory *m, uint64_t lin, unsigned n)
 		memcpy(m->host + (lin - SCRATCH_DATA), m->soft + (lin - SCRATCH_DATA), n);
 }
 
-/*
- * What a faulting instruction may have stored: a part of ten bytes (Intel SDM vol. 3 9.1.1). Seen:
- * below the stack pointer, a call has pushed before it finds that its target is not canonical.
- */
-static void level_fault_memory(const struct truth_case *c, const struct truth_state *h,
-			       const struct truth_result *hr, const struct truth_memory *m)
+/* What a faulting instruction may have stored: a part of ten bytes (Intel SDM vol. 3 9.1.1). */
+static void level_fault_store(const struct truth_case *c, const struct truth_result *hr,
+			      const struct truth_memory *m)
 {
-	uint64_t slot = h->gpr[RSP] - 8;
+	if ((mnemonic(c) == MN_FSTP || mnemonic(c) == MN_FBSTP) && hr->vector == X86_PF &&
+	    insn_mem_size(&c->in) == 10)
+		same(m, c->to, 10);
+}
 
-	switch (mnemonic(c)) {
-	case MN_FSTP:
-	case MN_FBSTP:
-		if (hr->vector == X86_PF && insn_mem_size(&c->in) == 10)
-			same(m, c->to, 10);
-		break;
-	case MN_CALL:
-		if (hr->vector == X86_GP && slot - SCRATCH_DATA < MEM_SIZE - 8 &&
-		    ld_le64(m->host + (slot - SCRATCH_DATA)) == c->rip + c->len)
-			same(m, slot, 8);
-		break;
-	default:
-		break;
-	}
+/*
+ * Seen: below the stack pointer, a call may have pushed before it finds that its target is not
+ * canonical. Intel's does, AMD's and the engine do at times.
+ */
+static void level_call(const struct truth_case *c, const struct truth_state *h,
+		       const struct truth_result *hr, const struct truth_memory *m)
+{
+	uint64_t slot = h->gpr[RSP] - 8, at = slot - SCRATCH_DATA, next = c->rip + c->len;
+
+	if (mnemonic(c) == MN_CALL && hr->vector == X86_GP && at < MEM_SIZE - 8 &&
+	    (ld_le64(m->host + at) == next || ld_le64(m->soft + at) == next))
+		same(m, slot, 8);
 }
 
 /* ---- which fault ---- */
@@ -207,16 +205,46 @@ static void level_gather(const struct truth_case *c, struct truth_state *h,
 	memcpy(to + from, s->vec[c->in.reg_n] + from, 64 - from);
 }
 
-void level_intel(const struct truth_case *c, const struct truth_state *before,
-		 struct truth_state *h, struct truth_result *hr, const struct truth_state *s,
-		 const struct truth_result *sr, const struct truth_memory *m)
+static void level_intel(const struct truth_case *c, const struct truth_state *before,
+			struct truth_state *h, struct truth_result *hr, const struct truth_state *s,
+			const struct truth_result *sr, const struct truth_memory *m)
 {
 	level_x87_store(c, before, h, hr, sr);
 	if (hr->vector < 0 || sr->vector < 0)
 		return;
-	level_fault_memory(c, h, hr, m);
+	level_fault_store(c, hr, m);
 	level_fault(c, h, hr, sr);
 	level_mmx_store(c, h, s);
 	level_conversion(c, h, s);
+}
+
+/*
+ * Seen (Zen 4): XSAVEC and XSAVEOPT look for the page of a component that is asked for and, being
+ * as after INIT, is not stored.
+ */
+static void level_amd(const struct truth_case *c, struct truth_state *h, struct truth_result *hr,
+		      const struct truth_state *s, const struct truth_result *sr,
+		      const struct truth_memory *m)
+{
+	unsigned mn = mnemonic(c);
+
+	if ((mn != MN_XSAVEC && mn != MN_XSAVEOPT) || sr->vector >= 0 || !area_has(c, hr))
+		return;
+	same(m, c->to, (unsigned)(SCRATCH_DATA + MEM_SIZE - c->to));
+	*h = *s;
+	*hr = *sr;
+}
+
+void level_case(const struct truth_case *c, const struct truth_state *before,
+		struct truth_state *h, struct truth_result *hr, const struct truth_state *s,
+		const struct truth_result *sr, const struct truth_memory *m)
+{
+	if (__builtin_cpu_is("intel"))
+		level_intel(c, before, h, hr, s, sr, m);
+	else
+		level_amd(c, h, hr, s, sr, m);
+	if (hr->vector < 0 || sr->vector < 0)
+		return;
+	level_call(c, h, hr, m);
 	level_gather(c, h, s);
 }
