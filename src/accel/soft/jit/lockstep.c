@@ -127,7 +127,15 @@ static struct lock_page *find_page(struct lockstep *l, uint8_t *host, uint64_t l
 	return pg;
 }
 
-/* Whether lin is found now where it was not before. real: the vCPU's TLB. */
+static uint64_t no_tag(const struct lockstep *l, const struct tlb_entry *e)
+{
+	return tlb_no_tag((unsigned)(e - l->tlb.e[0]) % TLB_SIZE);
+}
+
+/*
+ * Whether lin is found now where it was not before. real: the vCPU's TLB. What another page of the block is
+ * in stays: where two pages have one slot, the try ends in front of the second.
+ */
 static bool take_page(struct lockstep *l, struct soft_tlb *real, uint64_t lin)
 {
 	uint64_t page = lin & PAGE_ADDR;
@@ -141,10 +149,10 @@ static bool take_page(struct lockstep *l, struct soft_tlb *real, uint64_t lin)
 		/* Host code reads by what it looked up to write to (xshare.c); the interpreter does not. */
 		if (kind == TLB_READ && from->tag != page)
 			from = tlb_slot(real, TLB_WRITE, lin);
-		if (from->tag != page || to->tag == page || l->nr_entries == ARRAY_SIZE(l->entries))
+		if (from->tag != page || to->tag != no_tag(l, to))
 			continue;
 		pg = find_page(l, (uint8_t *)(uintptr_t)(page + from->addend), page);
-		if (!pg)
+		if (!pg || l->nr_entries == ARRAY_SIZE(l->entries))
 			return false;
 		*to = *from;
 		to->addend = (uint64_t)(uintptr_t)pg->t1 - page;
@@ -194,11 +202,8 @@ static void turn_pages(struct lockstep *l)
 
 static void drop_pages(struct lockstep *l)
 {
-	for (unsigned i = 0; i < l->nr_entries; i++) {
-		struct tlb_entry *e = l->entries[i];
-
-		e->tag = tlb_no_tag((unsigned)(e - l->tlb.e[0]) % TLB_SIZE);
-	}
+	for (unsigned i = 0; i < l->nr_entries; i++)
+		l->entries[i]->tag = no_tag(l, l->entries[i]);
 	l->nr_entries = 0;
 	l->run.nr_pages = 0;
 }
