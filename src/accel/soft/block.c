@@ -61,6 +61,7 @@ void block_cache_flush(struct soft_cpu *c, enum code_why why)
 
 	jit_flush(c, false);
 	memset(bc->jump, 0, sizeof(bc->jump));
+	memset(bc->jump_block, 0, sizeof(bc->jump_block));
 	memset(bc->hash, 0, HASH_SIZE);
 	bc->used = 0;
 	bc->flushes++;
@@ -75,6 +76,7 @@ bool block_cache_trim(struct soft_cpu *c)
 		return false;
 	jit_flush(c, true);
 	zero_and_release(bc->jump, sizeof(bc->jump));
+	zero_and_release(bc->jump_block, sizeof(bc->jump_block));
 	zero_and_release(bc->hash, CODE_SIZE);
 	bc->used = 0;
 	bc->flushes++;
@@ -431,18 +433,34 @@ static uint64_t fetch_gpa(struct soft_cpu *c, uint64_t lin, bool *global)
 	return (e->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
 }
 
+static void jump_note(struct soft_cpu *c, struct block *b, uint64_t lin, bool global)
+{
+	unsigned i = jump_index(lin);
+	struct jump_entry *j = &c->blocks->jump[i];
+
+	jump_page_note(c, lin);
+	if (b->gpa2 != UINT64_MAX)
+		jump_page_note(c, lin + 0x1000);
+	j->lin = lin;
+	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
+	j->gen_at = b->gen_at;
+	j->gen = b->gen;
+	/* Lockstep, and who wants to hear of each block, have them run one by one. */
+	j->code = jit_offset(c->jit, b->code && !c->lockstep && !c->telling ? b->code : jit_cold(c->jit));
+	c->blocks->jump_block[i] = b;
+}
+
 struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 {
-	struct jump_entry *j;
 	struct block *b;
 	bool global;
 	uint64_t gpa;
 
 	if (!(c->s.efer & EFER_LMA))
 		lin = (uint32_t)lin;
-	j = jump_slot(c->blocks, lin);
-	if (j->lin == lin && j->stamp == c->stamp_global && block_valid(j->b))
-		return j->b;
+	b = jump_find(c->blocks, lin, c->stamp_global);
+	if (b)
+		return b;
 	check_fetch(c, lin);
 	gpa = fetch_gpa(c, lin, &global);
 	b = lookup(c, gpa);
@@ -450,18 +468,8 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 		b = make_block(c, lin);
 	if (b->bytes > limit_left(c))
 		return limited_block(c, lin);
-	if (b->gen_at == &no_gen)
-		return b;
-	jump_page_note(c, lin);
-	if (b->gpa2 != UINT64_MAX)
-		jump_page_note(c, lin + 0x1000);
-	j->lin = lin;
-	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
-	j->b = b;
-	j->gen_at = b->gen_at;
-	j->gen = b->gen;
-	/* Lockstep, and who wants to hear of each block, have them run one by one. */
-	j->code = b->code && !c->lockstep && !c->telling ? b->code : jit_cold(c->jit);
+	if (b->gen_at != &no_gen)
+		jump_note(c, b, lin, global);
 	return b;
 }
 

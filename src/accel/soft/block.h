@@ -47,21 +47,21 @@ static inline bool block_valid(const struct block *b)
 }
 
 /* A compiler goes through tens of thousands of blocks again and again. */
-#define JUMP_CACHE_BITS 14
+#define JUMP_CACHE_BITS 16
 #define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)
 
-/* What host code looks at on its way is in one cache line, but for the generation itself. */
+/* What host code looks at on its way, but for the generation itself; two in a cache line. */
 struct jump_entry {
-	_Alignas(64) uint64_t lin;
+	_Alignas(32) uint64_t lin;
 	uint64_t stamp;
-	const void *code; /* the block's, or the translator's way out */
 	_Atomic uint32_t *gen_at; /* gen_at, gen: the block's */
-	struct block *b;
 	uint32_t gen;
+	uint32_t code; /* offset in the code memory: the block's, or the translator's way out */
 };
 
 struct block_cache {
 	struct jump_entry jump[JUMP_CACHE_SIZE];
+	struct block *jump_block[JUMP_CACHE_SIZE]; /* whose each entry is */
 	struct block **hash;
 	uint8_t *arena;
 	size_t used;
@@ -83,9 +83,15 @@ size_t block_cache_bytes(const struct block_cache *);
  */
 bool block_cache_trim(struct soft_cpu *);
 
-static inline struct jump_entry *jump_slot(struct block_cache *bc, uint64_t lin)
+/* Functions begin at multiples of 16, returns anywhere: all of the lower 48 bits count. */
+#define JUMP_HASH_FACTOR 0x9e3779b1u /* as a signed number */
+#define JUMP_HASH_SHIFT	 32
+
+static inline unsigned jump_index(uint64_t lin)
 {
-	return &bc->jump[(lin ^ lin >> JUMP_CACHE_BITS) & (JUMP_CACHE_SIZE - 1)];
+	uint64_t h = lin * (uint64_t)(int32_t)JUMP_HASH_FACTOR;
+
+	return (unsigned)(h >> JUMP_HASH_SHIFT) & (JUMP_CACHE_SIZE - 1);
 }
 
 /*
@@ -94,14 +100,23 @@ static inline struct jump_entry *jump_slot(struct block_cache *bc, uint64_t lin)
  */
 struct block *block_find_slow(struct soft_cpu *c, uint64_t lin);
 
+/* The block of an entry for lin and a stamp, if that is what there is. */
+static inline struct block *jump_find(const struct block_cache *bc, uint64_t lin, uint64_t stamp)
+{
+	unsigned i = jump_index(lin);
+	const struct jump_entry *j = &bc->jump[i];
+
+	if (likely(j->lin == lin && j->stamp == stamp && block_valid(bc->jump_block[i])))
+		return bc->jump_block[i];
+	return NULL;
+}
+
 static inline struct block *block_find(struct soft_cpu *c)
 {
 	uint64_t lin = c->rip + c->segbase[SEG_CS];
-	const struct jump_entry *j = jump_slot(c->blocks, lin);
+	struct block *b = jump_find(c->blocks, lin, c->stamp);
 
-	if (likely(j->lin == lin && j->stamp == c->stamp && block_valid(j->b)))
-		return j->b;
-	return block_find_slow(c, lin);
+	return likely(b) ? b : block_find_slow(c, lin);
 }
 
 /* The block at a page offset of b's page, if it is known and as old as b; else NULL. */

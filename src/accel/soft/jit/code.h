@@ -124,6 +124,15 @@ void jit_put_routines(struct jit *);
 void jit_put_flags_out(struct as *, unsigned scratch);
 void jit_put_flags_in(struct as *, unsigned scratch);
 
+/*
+ * Looks for the address in EA in the jump cache: an entry made under this paging and mode, of a block that is
+ * still valid, and goes to its code; or by the jumps at these places with EA as it was, the last of them as
+ * jit_put_poll()'s. Clobbers ENT and T.
+ */
+enum jit_whose { JIT_ANY, JIT_LOCAL, JIT_GLOBAL }; /* pages: other entries are not taken */
+#define JIT_LOOKUP_MISSES 4
+unsigned jit_put_lookup(struct as *, const struct jit *, enum jit_whose, uint8_t *miss[JIT_LOOKUP_MISSES]);
+
 /* Counts down soft_cpu.poll: returns the place of a jump that is taken when something is there. */
 uint8_t *jit_put_poll(struct as *);
 

@@ -104,6 +104,11 @@ const void *jit_cold(struct jit *j)
 	return j->rx + (j->go.cold - j->rw);
 }
 
+uint32_t jit_offset(const struct jit *j, const void *code)
+{
+	return (uint32_t)((const uint8_t *)code - j->rx);
+}
+
 bool jit_has_room(const struct jit *j)
 {
 	return j->used + JIT_BLOCK_ROOM <= JIT_COLD && j->cold + JIT_BLOCK_ROOM <= JIT_CODE_SIZE &&
@@ -197,10 +202,10 @@ CALLS_MADE_CODE static enum jit_exit enter(struct soft_cpu *c, const void *code)
 /* The jump cache then finds the way without us. */
 static void note_code(struct soft_cpu *c, const struct block *b)
 {
-	struct jump_entry *je = jump_slot(c->blocks, c->rip);
+	unsigned i = jump_index(c->rip);
 
-	if (je->b == b)
-		je->code = b->code;
+	if (c->blocks->jump_block[i] == b)
+		c->blocks->jump[i].code = jit_offset(c->jit, b->code);
 }
 
 /* The last span that begins at or before an offset. */

@@ -333,43 +333,69 @@ static uint8_t *put_careful(struct as *a)
 	return start;
 }
 
-/*
- * The jump cache of block.h: an entry for this address, made under this paging and mode, of a block
- * that is still valid and has host code (else the entry's code is the way out).
- */
-static uint8_t *put_lookup(struct as *a, uint8_t *from_known, const uint8_t *poll)
+/* ENT = the entry of the jump cache that an address in EA would have. */
+static void put_jump_slot(struct as *a)
 {
-	uint8_t *start = a->p, *miss[3], *same;
-
-	as_store_imm32(a, ENV, OFF(hc.id), JIT_NO_ID);
-	as_patch(from_known, a->p);
-	as_mov(a, ENT, EA);
-	AS(a, 0x49, 0xc1, 0xed, JUMP_CACHE_BITS); /* shr r13, bits */
-	as_rr(a, true, 0x33, ENT, EA);
-	as_alu_imm(a, false, 4, ENT, JUMP_CACHE_SIZE - 1);
-	AS(a, 0x49, 0xc1, 0xe5, 6); /* shl r13, 6 */
-	_Static_assert(sizeof(struct jump_entry) == 64, "the shift");
+	AS(a, 0x4d, 0x69, 0xee); /* imul r13, r14, imm32 */
+	as_u32(a, JUMP_HASH_FACTOR);
+	AS(a, 0x49, 0xc1, 0xed, JUMP_HASH_SHIFT - 5); /* shr r13, imm8 */
+	as_alu_imm(a, false, 4, ENT, (JUMP_CACHE_SIZE - 1) << 5);
+	_Static_assert(sizeof(struct jump_entry) == 32, "the shift");
 	_Static_assert(offsetof(struct block_cache, jump) == 0, "the base");
 	as_rm(a, true, 0x03, ENT, ENV, OFF(blocks));
+}
+
+/* Jumps to the code of the entry at ENT, for the address in EA. */
+static void put_jump(struct as *a, const struct jit *j)
+{
+	as_rm(a, false, AS_LOAD, T, ENT, offsetof(struct jump_entry, code));
+	as_mov(a, ENT, EA);
+	as_alu_imm(a, true, 4, ENT, -4096);
+	as_rm(a, true, AS_STORE, ENT, ENV, OFF_R(R_PC));
+	AS(a, 0x4c, 0x8d, 0x2d); /* lea r13, [rip + code memory] */
+	as_u32(a, (uint32_t)(j->rw - (a->p + 4)));
+	as_rr(a, true, 0x03, T, ENT);
+	AS(a, 0x41, 0xff, 0xe3); /* jmp r11 */
+}
+
+unsigned jit_put_lookup(struct as *a, const struct jit *j, enum jit_whose whose, uint8_t *miss[JIT_LOOKUP_MISSES])
+{
+	uint8_t *same = NULL;
+	unsigned n = 0;
+
+	put_jump_slot(a);
 	as_rm(a, true, 0x3b, EA, ENT, offsetof(struct jump_entry, lin));
-	miss[0] = as_jcc(a, CC_NE);
+	miss[n++] = as_jcc(a, CC_NE);
 	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, stamp));
-	as_rm(a, true, 0x3b, T, ENV, OFF(stamp));
-	same = as_jcc(a, CC_E);
-	as_rm(a, true, 0x3b, T, ENV, OFF(stamp_global));
-	miss[1] = as_jcc(a, CC_NE);
-	as_patch(same, a->p);
+	if (whose != JIT_GLOBAL)
+		as_rm(a, true, 0x3b, T, ENV, OFF(stamp));
+	if (whose == JIT_ANY)
+		same = as_jcc(a, CC_E);
+	if (whose != JIT_LOCAL)
+		as_rm(a, true, 0x3b, T, ENV, OFF(stamp_global));
+	miss[n++] = as_jcc(a, CC_NE);
+	if (same)
+		as_patch(same, a->p);
 	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, gen_at));
 	as_rm(a, false, AS_LOAD, T, T, 0);
 	as_rm(a, false, 0x3b, T, ENT, offsetof(struct jump_entry, gen));
-	miss[2] = as_jcc(a, CC_NE);
-	as_patch(jit_put_poll(a), poll);
-	as_mov(a, T, EA);
-	as_alu_imm(a, true, 4, T, -4096);
-	as_rm(a, true, AS_STORE, T, ENV, OFF_R(R_PC));
-	AS(a, 0x41, 0xff, 0x65, offsetof(struct jump_entry, code)); /* jmp [r13 + code] */
-	for (unsigned i = 0; i < ARRAY_SIZE(miss); i++)
-		as_patch(miss[i], a->p);
+	miss[n++] = as_jcc(a, CC_NE);
+	miss[n++] = jit_put_poll(a);
+	put_jump(a, j);
+	return n;
+}
+
+static uint8_t *put_lookup(struct as *a, const struct jit *j, uint8_t *from_known)
+{
+	uint8_t *start = a->p, *miss[JIT_LOOKUP_MISSES];
+	unsigned n;
+
+	as_store_imm32(a, ENV, OFF(hc.id), JIT_NO_ID);
+	as_patch(from_known, a->p);
+	n = jit_put_lookup(a, j, JIT_ANY, miss);
+	as_patch(miss[--n], j->go.poll);
+	while (n)
+		as_patch(miss[--n], a->p);
 	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip)); /* not known */
 	put_go_by(a, jit_find);
 	return start;
@@ -605,7 +631,7 @@ void jit_put_routines(struct jit *j)
 	j->go.poll = put_leave_to(&a, JIT_POLL, ret);
 	j->go.lookup_from = a.p;
 	as_rm(&a, false, AS_STORE, T, ENV, OFF(hc.id));
-	j->go.lookup = put_lookup(&a, as_jmp(&a), j->go.poll);
+	j->go.lookup = put_lookup(&a, j, as_jmp(&a));
 	j->go.enter = put_enter(&a, put_bottom(&a, j->go.lookup));
 	j->go.cold = put_leave_to(&a, JIT_RIP, ret);
 	j->go.unpaired = put_unpaired(&a, j->go.lookup_from);
