@@ -208,6 +208,21 @@ static void store_slot(struct xlat *x, const struct slot *s)
 		as_rm(&x->a, true, AS_STORE, (unsigned)s->host, ENV, OFF_R(s->guest));
 }
 
+/* A register for the third operand, which what x->at is made of leaves. */
+static unsigned third_scratch(struct xlat *x, const struct plan *p)
+{
+	struct as_addr *m = &x->at;
+	bool ea = m->base == EA || m->index == EA, ent = m->base == ENT || m->index == ENT;
+
+	if (!p->mem || !p->vvvv.used || host_reg(p->vvvv.guest) >= 0 || !ea)
+		return EA;
+	if (ent) {
+		as_lea(&x->a, true, EA, m->base, m->index, 0, m->disp);
+		*m = (struct as_addr){ EA, -1, 0 };
+	}
+	return ENT;
+}
+
 static void put_operation(struct xlat *x, struct plan *p)
 {
 	const struct insn *in = p->f.in;
@@ -218,7 +233,7 @@ static void put_operation(struct xlat *x, struct plan *p)
 	}
 	place_slot(x, &p->reg, T);
 	place_slot(x, &p->rm, ENT);
-	place_slot(x, &p->vvvv, p->mem ? ENT : EA);
+	place_slot(x, &p->vvvv, third_scratch(x, p));
 	if (!form_put(&x->a, &p->f, p->reg.used ? p->reg.host : -1, p->rm.used ? p->rm.host : -1,
 		      p->vvvv.used ? p->vvvv.host : -1, p->mem ? &x->at : NULL)) {
 		x->a.full = true; /* make_plan() keeps these away */
@@ -269,11 +284,11 @@ static bool put_lea(struct xlat *x)
 
 static void find_operand(struct xlat *x, const struct plan *p)
 {
-	if (!p->vvvv.used && !p->f.evex) {
+	if (!p->f.evex) {
 		x_reach(x, p->size, p->store, p->align);
 		return;
 	}
-	/* ENT is for the third register; EVEX counts short displacements in its own way */
+	/* EVEX counts short displacements in its own way */
 	x_keep_flags(x, x->l->live[x->i]);
 	x_ea(x);
 	x_check(x, p->size, p->store, p->align);
