@@ -16,7 +16,7 @@
 #include "accel/soft/tell.h"
 #include <sys/mman.h>
 
-#define ARENA_SIZE MIB(64)
+#define ARENA_SIZE MIB(160)
 #define HASH_BITS  17
 #define HASH_SIZE  (sizeof(struct block *) << HASH_BITS)
 #define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
@@ -384,6 +384,31 @@ const struct block *block_known(struct soft_cpu *c, const struct block *b, unsig
 		if (o->gpa == gpa && o->key == b->key && o->kept && o->gen == b->gen)
 			return o;
 	return NULL;
+}
+
+struct block *block_join(struct soft_cpu *c, const struct block *const *parts, unsigned n)
+{
+	struct block_cache *bc = c->blocks;
+	struct block *b = (struct block *)(bc->arena + bc->used);
+	const struct block *last = parts[n - 1];
+	uint8_t *code;
+
+	if (bc->used + BLOCK_BYTES(LONG_MAX, LONG_MAX * MAX_INSN_LEN) > ARENA_SIZE)
+		return NULL;
+	*b = *parts[0];
+	b->nr = b->bytes = 0;
+	for (unsigned i = 0; i < n; i++) {
+		memcpy(&b->in[b->nr], parts[i]->in, parts[i]->nr * sizeof(b->in[0]));
+		b->nr += parts[i]->nr;
+		b->bytes += parts[i]->bytes;
+	}
+	b->in[b->nr] = last->in[last->nr];
+	b->check = last->check;
+	code = (uint8_t *)&b->in[b->nr + 1];
+	for (unsigned i = 0; i < n; i++)
+		code = mempcpy(code, block_bytes(parts[i]), parts[i]->bytes);
+	arena_keep(bc, b);
+	return b;
 }
 
 /* A crossing block is right only where its second page is mapped behind the first. */

@@ -15,6 +15,7 @@
 #include "accel/soft/cpu.h"
 
 #define BLOCK_MAX 32
+#define LONG_MAX  63 /* the same of those that block_join() makes */
 
 struct block {
 	_Atomic uint32_t *gen_at; /* the page's generation word */
@@ -121,6 +122,13 @@ static inline struct block *block_find(struct soft_cpu *c)
 
 /* The block at a page offset of b's page, if it is known and as old as b; else NULL. */
 const struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off);
+
+/*
+ * Makes one of blocks that follow each other in a page, where each begins where the one before it goes on: by
+ * itself, or when its branch is not taken. It is nowhere but in the arena, and as old as the first; the
+ * interpreter does not run it from its first instruction on. NULL: there is no room.
+ */
+struct block *block_join(struct soft_cpu *c, const struct block *const *parts, unsigned n);
 
 /*
  * To be called after a store that hit decoded code: when it was the executing block's, the

@@ -14,6 +14,7 @@ static int make(void **state)
 {
 	t = tvm_new_conf(&accel_soft, &conf);
 	c = tvm_cpu(t, 0);
+	jit_set_hot(c->jit, 0); /* most of what is here runs once */
 	return 0;
 }
 
@@ -122,12 +123,43 @@ static void test_branch(void **state)
 	expect_found((const uint8_t[]){ 0x22, 0x11, 0x0f, 0x84 }, "RIP");
 }
 
+/* A block that goes on behind a branch that is not taken, but for the last time. */
+GUEST(longer, "mov $9, %ecx\njmp 1f\n1: cmp $2, %ecx\nje 2f\nadd $0x12345678, %ebx\ndec %ecx\njnz 1b\n2: hlt\n");
+
+static unsigned longest_block(void)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < c->jit->nr_spans; i++)
+		nr = MAX(nr, jit_id_block(c->blocks, c->jit->spans[i].id)->nr);
+	return nr;
+}
+
+static void test_longer(void **state)
+{
+	jit_set_hot(c->jit, 2);
+	assert_int_equal(EXEC_GUEST(t, 64, longer), VCPU_EXIT_INTR);
+	assert_int_equal(longest_block(), 5);
+	expect_found((const uint8_t[]){ 0x78, 0x56, 0x34, 0x12 }, "RBX");
+}
+
+/* The branch inside it goes the other way. */
+static void test_longer_branch(void **state)
+{
+	jit_set_hot(c->jit, 2);
+	assert_int_equal(EXEC_GUEST(t, 64, longer), VCPU_EXIT_INTR);
+	assert_int_equal(longest_block(), 5);
+	expect_found((const uint8_t[]){ 0xf9, 0x02, 0x0f, 0x84 }, "R");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_right, make, drop),
 		cmocka_unit_test_setup_teardown(test_register, make, drop),
 		cmocka_unit_test_setup_teardown(test_memory, make, drop),
+		cmocka_unit_test_setup_teardown(test_longer, make, drop),
+		cmocka_unit_test_setup_teardown(test_longer_branch, make, drop),
 		cmocka_unit_test_setup_teardown(test_flags, make, drop),
 		cmocka_unit_test_setup_teardown(test_vector, make, drop),
 		cmocka_unit_test_setup_teardown(test_x87, make, drop),

@@ -201,9 +201,9 @@ static void test_overflow(void **state)
 {
 	uint64_t flushes = c->blocks->flushes, at = 0x400000, end = 0xc00000;
 
-	/* each 16 bytes: inc eax; jmp to the next */
-	for (uint64_t p = at; p < end; p += 16) {
-		static const uint8_t link[] = { 0xff, 0xc0, 0xeb, 12 };
+	/* each 8 bytes: inc eax; jmp to the next */
+	for (uint64_t p = at; p < end; p += 8) {
+		static const uint8_t link[] = { 0xff, 0xc0, 0xeb, 4 };
 
 		memcpy(tvm_mem(t, p), link, sizeof(link));
 	}
@@ -212,7 +212,7 @@ static void test_overflow(void **state)
 	tvm_setup(t, 0, 64, at);
 	c->r[RAX] = 0;
 	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
-	assert_int_equal(c->r[RAX], (end - at) / 16);
+	assert_int_equal(c->r[RAX], (end - at) / 8);
 	assert_true(c->blocks->flushes > flushes);
 }
 

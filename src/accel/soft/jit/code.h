@@ -109,13 +109,13 @@ struct jit {
 	struct jit_routines go;
 };
 
-#define JIT_CODE_SIZE  MIB(64)
+#define JIT_CODE_SIZE  MIB(128)
 /*
  * From here on is what blocks seldom come to, about as much as the rest: beside each other it would have half
  * of the host's cache lines and pages of code.
  */
 #define JIT_COLD       (JIT_CODE_SIZE / 2)
-#define JIT_BLOCK_ROOM KIB(24) /* more than the largest block takes */
+#define JIT_BLOCK_ROOM KIB(48) /* more than the largest block takes */
 #define JIT_SPANS      KIB(512)
 
 /* routines.c: writes them; j->used is behind them. */
@@ -165,12 +165,16 @@ bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind);
  */
 void jit_vecs_lent(struct soft_cpu *c);
 
+/* longer.c: b with what most likely follows it, to be translated in its place; or b. */
+struct block *jit_longer(struct soft_cpu *c, struct block *b);
+/* jit.c: what it was, from b's host code. */
+struct block *jit_whole(struct soft_cpu *c, const struct block *b);
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);
 
 #define JIT_NO_ID UINT32_MAX
 
-/* Which instruction of which block, in 32 bits: BLOCK_MAX is below 64, blocks are at multiples of 16. */
+/* Which instruction of which block, in 32 bits: LONG_MAX is below 64, blocks are at multiples of 16. */
 static inline uint32_t jit_id(const struct block_cache *bc, const struct block *b, unsigned i)
 {
 	return (uint32_t)(((uintptr_t)b - (uintptr_t)bc->arena) >> 4 << 6) | i;

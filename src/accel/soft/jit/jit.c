@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define HOT 8 /* struct jit's hot, usually */
+#define HOT 4 /* struct jit's hot, usually */
 
 static void map_file(struct jit *j)
 {
@@ -112,7 +112,7 @@ uint32_t jit_offset(const struct jit *j, const void *code)
 bool jit_has_room(const struct jit *j)
 {
 	return j->used + JIT_BLOCK_ROOM <= JIT_COLD && j->cold + JIT_BLOCK_ROOM <= JIT_CODE_SIZE &&
-	       j->nr_spans < JIT_SPANS && j->nr_spots + 2 * BLOCK_MAX <= SPOTS;
+	       j->nr_spans < JIT_SPANS && j->nr_spots + 2 * LONG_MAX <= SPOTS;
 }
 
 size_t jit_bytes(const struct jit *j)
@@ -224,6 +224,11 @@ static const struct jit_span *find_span(const struct jit *j, size_t off)
 	return lo ? &j->spans[lo - 1] : NULL;
 }
 
+struct block *jit_whole(struct soft_cpu *c, const struct block *b)
+{
+	return jit_id_block(c->blocks, find_span(c->jit, jit_offset(c->jit, b->code))->id);
+}
+
 /* The same linear page may be another physical one by now: a jump between blocks knows of one only. */
 static bool in_page_of(struct soft_cpu *c, uint32_t site, const struct block *b)
 {
@@ -258,6 +263,8 @@ static bool run_rest(struct soft_cpu *c, struct block *b, const struct insn *in)
 		c->cur = in;
 		in = in->fn(c, in);
 	} while (in);
+	if (c->cur < &b->in[b->nr - 1]) /* a branch inside it */
+		c->insns -= (uint64_t)(&b->in[b->nr - 1] - c->cur);
 	c->cur = NULL;
 	return !b->check || cpu_settle(c);
 }
@@ -489,7 +496,7 @@ const void *jit_trap(struct soft_cpu *c, uintptr_t pc, uint64_t rflags, uint32_t
 		return NULL;
 	pcs = (const uint16_t *)(const void *)(j->rw + s->pcs);
 	off -= s->start;
-	while (i + 1 < BLOCK_MAX && (pcs[i] & 0x7fff) <= off)
+	while (i + 1 < LONG_MAX && (pcs[i] & 0x7fff) <= off)
 		i++;
 	if (pcs[i] & 0x8000)
 		c->fl = flags_to_fl(rflags);

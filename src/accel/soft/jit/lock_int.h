@@ -26,6 +26,7 @@ struct lock_page {
 struct lock_run {
 	const struct block *b;
 	unsigned nr;
+	unsigned t0_nr; /* what the interpreter did of them: less when a branch is taken before the end */
 	bool t0_faulted;
 	struct lock_state before, t1, t0;
 	unsigned nr_pages;

@@ -27,8 +27,11 @@ static unsigned undefined_flags(const struct block *b, unsigned nr)
 	return undefined & FLAGS_STATUS;
 }
 
+static unsigned flags_read_at(struct soft_cpu *c, const struct block *b, int64_t off, unsigned flags);
+
 /* Of `flags`, those that the instructions from i on read; *left: that are neither read nor written there. */
-static unsigned flags_read(const struct block *b, unsigned i, unsigned flags, unsigned *left)
+static unsigned flags_read(struct soft_cpu *c, const struct block *b, unsigned i, unsigned flags,
+			   unsigned *left)
 {
 	unsigned read = 0;
 
@@ -43,6 +46,8 @@ static unsigned flags_read(const struct block *b, unsigned i, unsigned flags, un
 		flags &= ~(unsigned)d->flags_r;
 		if (!(d->attr & OPA_FLCOND))
 			flags &= ~(unsigned)(d->flags_w | d->flags_u);
+		if (d->mn == MN_JCC && i + 1u < b->nr)
+			read |= flags_read_at(c, b, (int64_t)b->in[i].imm + b->in[i].next, flags);
 	}
 	*left = flags;
 	return read;
@@ -56,7 +61,7 @@ static unsigned flags_read_at(struct soft_cpu *c, const struct block *b, int64_t
 
 	if (!to)
 		return flags;
-	read = flags_read(to, 0, flags, &left);
+	read = flags_read(c, to, 0, flags, &left);
 	return read | left;
 }
 
@@ -65,9 +70,9 @@ static unsigned live_flags(struct soft_cpu *c, const struct lock_run *run, unsig
 {
 	const struct block *b = run->b;
 	unsigned nr = run->nr;
-	const struct insn *last = &b->in[b->nr - 1];
+	const struct insn *last = &b->in[nr == b->nr ? run->t0_nr - 1 : b->nr - 1u];
 	const struct op_desc *d = &op_descs[last->op];
-	unsigned left, read = flags_read(b, nr, flags, &left);
+	unsigned left, read = flags_read(c, b, nr, flags, &left);
 
 	if (nr == b->nr && !(last->flags & INSN_END && d->operand[0].kind != OPK_REL))
 		return flags_read_at(c, b, (int64_t)(run->t1.rip - (run->before.rip & PAGE_ADDR)), flags);
@@ -170,7 +175,7 @@ static void diff_state(struct report *r, const struct lock_run *run)
 static void diff_flags(struct soft_cpu *c, struct report *r, const struct lock_run *run)
 {
 	uint32_t t1 = fl_to_flags(run->t1.fl), t0 = fl_to_flags(run->t0.fl);
-	unsigned flags = (t1 ^ t0) & ~undefined_flags(run->b, run->nr);
+	unsigned flags = (t1 ^ t0) & ~undefined_flags(run->b, run->t0_nr);
 
 	if (flags && live_flags(c, run, flags))
 		differ(r, "flags are %#x, of the interpreter %#x (were %#x); of these count %#x", t1, t0,
@@ -212,6 +217,14 @@ static void log_block(const struct lock_run *run)
 			  PRIx64, gpr_names[i], run->before.r[i], run->t1.r[i], run->t0.r[i]);
 }
 
+/* Where host code goes on: behind what was done, when the rest is the interpreter's. */
+static uint64_t t1_rip(const struct lock_run *run)
+{
+	if (run->nr == run->b->nr)
+		return run->t1.rip;
+	return (run->before.rip & PAGE_ADDR) + run->b->in[run->nr - 1].next;
+}
+
 bool lock_differs(struct soft_cpu *c, const struct lock_run *run, char *what, size_t size)
 {
 	struct report r = { .what = what, .size = size };
@@ -220,9 +233,8 @@ bool lock_differs(struct soft_cpu *c, const struct lock_run *run, char *what, si
 		differ(&r, "the interpreter raises exception %u", c->fault.vector);
 	for (unsigned i = 0; i < 16; i++)
 		number(&r, gpr_names[i], run->t1.r[i], run->t0.r[i], run->before.r[i]);
-	/* Otherwise the interpreter goes on behind what was done. */
-	if (run->nr == run->b->nr && !run->t0_faulted)
-		number(&r, "RIP", run->t1.rip, run->t0.rip, run->before.rip);
+	if (!run->t0_faulted)
+		number(&r, "RIP", t1_rip(run), run->t0.rip, run->before.rip);
 	number(&r, "RFLAGS", run->t1.rflags, run->t0.rflags, run->before.rflags);
 	number(&r, "the mask of events", run->t1.ev_mask, run->t0.ev_mask, run->before.ev_mask);
 	diff_flags(c, &r, run);

@@ -15,6 +15,9 @@
 #define ALWAYS 24
 #define SELDOM 61
 
+/* Runs by the interpreter before, for jit_longer() to see which block follows which. */
+#define SOON_HOT 2
+
 #define SEEN_SIZE  BIT32(17)
 #define SEEN_SHIFT 6 /* blocks are larger */
 
@@ -39,7 +42,7 @@ struct lockstep *lockstep_new(struct soft_cpu *c)
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			l->tlb.e[kind][i].tag = tlb_no_tag(i);
-	jit_set_hot(c->jit, 0);
+	jit_set_hot(c->jit, SOON_HOT);
 	return l;
 }
 
@@ -235,7 +238,16 @@ static unsigned try_t1(struct lockstep *l, struct block *b)
 	return nr;
 }
 
-static void run_t0(struct soft_cpu *c, struct block *b)
+/* Whether the interpreter left at a branch that was not taken, and behind which the block goes on. */
+static bool passes(const struct soft_cpu *c, const struct block *b)
+{
+	const struct insn *in = c->cur;
+
+	return in < &b->in[b->nr - 1] && (in->flags & INSN_END) && op_descs[in->op].mn == MN_JCC &&
+	       c->rip == c->r[R_PC] + in->next;
+}
+
+static void run_t0(struct soft_cpu *c, struct block *b, struct lock_run *run)
 {
 	const struct insn *in = b->in;
 
@@ -244,13 +256,16 @@ static void run_t0(struct soft_cpu *c, struct block *b)
 	do {
 		c->cur = in;
 		in = in->fn(c, in);
+		if (!in && passes(c, b))
+			in = c->cur + 1;
 	} while (in);
+	run->t0_nr = MIN((unsigned)(c->cur - b->in) + 1, run->nr);
 }
 
 /* The first nr instructions of b by the interpreter. Its faults come here. */
 static void try_t0(struct lockstep *l, const struct block *b, unsigned nr)
 {
-	_Alignas(struct block) uint8_t room[sizeof(*b) + (BLOCK_MAX + 1) * sizeof(b->in[0])];
+	_Alignas(struct block) uint8_t room[sizeof(*b) + (LONG_MAX + 1) * sizeof(b->in[0])];
 	struct block *part = (struct block *)(void *)room;
 	struct soft_cpu *c = l->c;
 	struct soft_tlb *real = c->tlb;
@@ -265,7 +280,7 @@ static void try_t0(struct lockstep *l, const struct block *b, unsigned nr)
 	c->tlb = &l->tlb;
 	l->run.t0_faulted = true;
 	if (!_setjmp(c->on_fault)) {
-		run_t0(c, part);
+		run_t0(c, part, &l->run);
 		l->run.t0_faulted = false;
 	}
 	if (c->exclusive)
@@ -302,7 +317,7 @@ static void compare(struct lockstep *l, struct block *b)
 		if (lock_differs(c, run, what, sizeof(what)))
 			fail(l, what);
 		l->compared++;
-		l->insns += run->nr;
+		l->insns += run->t0_nr;
 	}
 	restore(c, &run->before);
 	drop_pages(l);
@@ -330,6 +345,6 @@ bool lockstep_run(struct soft_cpu *c, struct block *b)
 
 	l->runs++;
 	if (due(l, b) && !lockstep_alone(&b->in[0]))
-		compare(l, b);
+		compare(l, jit_whole(c, b));
 	return !l->failed && jit_run_once(c, b);
 }

@@ -358,7 +358,8 @@ static void put_jump(struct as *a, const struct jit *j)
 	AS(a, 0x41, 0xff, 0xe3); /* jmp r11 */
 }
 
-unsigned jit_put_lookup(struct as *a, const struct jit *j, enum jit_whose whose, uint8_t *miss[JIT_LOOKUP_MISSES])
+unsigned jit_put_lookup(struct as *a, const struct jit *j, enum jit_whose whose,
+			uint8_t *miss[JIT_LOOKUP_MISSES])
 {
 	uint8_t *same = NULL;
 	unsigned n = 0;
@@ -437,8 +438,8 @@ static uint8_t *put_entry(struct as *a, enum tlb_kind kind)
 #define INFO_OFF(field) \
 	(OFF(spot_infos) - OFF(spots) + (int32_t)offsetof(struct spot_info, field))
 
-#define SOON	 2 /* turns of loops between two misses */
-#define RESTLESS 64 /* so many that came soon */
+#define SOON	 48 /* turns of loops between two misses */
+#define RESTLESS 16 /* so many that came soon */
 
 /*
  * A spot that misses again and again is no use, and may cost a wrong guess of the host each time. Returns

@@ -75,6 +75,11 @@ uint16_t x_live_out(struct xlat *x)
 	return FLAGS_ALL;
 }
 
+uint16_t x_live_aside(struct xlat *x, unsigned i)
+{
+	return live_at(x, x_direct_target(&x->b->in[i]));
+}
+
 /* ---- ways out ---- */
 
 /* By the jump cache to the address in EA. */
@@ -138,7 +143,8 @@ static void put_jcc(struct xlat *x)
 	s->off = off;
 	s->host_ok = host;
 	s->env_ok = env;
-	x_exit(x, in->next);
+	if (!x_is_inside(x, x->i))
+		x_exit(x, in->next);
 }
 
 /* ---- the stack ---- */
@@ -373,6 +379,21 @@ static bool put_call(struct xlat *x)
 	return true;
 }
 
+/*
+ * Looked up in place: the host's processor then foresees by each jump where it goes, as of an interpreter's
+ * from one operation to the next.
+ */
+static void put_indirect_jmp(struct xlat *x)
+{
+	enum jit_whose whose = x->c->cpl == 3 ? JIT_LOCAL : JIT_GLOBAL;
+	uint8_t *miss[JIT_LOOKUP_MISSES];
+	unsigned n = jit_put_lookup(&x->a, x->j, whose, miss);
+
+	x_stub(x, STUB_RET_POLL, miss[--n]);
+	while (n)
+		x_stub(x, STUB_LOOKUP, miss[--n]);
+}
+
 static bool put_jmp(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
@@ -385,7 +406,7 @@ static bool put_jmp(struct xlat *x)
 		return false;
 	put_target(x);
 	x_keep_flags(x, FLAGS_ALL);
-	put_lookup_from(x, x->j->go.lookup_from);
+	put_indirect_jmp(x);
 	return true;
 }
 
@@ -493,6 +514,9 @@ static void put_stub(struct xlat *x, struct stub *s)
 		break;
 	case STUB_UNPAIRED:
 		put_lookup_from(x, x->j->go.unpaired);
+		break;
+	case STUB_LOOKUP:
+		put_lookup_from(x, x->j->go.lookup_from);
 		break;
 	case STUB_EXIT:
 		x->host_ok = s->host_ok;

@@ -19,6 +19,8 @@ static void find_live_flags(struct xlat *x)
 		/* System instructions may save the flags, or raise what does. */
 		if (!b->in[i].op || (d->cls == OPC_SYS && !x_sys_inline(x, &b->in[i])))
 			live = FLAGS_ALL;
+		if (d->mn == MN_JCC && x_is_inside(x, i))
+			live |= x_live_aside(x, i);
 		x->l->live[i] = live;
 	}
 }
@@ -32,9 +34,8 @@ static bool put_insn(struct xlat *x)
 		x_bail(x);
 		return false;
 	}
-	if (x_is_branch(in)) {
-		return !x_branch(x) && x_step(x);
-	}
+	if (x_is_branch(in))
+		return x_branch(x) ? x_is_inside(x, x->i) : x_step(x);
 	return x_stack(x) || x_general(x) || x_sys(x) || x_step(x);
 }
 
@@ -194,18 +195,23 @@ static void begin(struct xlat *x)
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 {
 	struct xlat_lists lists __attribute__((uninitialized));
-	struct xlat x = { .c = c, .j = j, .b = b, .l = &lists, .host_ok = true };
+	struct xlat x = { .c = c, .j = j, .l = &lists, .host_ok = true };
+	struct block *whole;
 
 	if (hopeless(b))
 		return false;
-	b->left = UINT8_MAX;
+	x.b = whole = jit_longer(c, b);
+	whole->left = UINT8_MAX;
 	begin(&x);
 	x_find_shares(&x);
 	put_head(&x);
-	if (put_all(&x, 0, c->rip))
-		return true;
-	b->code = NULL;
-	return false;
+	if (!put_all(&x, 0, c->rip)) {
+		whole->code = NULL;
+		return false;
+	}
+	b->code = whole->code;
+	b->skip = whole->skip;
+	return true;
 }
 
 static const uint8_t *make_careful(struct soft_cpu *c, struct block *b, unsigned first)

@@ -20,6 +20,7 @@ enum stub_kind {
 	STUB_STALE, /* what was called is back at EA, but code has changed */
 	STUB_RET_POLL, /* as STUB_POLL, in front of EA */
 	STUB_UNPAIRED, /* RET is not to where the last CALL was */
+	STUB_LOOKUP, /* the jump cache has to be looked at again, with all that is right for EA */
 	STUB_EXIT,  /* the rest of an exit to page offset off */
 	STUB_CAREFUL, /* accesses from instruction i on cannot share a look */
 };
@@ -40,7 +41,7 @@ struct stub {
 
 #define NO_BASE 0xff
 
-#define MAX_STUBS (BLOCK_MAX * 8 + 8)
+#define MAX_STUBS (LONG_MAX * 8 + 8)
 
 /* Accesses that are looked up together (xshare.c). */
 struct share {
@@ -93,9 +94,9 @@ struct xlat {
 
 /* What is too much to be zeroed for each block. */
 struct xlat_lists {
-	struct member operand[BLOCK_MAX], stacked[BLOCK_MAX]; /* accesses of each instruction */
-	uint16_t pcs[BLOCK_MAX];
-	uint16_t live[BLOCK_MAX + 1];
+	struct member operand[LONG_MAX], stacked[LONG_MAX]; /* accesses of each instruction */
+	uint16_t pcs[LONG_MAX];
+	uint16_t live[LONG_MAX + 1];
 	struct stub stubs[MAX_STUBS];
 };
 
@@ -130,6 +131,12 @@ static inline bool x_is_direct(const struct insn *in)
 static inline int32_t x_direct_target(const struct insn *in)
 {
 	return (int32_t)((int64_t)in->imm + in->next);
+}
+
+/* Whether it is not the block's last instruction. */
+static inline bool x_is_inside(const struct xlat *x, unsigned i)
+{
+	return i + 1u < x->b->nr;
 }
 
 struct stub *x_stub(struct xlat *, enum stub_kind, uint8_t *place);
@@ -233,6 +240,8 @@ bool x_stack(struct xlat *);
 void x_exit(struct xlat *, int32_t off);
 /* Flags that are read behind the block, by where it goes. */
 uint16_t x_live_out(struct xlat *);
+/* The same where instruction i branches. */
+uint16_t x_live_aside(struct xlat *, unsigned i);
 /* Ways back of loops, which add stubs; then all other stubs, which do not. */
 void x_put_exits(struct xlat *);
 void x_put_stubs(struct xlat *);
