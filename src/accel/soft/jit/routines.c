@@ -345,8 +345,8 @@ static void put_jump_slot(struct as *a)
 	as_rm(a, true, 0x03, ENT, ENV, OFF(blocks));
 }
 
-/* Jumps to the code of the entry at ENT, for the address in EA. */
-static void put_jump(struct as *a, const struct jit *j)
+/* T = the code of the entry at ENT, which goes on at the address in EA. */
+static void put_entry_code(struct as *a, const struct jit *j)
 {
 	as_rm(a, false, AS_LOAD, T, ENT, offsetof(struct jump_entry, code));
 	as_mov(a, ENT, EA);
@@ -355,7 +355,6 @@ static void put_jump(struct as *a, const struct jit *j)
 	AS(a, 0x4c, 0x8d, 0x2d); /* lea r13, [rip + code memory] */
 	as_u32(a, (uint32_t)(j->rw - (a->p + 4)));
 	as_rr(a, true, 0x03, T, ENT);
-	AS(a, 0x41, 0xff, 0xe3); /* jmp r11 */
 }
 
 unsigned jit_put_lookup(struct as *a, const struct jit *j, enum jit_whose whose,
@@ -382,7 +381,7 @@ unsigned jit_put_lookup(struct as *a, const struct jit *j, enum jit_whose whose,
 	as_rm(a, false, 0x3b, T, ENT, offsetof(struct jump_entry, gen));
 	miss[n++] = as_jcc(a, CC_NE);
 	miss[n++] = jit_put_poll(a);
-	put_jump(a, j);
+	put_entry_code(a, j);
 	return n;
 }
 
@@ -394,6 +393,7 @@ static uint8_t *put_lookup(struct as *a, const struct jit *j, uint8_t *from_know
 	as_store_imm32(a, ENV, OFF(hc.id), JIT_NO_ID);
 	as_patch(from_known, a->p);
 	n = jit_put_lookup(a, j, JIT_ANY, miss);
+	AS(a, 0x41, 0xff, 0xe3); /* jmp r11 */
 	as_patch(miss[--n], j->go.poll);
 	while (n)
 		as_patch(miss[--n], a->p);

@@ -82,10 +82,42 @@ uint16_t x_live_aside(struct xlat *x, unsigned i)
 
 /* ---- ways out ---- */
 
-/* By the jump cache to the address in EA. */
-static void put_lookup(struct xlat *x)
+/*
+ * By the jump cache to the address in EA, which is looked up in place: the host's processor then foresees for
+ * each jump by itself where it goes, be it of an interpreter's operations or of a call to another page.
+ * known: the instruction has it from its operand.
+ */
+static void put_lookup(struct xlat *x, bool call, bool known)
 {
-	as_jmp_to(&x->a, x->j->go.lookup);
+	enum jit_whose whose = x->c->cpl == 3 ? JIT_LOCAL : JIT_GLOBAL;
+	uint8_t *miss[JIT_LOOKUP_MISSES];
+	unsigned n = jit_put_lookup(&x->a, x->j, whose, miss);
+	struct as *a = &x->a;
+
+	AS(a, 0x41, 0xff, call ? 0xd3 : 0xe3); /* call or jmp r11 */
+	x_stub(x, STUB_RET_POLL, miss[--n]);
+	while (n) {
+		struct stub *s = x_stub(x, STUB_LOOKUP, miss[--n]);
+
+		s->back = a->p;
+		s->call = call;
+		s->known = known;
+	}
+}
+
+static void stub_lookup(struct xlat *x, const struct stub *s)
+{
+	const struct jit_routines *go = &x->j->go;
+	const uint8_t *to = s->known ? go->lookup_from : go->lookup;
+
+	if (s->known)
+		as_mov_imm32(&x->a, T, this_id(x));
+	if (!s->call) {
+		as_jmp_to(&x->a, to);
+		return;
+	}
+	as_call(&x->a, to);
+	as_jmp_to(&x->a, s->back);
 }
 
 /* The same, from an instruction whose operand that is. */
@@ -100,7 +132,7 @@ static void exit_far(struct xlat *x, int32_t off)
 	x_keep_flags(x, FLAGS_ALL);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
 	as_lea(&x->a, true, EA, EA, -1, 0, off);
-	put_lookup(x);
+	put_lookup(x, false, false);
 }
 
 /* A loop's way back: now and then something has to be looked at. */
@@ -289,7 +321,7 @@ static void put_back(struct xlat *x)
 	x->env_ok = true;
 	AS(a, 0x41, 0x5e); /* pop r14 */
 	if (in->next >= 0x1000) {
-		put_lookup(x);
+		put_lookup(x, false, false);
 		return;
 	}
 	as_mov_imm64(a, ENT, (uint64_t)(uintptr_t)x->b->gen_at);
@@ -348,7 +380,7 @@ static void put_direct_call(struct xlat *x)
 	if (far) {
 		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
 		as_lea(&x->a, true, EA, EA, -1, 0, off);
-		as_call(&x->a, x->j->go.lookup);
+		put_lookup(x, true, false);
 	} else {
 		if (live)
 			x_need_flags(x);
@@ -373,25 +405,9 @@ static bool put_call(struct xlat *x)
 	x_keep_flags(x, FLAGS_ALL);
 	put_pair(x);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(jr.target));
-	as_mov_imm32(&x->a, T, this_id(x));
-	as_call(&x->a, x->j->go.lookup_from);
+	put_lookup(x, true, true);
 	put_back(x);
 	return true;
-}
-
-/*
- * Looked up in place: the host's processor then foresees by each jump where it goes, as of an interpreter's
- * from one operation to the next.
- */
-static void put_indirect_jmp(struct xlat *x)
-{
-	enum jit_whose whose = x->c->cpl == 3 ? JIT_LOCAL : JIT_GLOBAL;
-	uint8_t *miss[JIT_LOOKUP_MISSES];
-	unsigned n = jit_put_lookup(&x->a, x->j, whose, miss);
-
-	x_stub(x, STUB_RET_POLL, miss[--n]);
-	while (n)
-		x_stub(x, STUB_LOOKUP, miss[--n]);
 }
 
 static bool put_jmp(struct xlat *x)
@@ -406,7 +422,7 @@ static bool put_jmp(struct xlat *x)
 		return false;
 	put_target(x);
 	x_keep_flags(x, FLAGS_ALL);
-	put_indirect_jmp(x);
+	put_lookup(x, false, true);
 	return true;
 }
 
@@ -507,7 +523,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		as_jmp_to(&x->a, s->back);
 		break;
 	case STUB_STALE:
-		put_lookup(x);
+		as_jmp_to(&x->a, x->j->go.lookup);
 		break;
 	case STUB_RET_POLL:
 		as_jmp_to(&x->a, x->j->go.poll);
@@ -516,7 +532,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		put_lookup_from(x, x->j->go.unpaired);
 		break;
 	case STUB_LOOKUP:
-		put_lookup_from(x, x->j->go.lookup_from);
+		stub_lookup(x, s);
 		break;
 	case STUB_EXIT:
 		x->host_ok = s->host_ok;

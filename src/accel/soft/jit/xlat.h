@@ -32,6 +32,7 @@ struct stub {
 	uint8_t *place; /* the jump to it */
 	uint8_t *back;	/* STUB_VEC, STUB_MISS, STUB_SPOT: where it goes on */
 	bool write; /* STUB_MISS, STUB_SPOT */
+	bool call, known; /* STUB_LOOKUP: it comes back; the instruction faults if no code can be there */
 	bool flat;  /* STUB_SPOT: it adds to an address, else to an offset in the page */
 	bool shared;	  /* STUB_STORED: from off on behind the access's address, as xshare.c has it */
 	uint8_t size;	  /* STUB_STORED: bytes that were stored */
