@@ -25,12 +25,6 @@
 #define KEY_SMAP	BIT32(17) /* what host code may keep of the software TLB */
 #define KEY_AVX512	BIT32(18)
 
-/* Every access misses, so that the slow path can check its alignment. */
-static const struct soft_tlb tlb_none = {
-	.e = { [0 ... TLB_KINDS - 1] = { [0 ... TLB_SIZE - 2] = { .tag = TLB_NO_TAG },
-					 [TLB_SIZE - 1] = { .tag = TLB_NO_TAG_LAST } } }
-};
-
 static uint8_t bits_of_code(const struct soft_cpu *c)
 {
 	uint16_t attr = c->s.seg[SEG_CS].attr;
@@ -117,7 +111,7 @@ static void update_tlb(struct soft_cpu *c)
 	c->align_check = c->cpl == 3 && (rflags & FLAG_AC) && (c->s.cr0 & CR0_AM);
 	c->tlb = &c->tlbs[tlb_array(c, mmu_priv(c))];
 	if (c->align_check)
-		c->tlb = (struct soft_tlb *)(uintptr_t)&tlb_none;
+		c->tlb = &c->tlbs[TLB_NONE]; /* so that the slow path can check each access */
 	if (c->align_check != checked)
 		spots_drop(c);
 }

@@ -47,7 +47,7 @@ struct tlb_entry {
 	_Atomic uint64_t *watch;
 	uint64_t gpa; /* physical page address; bit 0: global, bit 1: part of a large page */
 };
-#define TLB_BITS 10
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
 /*
  * The tag of an empty slot (by its index). It must match nothing in two ways. The interpreter compares it
@@ -65,6 +65,7 @@ enum tlb_priv { TLB_SUPER, TLB_SUPER_AC /* SMAP lifted */, TLB_USER, TLB_PRIVS }
 /* User code has an array for each of some address spaces (PCIDs), from TLB_USER on. */
 #define TLB_CONTEXTS 4
 #define TLB_ARRAYS   (TLB_USER + TLB_CONTEXTS)
+#define TLB_NONE     TLB_ARRAYS /* the index of one that stays empty */
 
 struct soft_tlb {
 	struct tlb_entry e[TLB_KINDS][TLB_SIZE];
@@ -148,7 +149,7 @@ struct soft_cpu {
 	} fault;
 
 	struct soft_vm *vm; /* shared between the VM's vCPUs: CPU model, stop-the-world lock */
-	struct soft_tlb tlbs[TLB_ARRAYS];
+	struct soft_tlb tlbs[TLB_ARRAYS + 1];
 	struct block_cache *blocks;
 	struct fpu *fpu; /* native x87 and thunks: fpu.h */
 	struct jit *jit;

@@ -13,11 +13,11 @@
 #include "accel/soft/jit/jit.h"
 #include "accel/soft/mmu.h"
 
-#define LOG_SIZE 1024
+#define LOG_SIZE 4096
 
 struct slot_log {
 	unsigned n; /* > LOG_SIZE: overflowed */
-	uint16_t slot[LOG_SIZE]; /* (array * TLB_KINDS + kind) * TLB_SIZE + index */
+	uint32_t slot[LOG_SIZE]; /* (array * TLB_KINDS + kind) * TLB_SIZE + index */
 };
 
 /* A slot in use is in one of its array's logs at least: entries that are not global are in local, if any. */
@@ -97,7 +97,7 @@ static void flush_all(struct soft_cpu *c)
  */
 static void first_slots(struct soft_cpu *c)
 {
-	for (unsigned set = 0; set < TLB_ARRAYS * TLB_KINDS; set++) {
+	for (unsigned set = 0; set < ARRAY_SIZE(c->tlbs) * TLB_KINDS; set++) {
 		empty_slot(c, set * TLB_SIZE);
 		empty_slot(c, set * TLB_SIZE + TLB_SIZE - 1);
 	}
@@ -308,7 +308,7 @@ void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 static void log_slot(struct slot_log *log, unsigned slot)
 {
 	if (log->n < LOG_SIZE)
-		log->slot[log->n++] = (uint16_t)slot;
+		log->slot[log->n++] = slot;
 	else
 		log->n = LOG_SIZE + 1;
 }
