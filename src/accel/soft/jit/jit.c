@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define HOT 4 /* struct jit's hot, usually */
+#define HOT 2 /* struct jit's hot, usually */
 
 static void map_file(struct jit *j)
 {

@@ -159,24 +159,27 @@ void x_exit(struct xlat *x, int32_t off)
 	x_stub(x, STUB_LINK, as_jmp(&x->a))->off = off;
 }
 
+/* A loop's way back goes on here, and what comes behind the loop aside: one jump less each time. */
 static void put_jcc(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
-	int32_t off = x_direct_target(in);
-	bool near = off >= in->next && off < 0x1000 && !x_behind_sti(x), host, env;
+	int32_t to = x_direct_target(in);
+	bool inside = x_is_inside(x, x->i), back = to >= 0 && to < in->next && !inside;
+	int32_t aside = back ? in->next : to, ahead = back ? to : in->next;
+	bool near = aside >= in->next && aside < 0x1000 && !x_behind_sti(x), host, env;
 	uint8_t *place;
 	struct stub *s;
 
 	x_need_flags(x);
-	place = as_jcc(&x->a, in->cc);
+	place = as_jcc(&x->a, back ? in->cc ^ 1u : in->cc);
 	host = x->host_ok;
 	env = x->env_ok;
 	s = x_stub(x, near ? STUB_LINK : STUB_EXIT, place);
-	s->off = off;
+	s->off = aside;
 	s->host_ok = host;
 	s->env_ok = env;
-	if (!x_is_inside(x, x->i))
-		x_exit(x, in->next);
+	if (!inside)
+		x_exit(x, ahead);
 }
 
 /* ---- the stack ---- */
