@@ -24,7 +24,7 @@
 #define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */
 
 #define BLOCK_BYTES(n, code) \
-	(sizeof(struct block) + (size_t)((n) + 1) * sizeof(struct insn) + (code))
+	(offsetof(struct block, in) + (size_t)((n) + 1) * sizeof(struct insn) + (code))
 #define MAX_INSN_LEN   15
 #define CODE_BYTES     (BLOCK_MAX * 8) /* of guest code in a block, at most; what is watched */
 
@@ -103,7 +103,7 @@ static struct block *arena_block(struct soft_cpu *c)
 
 static void arena_keep(struct block_cache *bc, const struct block *b)
 {
-	bc->used += align_up(BLOCK_BYTES(b->nr, b->bytes), 16);
+	bc->used += align_up(BLOCK_BYTES(b->nr, b->bytes), _Alignof(struct block));
 }
 
 static struct block **hash_head(struct block_cache *bc, uint64_t gpa, uint32_t key)
@@ -201,7 +201,7 @@ static void watch_code(struct fetch *f, struct block *b)
 {
 	b->gen_at = b->gen2_at = &no_gen;
 	b->gen = b->gen2 = 0;
-	b->gpa2 = UINT64_MAX;
+	b->crosses = false;
 	if (!f->cacheable)
 		return;
 	/* How long the block gets is not known before: watch what it can reach. */
@@ -212,6 +212,7 @@ static void watch_code(struct fetch *f, struct block *b)
 	if (f->crosses) {
 		b->gen2 = watch_page(&f->pg[1], MAX_INSN_LEN + 1, &b->gen2_at);
 		b->gpa2 = f->pg[1].gpa;
+		b->crosses = true;
 	}
 }
 
@@ -350,7 +351,7 @@ static struct block *make_block(struct soft_cpu *c, uint64_t lin)
 	if (!f.cacheable || b->bytes > limit_left(c))
 		return b; /* used once: its place in the arena stays free */
 	arena_keep(bc, b);
-	b->kept = b->gpa2 == UINT64_MAX;
+	b->kept = !b->crosses;
 	head = hash_head(bc, b->gpa, b->key);
 	b->hash_next = *head;
 	*head = b;
@@ -416,7 +417,7 @@ static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t
 {
 	struct fetch f = { .cacheable = false };
 
-	if (b->gpa2 == UINT64_MAX)
+	if (!b->crosses)
 		return true;
 	fetch_second(c, lin, &f);
 	return f.pg[1].gpa == b->gpa2;
@@ -464,10 +465,10 @@ static void jump_note(struct soft_cpu *c, struct block *b, uint64_t lin, bool gl
 	struct jump_entry *j = &c->blocks->jump[i];
 
 	jump_page_note(c, lin);
-	if (b->gpa2 != UINT64_MAX)
+	if (b->crosses)
 		jump_page_note(c, lin + 0x1000);
 	j->lin = lin;
-	j->stamp = global && b->gpa2 == UINT64_MAX ? c->stamp_global : c->stamp;
+	j->stamp = global && !b->crosses ? c->stamp_global : c->stamp;
 	j->gen_at = b->gen_at;
 	j->gen = b->gen;
 	/* Lockstep, and who wants to hear of each block, have them run one by one. */

@@ -17,23 +17,27 @@
 #define BLOCK_MAX 32
 #define LONG_MAX  63 /* the same of those that block_join() makes */
 
+/* Finding a block that was not used for long waits for memory: what that looks at is in one cache line. */
 struct block {
-	_Atomic uint32_t *gen_at; /* the page's generation word */
+	_Alignas(64) _Atomic uint32_t *gen_at; /* the page's generation word */
 	_Atomic uint32_t *gen2_at; /* of the second page; the same as gen_at when there is none */
 	uint32_t gen, gen2;
 	uint32_t key;	 /* mode_key */
 	uint16_t nr;	 /* instructions */
 	uint16_t bytes;	 /* of guest code */
-	uint64_t gpa, gpa2; /* gpa2: of the second page, UINT64_MAX: none */
+	uint64_t gpa;
 	struct block *hash_next;
+	const void *code; /* host code, or NULL */
+	bool crosses;	 /* into a second page */
 	bool check;	 /* its last instruction may have changed what the run loop looks at */
 	bool kept;	 /* in the cache, and in one page */
 	uint8_t runs;	 /* by the interpreter, up to where the translator looks at it */
 	int8_t skip;	  /* from there on host code takes flags from the host's, and not from soft_cpu.fl */
 	uint8_t left;	  /* the instruction that host code leaves to the interpreter, if any */
-	const void *code; /* host code, or NULL */
+	uint64_t gpa2;	 /* of the second page */
 	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */
 };
+_Static_assert(offsetof(struct block, gpa2) <= 64, "one cache line");
 
 /* The code that a block was made of. */
 static inline const uint8_t *block_bytes(const struct block *b)
