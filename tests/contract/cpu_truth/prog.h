@@ -25,7 +25,6 @@ struct prog {
 	struct prog_item item[PROG_ITEMS]; /* its instructions, and what the test may replace by NOPs */
 	uint64_t at;			   /* the linear address of bytes[0], where it begins */
 	uint8_t starts[PROG_MAX / 8];	   /* a bit an offset: an instruction begins there */
-	uint16_t undefined;		   /* flags that nothing says at its end */
 	/* Registers that the program relies on: three that point into the scratch region, a small index,
 	 * and a counter. */
 	uint8_t pointer[3], index, counter;

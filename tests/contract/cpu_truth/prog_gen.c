@@ -455,7 +455,6 @@ bool prog_gen(struct rng *r, struct prog *p)
 	memset(p, 0, sizeof(*p));
 	choose_registers(&g);
 	put_body(&g, 2 + rng_below(r, 28));
-	p->undefined = g.undefined;
 	put(&g, jmp, 5);
 	if (!g.full)
 		aim(&g, p->nr - 1, 0); /* set below: where it lies is not known yet */

@@ -251,6 +251,19 @@ void soft_prog(const struct prog *p)
 	ram_written(rb, at, p->len);
 }
 
+/* What a way through the program leaves undefined; a store may have changed where it returns to. */
+static uint16_t note_undefined(const struct block *b, uint16_t undefined)
+{
+	for (unsigned i = 0; i < b->nr; i++) {
+		const struct op_desc *d = &op_descs[b->in[i].op];
+
+		if (!(d->attr & OPA_FLCOND))
+			undefined &= (uint16_t)~d->flags_w;
+		undefined |= d->flags_u;
+	}
+	return undefined;
+}
+
 static void interpret(struct block *b)
 {
 	const struct insn *in = b->in;
@@ -265,7 +278,8 @@ static void interpret(struct block *b)
 }
 
 /* As the run loop does. Out of line of setjmp(). */
-static __attribute__((noinline)) bool run_blocks(const struct prog *p, unsigned hot)
+static __attribute__((noinline)) bool run_blocks(const struct prog *p, unsigned hot,
+						       struct truth_result *r)
 {
 	unsigned budget = 20000;
 
@@ -277,6 +291,7 @@ static __attribute__((noinline)) bool run_blocks(const struct prog *p, unsigned 
 		b = block_find(cpu);
 		if (hot == JIT_NEVER || !jit_wants(cpu, b)) {
 			interpret(b);
+			r->undefined = note_undefined(b, r->undefined);
 			continue;
 		}
 		translated++;
@@ -307,7 +322,7 @@ bool soft_run_prog(const struct prog *p, unsigned hot, struct truth_state *s, st
 		r->cr2 = r->vector == X86_PF ? cpu->s.cr2 : 0;
 		cpu->rip = cpu_cur_rip(cpu);
 	} else {
-		done = run_blocks(p, hot);
+		done = run_blocks(p, hot, r);
 	}
 out:
 	cpu->cur = NULL;

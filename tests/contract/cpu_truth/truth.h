@@ -38,6 +38,7 @@ struct truth_result {
 	int vector;
 	uint32_t error;
 	uint64_t cr2;
+	uint16_t undefined; /* status flags of which nothing is said; of programs that were interpreted */
 };
 
 struct truth_case {
