@@ -103,14 +103,6 @@ static bool any_byte(const struct truth_case *c, const struct truth_result *r)
 	}
 }
 
-/* Whether the fault is one that an access to 8 bytes at either address can have. */
-static bool explained(const struct truth_result *r, uint64_t a, uint64_t b)
-{
-	if (r->vector == X86_PF)
-		return (uint32_t)(r->cr2 - a) < 8 || (uint32_t)(r->cr2 - b) < 8;
-	return r->vector == X86_GP && ((a + (1ull << 47)) >> 48 || (b + (1ull << 47)) >> 48);
-}
-
 /*
  * CMPS reads two operands, in an order that is not specified: where both fault, Zen 4 tells of the
  * second and Zen 5 of the first.
@@ -120,7 +112,7 @@ static bool either_operand(const struct truth_case *c, const struct truth_state 
 {
 	uint64_t si = h->gpr[RSI], di = h->gpr[RDI];
 
-	return op_descs[c->in.op].mn == MN_CMPS && explained(hr, si, di) && explained(sr, si, di);
+	return op_descs[c->in.op].mn == MN_CMPS && truth_explains(hr, si, di) && truth_explains(sr, si, di);
 }
 
 static const char *compare(const struct truth_case *c, const struct truth_state *h,

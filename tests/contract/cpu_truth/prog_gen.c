@@ -130,13 +130,6 @@ static bool memory_fits(struct gen *g, const struct insn *in, unsigned base)
 	return !align || aligned || rng_one_in(g->r, 24);
 }
 
-static void note_flags(struct gen *g, const struct op_desc *d)
-{
-	if (!(d->attr & OPA_FLCOND))
-		g->undefined &= (uint16_t)~d->flags_w;
-	g->undefined |= d->flags_u;
-}
-
 /* One that addresses memory, if any, by base. */
 static bool try_plain(struct gen *g, unsigned base)
 {
@@ -158,7 +151,7 @@ static bool try_plain(struct gen *g, unsigned base)
 	insn_gprs(in, &read, &written);
 	if (written & g->keep)
 		return false;
-	note_flags(g, &op_descs[op]);
+	g->undefined = (uint16_t)op_undefined(&op_descs[op], g->undefined);
 	put(g, c.bytes, c.len);
 	return true;
 }

@@ -51,31 +51,34 @@ static bool is_tame(const struct truth_result *r)
 	return r->vector != X86_PF || r->cr2 - SCRATCH < SCRATCH_SIZE + 0x1000 || r->cr2 >> 47;
 }
 
-/*
- * What a faulting instruction has done already is the processor's own affair where it is of x87 or MMX, or a
- * conversion that sets flags in MXCSR (level.c).
- */
-static bool half_done(const struct prog *p, const struct outcome *a, const struct outcome *b)
+/* Where the interpreter's fault is beside the processor's: the instruction's operation; else 0. */
+static unsigned faulting_op(const struct prog *p, const struct outcome *a, const struct outcome *b)
 {
 	struct insn in;
 	uint64_t at = a->s.rip - p->at;
 
 	if (a->r.vector < 0 || strcmp(b->who, "processor") != 0 || at >= p->len ||
 	    decode_insn(p->bytes + at, p->len - at, 64, &in) <= 0)
-		return false;
-	return op_descs[in.op].cls == OPC_MMX || op_descs[in.op].cls == OPC_X87 ||
-	       op_descs[in.op].mn == MN_VCVTPS2PH;
+		return 0;
+	return in.op;
+}
+
+/*
+ * What a faulting instruction has done already is the processor's own affair where it is of x87 or MMX, or a
+ * conversion that sets flags in MXCSR (level.c).
+ */
+static bool half_done(unsigned op)
+{
+	return op && (op_descs[op].cls == OPC_MMX || op_descs[op].cls == OPC_X87 ||
+		      op_descs[op].mn == MN_VCVTPS2PH);
 }
 
 /* CMPS reads two operands, in an order that is not specified (main.c). */
-static bool either_operand(const struct prog *p, const struct outcome *a, const struct outcome *b)
+static bool either_operand(unsigned op, const struct outcome *a, const struct outcome *b)
 {
-	struct insn in;
-	uint64_t at = a->s.rip - p->at;
+	uint64_t si = a->s.gpr[RSI], di = a->s.gpr[RDI];
 
-	return (a->r.vector == X86_PF || a->r.vector == X86_GP) &&
-	       (b->r.vector == X86_PF || b->r.vector == X86_GP) && at < p->len &&
-	       decode_insn(p->bytes + at, p->len - at, 64, &in) > 0 && op_descs[in.op].mn == MN_CMPS;
+	return op_descs[op].mn == MN_CMPS && truth_explains(&a->r, si, di) && truth_explains(&b->r, si, di);
 }
 
 static bool same_x87(const struct outcome *a, const struct outcome *b)
@@ -89,7 +92,8 @@ static const char *differ(const struct prog *p, const struct outcome *a, const s
 {
 	uint64_t flags = (FLAGS_STATUS | FLAG_DF) & ~(uint64_t)a->r.undefined;
 	bool far = a->r.cr2 >> 47; /* Linux does not tell what is there */
-	bool half = half_done(p, a, b), either = either_operand(p, a, b);
+	unsigned op = faulting_op(p, a, b);
+	bool half = half_done(op), either = either_operand(op, a, b);
 
 	if (a->r.vector != b->r.vector && !either)
 		return "exception";

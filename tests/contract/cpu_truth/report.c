@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a mismatch looks like. Disassembly by Zydis. */
 #include "truth.h"
+#include "isa/x86/x86.h"
 #include "prog.h"
 #include "base/bytes.h"
 
@@ -51,6 +52,13 @@ static bool uses(const struct insn *in, unsigned reg)
 {
 	return in->base == R_OFF(reg) || in->index == R_OFF(reg) || in->reg / 8 == (int)reg ||
 	       in->rm / 8 == (int)reg || reg < 3;
+}
+
+bool truth_explains(const struct truth_result *r, uint64_t a, uint64_t b)
+{
+	if (r->vector == X86_PF)
+		return (uint32_t)(r->cr2 - a) < 8 || (uint32_t)(r->cr2 - b) < 8;
+	return r->vector == X86_GP && ((a + (1ull << 47)) >> 48 || (b + (1ull << 47)) >> 48);
 }
 
 void report(const struct truth_case *c, const struct truth_state *b, const struct truth_state *h,

@@ -7,6 +7,7 @@
 #include "accel/accel.h"
 #include "accel/soft/block.h"
 #include "accel/soft/cpu.h"
+#include "accel/soft/decode/decode.h"
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/jit.h"
 #include "accel/soft/soft_vm.h"
@@ -251,20 +252,8 @@ void soft_prog(const struct prog *p)
 	ram_written(rb, at, p->len);
 }
 
-/* What a way through the program leaves undefined; a store may have changed where it returns to. */
-static uint16_t note_undefined(const struct block *b, uint16_t undefined)
-{
-	for (unsigned i = 0; i < b->nr; i++) {
-		const struct op_desc *d = &op_descs[b->in[i].op];
-
-		if (!(d->attr & OPA_FLCOND))
-			undefined &= (uint16_t)~d->flags_w;
-		undefined |= d->flags_u;
-	}
-	return undefined;
-}
-
-static void interpret(struct block *b)
+/* Notes what is undefined behind it: on which way the program ends, a store may have changed. */
+static void interpret(struct block *b, struct truth_result *r)
 {
 	const struct insn *in = b->in;
 
@@ -275,6 +264,8 @@ static void interpret(struct block *b)
 		in = in->fn(cpu, in);
 	} while (in);
 	cpu->cur = NULL;
+	for (unsigned i = 0; i < b->nr; i++)
+		r->undefined = (uint16_t)op_undefined(&op_descs[b->in[i].op], r->undefined);
 }
 
 /* As the run loop does. Out of line of setjmp(). */
@@ -290,8 +281,7 @@ static __attribute__((noinline)) bool run_blocks(const struct prog *p, unsigned 
 			return false; /* a return address was overwritten */
 		b = block_find(cpu);
 		if (hot == JIT_NEVER || !jit_wants(cpu, b)) {
-			interpret(b);
-			r->undefined = note_undefined(b, r->undefined);
+			interpret(b, r);
 			continue;
 		}
 		translated++;

@@ -96,10 +96,12 @@ struct truth_memory {
 };
 /* Makes what the host did (h, hr) like the engine's where both are ways of processors. */
 void level_case(const struct truth_case *c, const struct truth_state *before,
-		 struct truth_state *h, struct truth_result *hr, const struct truth_state *s,
-		 const struct truth_result *sr, const struct truth_memory *m);
+		struct truth_state *h, struct truth_result *hr, const struct truth_state *s,
+		const struct truth_result *sr, const struct truth_memory *m);
 
 /* report.c */
+/* Whether a fault is one that an access to 8 bytes at either address can have. */
+bool truth_explains(const struct truth_result *r, uint64_t a, uint64_t b);
 void report(const struct truth_case *c, const struct truth_state *before,
 	    const struct truth_state *host, const struct truth_result *hr,
 	    const struct truth_state *soft, const struct truth_result *sr, const char *what);

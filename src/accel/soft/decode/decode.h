@@ -34,6 +34,12 @@ unsigned insn_mem_size(const struct insn *in);
  */
 void insn_gprs(const struct insn *in, unsigned *read, unsigned *written);
 
+/* Of status flags that are `undefined` in front of an operation, and its own: those that are so behind it. */
+static inline unsigned op_undefined(const struct op_desc *d, unsigned undefined)
+{
+	return (d->attr & OPA_FLCOND ? undefined : undefined & ~(unsigned)d->flags_w) | d->flags_u;
+}
+
 /*
  * The operation that the same bytes mean on a CPU without the feature of op: TZCNT is BSF, LZCNT is
  * BSR there. 0: they are #UD. Operands are the same, so only insn.op needs to change.

@@ -17,13 +17,8 @@ static unsigned undefined_flags(const struct block *b, unsigned nr)
 {
 	unsigned undefined = 0;
 
-	for (unsigned i = 0; i < nr; i++) {
-		const struct op_desc *d = &op_descs[b->in[i].op];
-
-		if (!(d->attr & OPA_FLCOND))
-			undefined &= ~(unsigned)d->flags_w;
-		undefined |= d->flags_u;
-	}
+	for (unsigned i = 0; i < nr; i++)
+		undefined = op_undefined(&op_descs[b->in[i].op], undefined);
 	return undefined & FLAGS_STATUS;
 }
 

@@ -105,26 +105,11 @@ static void put_lookup(struct xlat *x, bool call, bool known)
 	}
 }
 
-static void stub_lookup(struct xlat *x, const struct stub *s)
-{
-	const struct jit_routines *go = &x->j->go;
-	const uint8_t *to = s->known ? go->lookup_from : go->lookup;
-
-	if (s->known)
-		as_mov_imm32(&x->a, T, this_id(x));
-	if (!s->call) {
-		as_jmp_to(&x->a, to);
-		return;
-	}
-	as_call(&x->a, to);
-	as_jmp_to(&x->a, s->back);
-}
-
-/* The same, from an instruction whose operand that is. */
-static void put_lookup_from(struct xlat *x, const uint8_t *by)
+/* RET to the address in EA, which is not where the last CALL said. */
+static void put_unpaired(struct xlat *x)
 {
 	as_mov_imm32(&x->a, T, this_id(x));
-	as_jmp_to(&x->a, by);
+	as_jmp_to(&x->a, x->j->go.unpaired);
 }
 
 static void exit_far(struct xlat *x, int32_t off)
@@ -347,7 +332,7 @@ static void put_ret(struct xlat *x)
 	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8 + extra);
 	x_keep_flags(x, FLAGS_ALL);
 	if (x_behind_sti(x)) { /* which looks at events */
-		put_lookup_from(x, x->j->go.unpaired);
+		put_unpaired(x);
 		return;
 	}
 	x_stub(x, STUB_RET_POLL, jit_put_poll(&x->a));
@@ -492,6 +477,21 @@ static void stub_vec(struct xlat *x, const struct stub *s)
 	as_jmp_to(&x->a, x->j->go.exit_vec);
 }
 
+static void stub_lookup(struct xlat *x, const struct stub *s)
+{
+	const struct jit_routines *go = &x->j->go;
+	const uint8_t *to = s->known ? go->lookup_from : go->lookup;
+
+	if (s->known)
+		as_mov_imm32(&x->a, T, this_id(x));
+	if (!s->call) {
+		as_jmp_to(&x->a, to);
+		return;
+	}
+	as_call(&x->a, to);
+	as_jmp_to(&x->a, s->back);
+}
+
 static void put_stub(struct xlat *x, struct stub *s)
 {
 	switch (s->kind) {
@@ -532,7 +532,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		as_jmp_to(&x->a, x->j->go.poll);
 		break;
 	case STUB_UNPAIRED:
-		put_lookup_from(x, x->j->go.unpaired);
+		put_unpaired(x);
 		break;
 	case STUB_LOOKUP:
 		stub_lookup(x, s);
