@@ -42,10 +42,10 @@ def qemu(build):
     raise Failed("no qemu-system-x86_64 (tools/need.sh bench installs one)")
 
 
-def engine(build, which):
-    """The command of an engine without its machine: hanok's or QEMU's translator."""
+def engine(build, which, program=None):
+    """The command of an engine without its machine: hanok's (or that program's) or QEMU's translator."""
     if which == "hanok":
-        return [os.path.join(build, "hanok"), "qemu", "-accel", "tcg", "-cpu", "max"]
+        return [program or os.path.join(build, "hanok"), "qemu", "-accel", "tcg", "-cpu", "max"]
     return qemu(build)[0] + ["-accel", "tcg,thread=multi", "-cpu", "max"]
 
 
@@ -113,10 +113,10 @@ class Machine:
 class Guest(Machine):
     """A guest on hanok or TCG. Its console is in a file, COM2 is the agent's."""
 
-    def __init__(self, build, which, cpus=2, memory="2G"):
+    def __init__(self, build, which, cpus=2, memory="2G", program=None):
         self.console = tempfile.NamedTemporaryFile(prefix=f"hanok-{which}-console.")
         self.work = tempfile.TemporaryDirectory(prefix=f"hanok-{which}.")
-        super().__init__(which, engine(build, which) + board(build, cpus, memory) + root(build) + [
+        super().__init__(which, engine(build, which, program) + board(build, cpus, memory) + root(build) + [
             "-serial", f"file:{self.console.name}", "-serial", "stdio", "-monitor",
             f"unix:{self.work.name}/monitor,server=on,wait=off", "-append",
             "console=ttyS0 quiet panic=-1 hanok.do=root hanok.init=/bench/init"])
