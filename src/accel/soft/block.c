@@ -164,17 +164,21 @@ static void fetch_first(struct soft_cpu *c, uint64_t lin, struct fetch *f)
 	}
 }
 
-/* The first instruction goes on in the next page. */
-static void fetch_second(struct soft_cpu *c, uint64_t lin, struct fetch *f)
+static uint64_t next_page(struct soft_cpu *c, uint64_t lin)
 {
-	unsigned left = 0x1000 - (unsigned)(lin & PAGE_OFF);
-	uint64_t next = lin + left;
+	uint64_t next = (lin & PAGE_ADDR) + 0x1000;
 
 	if (!(c->s.efer & EFER_LMA))
 		next = (uint32_t)next;
 	else if (!mmu_canonical(c, next))
 		cpu_raise_err(c, X86_GP, 0);
-	mmu_xlat(c, next, TLB_EXEC, fetch_priv(c), &f->pg[1]);
+	return next;
+}
+
+/* The first instruction goes on in the next page. */
+static void fetch_second(struct soft_cpu *c, uint64_t lin, struct fetch *f)
+{
+	mmu_xlat(c, next_page(c, lin), TLB_EXEC, fetch_priv(c), &f->pg[1]);
 	f->crosses = true;
 	f->cacheable = f->cacheable && f->pg[1].host;
 }
@@ -351,7 +355,7 @@ static struct block *make_block(struct soft_cpu *c, uint64_t lin)
 	if (!f.cacheable || b->bytes > limit_left(c))
 		return b; /* used once: its place in the arena stays free */
 	arena_keep(bc, b);
-	b->kept = !b->crosses;
+	b->kept = true;
 	head = hash_head(bc, b->gpa, b->key);
 	b->hash_next = *head;
 	*head = b;
@@ -382,7 +386,7 @@ const struct block *block_known(struct soft_cpu *c, const struct block *b, unsig
 	const struct block *o = *hash_head(c->blocks, gpa, b->key);
 
 	for (; o; o = o->hash_next)
-		if (o->gpa == gpa && o->key == b->key && o->kept && o->gen == b->gen)
+		if (o->gpa == gpa && o->key == b->key && !o->crosses && o->gen == b->gen)
 			return o;
 	return NULL;
 }
@@ -410,17 +414,6 @@ struct block *block_join(struct soft_cpu *c, const struct block *const *parts, u
 		code = mempcpy(code, block_bytes(parts[i]), parts[i]->bytes);
 	arena_keep(bc, b);
 	return b;
-}
-
-/* A crossing block is right only where its second page is mapped behind the first. */
-static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t lin)
-{
-	struct fetch f = { .cacheable = false };
-
-	if (!b->crosses)
-		return true;
-	fetch_second(c, lin, &f);
-	return f.pg[1].gpa == b->gpa2;
 }
 
 /* The limit ends inside the block: execute what fits, one instruction at a time. */
@@ -459,6 +452,19 @@ static uint64_t fetch_gpa(struct soft_cpu *c, uint64_t lin, bool *global)
 	return (e->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
 }
 
+/* A crossing block is right only where its second page is mapped behind the first. global: if that is, too. */
+static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t lin, bool *global)
+{
+	bool second;
+
+	if (!b->crosses)
+		return true;
+	if (fetch_gpa(c, next_page(c, lin), &second) != b->gpa2)
+		return false;
+	*global &= second;
+	return true;
+}
+
 static void jump_note(struct soft_cpu *c, struct block *b, uint64_t lin, bool global)
 {
 	unsigned i = jump_index(lin);
@@ -468,7 +474,7 @@ static void jump_note(struct soft_cpu *c, struct block *b, uint64_t lin, bool gl
 	if (b->crosses)
 		jump_page_note(c, lin + 0x1000);
 	j->lin = lin;
-	j->stamp = global && !b->crosses ? c->stamp_global : c->stamp;
+	j->stamp = global ? c->stamp_global : c->stamp;
 	j->gen_at = b->gen_at;
 	j->gen = b->gen;
 	/* Lockstep, and who wants to hear of each block, have them run one by one. */
@@ -490,8 +496,10 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 	check_fetch(c, lin);
 	gpa = fetch_gpa(c, lin, &global);
 	b = lookup(c, gpa);
-	if (!b || !second_page_fits(c, b, lin))
+	if (!b || !second_page_fits(c, b, lin, &global)) {
 		b = make_block(c, lin);
+		second_page_fits(c, b, lin, &global);
+	}
 	if (b->bytes > limit_left(c))
 		return limited_block(c, lin);
 	if (b->gen_at != &no_gen)

@@ -30,10 +30,10 @@ struct block {
 	const void *code; /* host code, or NULL */
 	bool crosses;	 /* into a second page */
 	bool check;	 /* its last instruction may have changed what the run loop looks at */
-	bool kept;	 /* in the cache, and in one page */
+	bool kept;	 /* in the cache */
 	uint8_t runs;	 /* by the interpreter, up to where the translator looks at it */
-	int8_t skip;	  /* from there on host code takes flags from the host's, and not from soft_cpu.fl */
-	uint8_t left;	  /* the instruction that host code leaves to the interpreter, if any */
+	uint8_t left;	 /* the instruction that host code leaves to the interpreter, if any */
+	int16_t skip;	 /* to host code for who comes from the same page, with flags in the host's */
 	uint64_t gpa2;	 /* of the second page */
 	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */
 };

@@ -49,6 +49,26 @@ static void test_crossing(void **state)
 	assert_int_equal(c->r[RBX], crossing_sum(mem));
 }
 
+/* An instruction in two pages, come to from its own page: it reads flags, and leaves others. */
+GUEST(over_end, "xor %ebx, %ebx\nxor %edx, %edx\nmov $2000, %ecx\njmp 1f\n"
+		".skip 0xffd - 9 - (. - over_end), 0xcc\n"
+		"1: cmp $500, %ecx\njmp 2f\n0: .byte 0xcc\n2: adc $0x1000001, %rbx\nadc $0, %edx\n"
+		"dec %ecx\njnz 1b\nhlt\n");
+
+static void test_over_end(void **state)
+{
+	uint64_t left;
+
+	assert_int_equal(over_end[0xffd], 0x48);
+	assert_int_equal(EXEC_GUEST(t, 64, over_end), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[RBX], 2000 * 0x1000001ull + 499);
+	assert_int_equal(c->r[RDX], 0);
+	/* and it stays in host code */
+	left = c->n.leaves[JIT_LINK] + c->n.leaves[JIT_RIP] + c->n.leaves[JIT_BAIL];
+	assert_true(left < 100);
+}
+
 /* Accesses that share a look, by registers whose distance is known; then they are in two pages. */
 GUEST(shared, "mov $0x400fc0, %edi\nxor %ebx, %ebx\nmov $80, %ecx\n"
 	      "1: lea 8(%rdi), %rsi\nmov %rdi, %rdx\nadd $16, %rdx\n"
@@ -257,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_crossing, make, drop),
+		cmocka_unit_test_setup_teardown(test_over_end, make, drop),
 		cmocka_unit_test_setup_teardown(test_shared, make, drop),
 		cmocka_unit_test_setup_teardown(test_stack_over, make, drop),
 		cmocka_unit_test_setup_teardown(test_remapped, make, drop),

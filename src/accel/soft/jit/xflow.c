@@ -120,6 +120,25 @@ static void exit_far(struct xlat *x, int32_t off)
 	put_lookup(x, false, false);
 }
 
+void x_go_to_itself(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+
+	x->env_ok = false;
+	exit_far(x, in->next - in->len);
+}
+
+void x_put_gen_check(struct xlat *x, const _Atomic uint32_t *gen_at, uint32_t gen, enum stub_kind changed)
+{
+	struct as *a = &x->a;
+
+	as_mov_imm64(a, ENT, (uint64_t)(uintptr_t)gen_at);
+	AS(a, 0x41, 0x81); /* cmp dword [r13], imm32 */
+	as_mem(a, 7, ENT, 0);
+	as_u32(a, gen);
+	x_stub(x, changed, as_jcc(a, CC_NE));
+}
+
 /* A loop's way back: now and then something has to be looked at. */
 static void look_around(struct xlat *x, int32_t off, unsigned live)
 {
@@ -312,11 +331,7 @@ static void put_back(struct xlat *x)
 		put_lookup(x, false, false);
 		return;
 	}
-	as_mov_imm64(a, ENT, (uint64_t)(uintptr_t)x->b->gen_at);
-	AS(a, 0x41, 0x81); /* cmp dword [r13], imm32 */
-	as_mem(a, 7, ENT, 0);
-	as_u32(a, x->b->gen);
-	x_stub(x, STUB_STALE, as_jcc(a, CC_NE));
+	x_put_gen_check(x, x->b->gen_at, x->b->gen, STUB_STALE);
 	as_alu_imm(a, true, 4, EA, -4096);
 	as_rm(a, true, AS_STORE, EA, ENV, OFF_R(R_PC));
 	x_exit(x, in->next);
@@ -527,6 +542,11 @@ static void put_stub(struct xlat *x, struct stub *s)
 		break;
 	case STUB_STALE:
 		as_jmp_to(&x->a, x->j->go.lookup);
+		break;
+	case STUB_CHANGED:
+		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
+		as_lea(&x->a, true, EA, EA, -1, 0, x_insn(x)->next - x_insn(x)->len);
+		as_jmp_to(&x->a, x->j->go.cold);
 		break;
 	case STUB_RET_POLL:
 		as_jmp_to(&x->a, x->j->go.poll);

@@ -93,12 +93,29 @@ static void put_head(struct xlat *x)
 		jit_put_flags_out(&x->a, T);
 		x->host_ok = false;
 		x->env_ok = true;
-		b->skip = (int8_t)(start - x->a.p);
+		b->skip = (int16_t)(start - x->a.p);
 		b->code = x->j->rx + (x->a.p - x->j->rw);
 	} else {
 		jit_put_flags_in(&x->a, T);
-		b->skip = (int8_t)(x->a.p - start);
+		b->skip = (int16_t)(x->a.p - start);
 	}
+}
+
+/*
+ * An instruction in two pages is come to by the jump cache alone, which knows that they are mapped behind
+ * each other; jumps of its page go by way of that. The second page's generation is looked at here.
+ */
+static void put_crossing_head(struct xlat *x)
+{
+	struct block *b = x->b;
+	const uint8_t *start = x->a.p;
+
+	x_go_to_itself(x);
+	b->skip = (int16_t)(start - x->a.p);
+	b->code = x->j->rx + (x->a.p - x->j->rw);
+	x_put_gen_check(x, b->gen2_at, b->gen2, STUB_CHANGED);
+	x->host_ok = false;
+	x->env_ok = true;
 }
 
 /* What the interpreter does alone anyhow. */
@@ -204,7 +221,10 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 	whole->left = UINT8_MAX;
 	begin(&x);
 	x_find_shares(&x);
-	put_head(&x);
+	if (b->crosses)
+		put_crossing_head(&x);
+	else
+		put_head(&x);
 	if (!put_all(&x, 0, c->rip)) {
 		whole->code = NULL;
 		return false;

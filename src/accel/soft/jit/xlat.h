@@ -18,6 +18,7 @@ enum stub_kind {
 	STUB_SPOT,  /* the software TLB has to be asked */
 	STUB_AGAIN, /* calls are too deep: all are forgotten */
 	STUB_STALE, /* what was called is back at EA, but code has changed */
+	STUB_CHANGED, /* code of the block has changed */
 	STUB_RET_POLL, /* as STUB_POLL, in front of EA */
 	STUB_UNPAIRED, /* RET is not to where the last CALL was */
 	STUB_LOOKUP, /* the jump cache has to be looked at again, with all that is right for EA */
@@ -239,6 +240,10 @@ bool x_is_branch(const struct insn *);
 bool x_stack(struct xlat *);
 /* To page offset off, wherever that is. */
 void x_exit(struct xlat *, int32_t off);
+/* To the instruction itself by the jump cache, with flags in the host's. */
+void x_go_to_itself(struct xlat *);
+/* Looks whether a page's generation is what it was. */
+void x_put_gen_check(struct xlat *, const _Atomic uint32_t *gen_at, uint32_t gen, enum stub_kind changed);
 /* Flags that are read behind the block, by where it goes. */
 uint16_t x_live_out(struct xlat *);
 /* The same where instruction i branches. */
