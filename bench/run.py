@@ -163,7 +163,7 @@ class Bench:
         """Resident memory of the process that is not guest RAM, at the guest's prompt."""
 
         def beside_ram(pid):
-            time.sleep(10)  # the prompt is there; the guest comes to rest, and is idle for long enough
+            time.sleep(20)  # the prompt is there; the guest comes to rest, and is idle for long enough
             total, count = 0, False
             with open(f"/proc/{pid}/smaps") as maps:
                 for line in maps:

@@ -208,6 +208,7 @@ struct soft_cpu {
 	struct soft_counts n;
 	struct {
 		uint64_t since, asleep; /* run.c: asleep so long since then; nanoseconds */
+		unsigned times;		/* so often in a row it was idle */
 	} idle;
 
 	struct spot_info spot_infos[SPOTS];

@@ -25,6 +25,7 @@
 /* What counts as idle: little work in all that time. */
 #define IDLE_NS	   (4 * NS_PER_SEC)
 #define IDLE_SHARE 64 /* of it may be work */
+#define IDLE_CODE  MIB(32) /* is kept for IDLE_NS: to make it again takes a tenth of a second */
 
 /* Events that have no condition. */
 #define EV_ALWAYS (VCPU_EV_REQ | VCPU_EV_TLB | VCPU_EV_ENGINE | VCPU_EV_SIPI)
@@ -250,11 +251,24 @@ static bool was_idle(struct soft_cpu *c, uint64_t now)
 	return idle;
 }
 
+/* Whether it has been idle for long enough to give its code back, which is the longer the more there is. */
+static bool rests(struct soft_cpu *c, uint64_t now)
+{
+	size_t code = block_cache_bytes(c->blocks) + jit_bytes(c->jit);
+
+	if (was_idle(c, now))
+		c->idle.times++;
+	else if (c->idle.since == now)
+		c->idle.times = 0;
+	return c->idle.times > code / IDLE_CODE;
+}
+
 /*
  * An idle guest keeps no decoded code: memory beside guest RAM is what limits density. That it is idle
  * shows when it has slept, not when it means to: a guest without ticks that waits for its disk or for
  * another vCPU has its next timer far away. And a vCPU that others take the work from for a second will have
- * it back: to translate all that again takes longer.
+ * it back: to translate all that again takes longer. So is a machine that compiles one file after the other,
+ * with pauses of half a minute.
  */
 static void sleep_long(struct soft_cpu *c, uint32_t wanted)
 {
@@ -262,11 +276,13 @@ static void sleep_long(struct soft_cpu *c, uint32_t wanted)
 	bool woken = false;
 
 	while (!woken) {
-		bool idle = was_idle(c, start);
+		bool idle = rests(c, start);
 		uint64_t now;
 
-		if (idle && block_cache_trim(c))
+		if (idle && block_cache_trim(c)) {
 			mmu_trim(c);
+			c->idle.times = 0;
+		}
 		woken = vcpu_wait_until(c->vcpu, wanted, idle ? UINT64_MAX : c->idle.since + IDLE_NS);
 		now = clock_now_ns();
 		c->idle.asleep += now - start;
