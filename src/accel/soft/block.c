@@ -452,7 +452,7 @@ static uint64_t fetch_gpa(struct soft_cpu *c, uint64_t lin, bool *global)
 	return (e->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
 }
 
-/* A crossing block is right only where its second page is mapped behind the first. Clears global if that is not. */
+/* A crossing block is right only where its second page is mapped behind the first; global: both are. */
 static bool second_page_fits(struct soft_cpu *c, const struct block *b, uint64_t lin, bool *global)
 {
 	bool second;

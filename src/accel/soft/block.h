@@ -31,6 +31,7 @@ struct block {
 	bool crosses;	 /* into a second page */
 	bool check;	 /* its last instruction may have changed what the run loop looks at */
 	bool kept;	 /* in the cache */
+	bool looped;	 /* its host code is for a loop that much time is spent in */
 	uint8_t runs;	 /* by the interpreter, up to where the translator looks at it */
 	uint8_t left;	 /* the instruction that host code leaves to the interpreter, if any */
 	int16_t skip;	 /* to host code for who comes from the same page, with flags in the host's */

@@ -50,6 +50,7 @@ struct soft_counts {
 	/* blocks; instructions; bytes of guest code; bytes of host code with what is beside it */
 	uint64_t made, made_insns, made_guest, made_host;
 	uint64_t refused; /* blocks that T1 can do nothing with */
+	uint64_t looped;  /* made a second time, as loops */
 	uint64_t make_cycles;
 	uint64_t jumps, patched; /* direct ones within pages: made; now going there without us */
 	uint64_t leaves[JIT_EXITS];

@@ -94,6 +94,7 @@ struct spot_info {
 };
 #define MAX_SHARES  4 /* accesses of a block that are looked up together: so many sorts of them */
 #define SPOTS	    0x40000u
+#define JIT_SAMPLES 32u /* looks at the clock that are remembered, to find loops */
 #define STACK_SPOTS 4u /* the first: of accesses by way of RSP, 2 * supervisor + write */
 
 struct soft_cpu {
@@ -164,6 +165,9 @@ struct soft_cpu {
 		struct insn *stopped; /* step.c: has another handler just now */
 		insn_fn stopped_fn;
 		uint64_t stack; /* the host's: where returns without a call are found */
+		uint64_t polled; /* c->rip at the last JIT_POLL */
+		const struct block *sampled[JIT_SAMPLES]; /* which blocks those were in */
+		unsigned nr_sampled;
 	} jr;
 	uint32_t spots_used;	       /* the first; a list */
 	uint64_t insns;	 /* executed by the interpreter */

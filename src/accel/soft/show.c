@@ -143,10 +143,10 @@ static void show_shares(FILE *out, const struct vm *vm, const struct totals *t)
 		host, JIT_SAMPLE);
 	fprintf(out,
 		"translating         %.1f%% (%" PRIu64 " blocks, %.1f us each; %" PRIu64
-		" refused)\n",
+		" of loops again; %" PRIu64 " refused)\n",
 		making, n->made,
 		mean(n->make_cycles, n->made + n->refused) * 1e3 / (double)MAX(vm->tsc_khz, 1u),
-		n->refused);
+		n->looped, n->refused);
 	fprintf(out,
 		"interpreter, rest   %.1f%% (%" PRIu64 " instructions; %" PRIu64
 		" blocks decoded, %" PRIu64 " instructions)\n",

@@ -69,6 +69,36 @@ static void test_over_end(void **state)
 	assert_true(left < 100);
 }
 
+/* A loop that runs for long is made a second time, in the middle of it, with flags that live on. */
+GUEST(long_loop, "mov $0x400000, %esi\nxor %ebx, %ebx\nmov $600000, %ecx\n"
+		 "1: adc (%rsi), %rbx\nlea 8(%rsi), %rsi\nsub $1, %ecx\njz 3f\n"
+		 "test $0xff8, %esi\njnz 2f\nmov $0x400000, %esi\n2: cmp %ecx, %ebx\njmp 1b\n3: hlt\n");
+
+static uint64_t long_sum(const uint8_t *mem)
+{
+	uint64_t sum = 0, v, cf = 0;
+
+	for (uint32_t i = 0, left = 600000; left; i = (i + 8) & 0xff8) {
+		memcpy(&v, mem + i, 8);
+		sum += v + cf;
+		left--;
+		cf = (uint32_t)sum < left;
+	}
+	return sum;
+}
+
+static void test_long_loop(void **state)
+{
+	uint8_t *mem = tvm_mem(t, PAGE);
+
+	for (unsigned i = 0; i < 0x1000; i++)
+		mem[i] = (uint8_t)(i * 29 + 7);
+	assert_int_equal(EXEC_GUEST(t, 64, long_loop), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_true(c->n.looped > 0 && c->n.looped < 8);
+	assert_int_equal(c->r[RBX], long_sum(mem));
+}
+
 /* Accesses that share a look, by registers whose distance is known; then they are in two pages. */
 GUEST(shared, "mov $0x400fc0, %edi\nxor %ebx, %ebx\nmov $80, %ecx\n"
 	      "1: lea 8(%rdi), %rsi\nmov %rdi, %rdx\nadd $16, %rdx\n"
@@ -278,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_crossing, make, drop),
 		cmocka_unit_test_setup_teardown(test_over_end, make, drop),
+		cmocka_unit_test_setup_teardown(test_long_loop, make, drop),
 		cmocka_unit_test_setup_teardown(test_shared, make, drop),
 		cmocka_unit_test_setup_teardown(test_stack_over, make, drop),
 		cmocka_unit_test_setup_teardown(test_remapped, make, drop),

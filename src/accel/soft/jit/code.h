@@ -104,6 +104,7 @@ struct jit {
 	unsigned nr_spots;
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */
+	bool eager;   /* all code is made as that of loops */
 	struct jit_perf *perf; /* or NULL */
 	unsigned sample; /* ways in until one is timed */
 	struct jit_routines go;
@@ -171,6 +172,8 @@ struct block *jit_longer(struct soft_cpu *c, struct block *b);
 struct block *jit_whole(struct soft_cpu *c, const struct block *b);
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);
+/* The same in place of the host code that it has, as of a loop. */
+void jit_translate_loop(struct soft_cpu *c, struct jit *j, struct block *b);
 
 #define JIT_NO_ID UINT32_MAX
 

@@ -219,3 +219,36 @@ bool form_put(struct as *a, const struct form *f, int reg, int rm, int vvvv,
 	as_bytes(a, f->imm, f->nr_imm);
 	return true;
 }
+
+static unsigned named_by(const struct insn *in, const struct op_operand *o)
+{
+	unsigned size = o->size ? o->size : in->opsize;
+	bool high;
+
+	switch (o->kind) {
+	case OPK_REG:
+		return BIT32(form_gpr(in, in->reg_n, size, &high));
+	case OPK_RM:
+		return in->flags & INSN_MEM ? 0 : BIT32(form_gpr(in, in->rm_n, size, &high));
+	case OPK_R:
+	case OPK_OPREG:
+		return BIT32(form_gpr(in, in->rm_n, size, &high));
+	case OPK_VVVV:
+		return BIT32(in->vvvv);
+	case OPK_FIX:
+		return BIT32(o->fix);
+	default:
+		return 0;
+	}
+}
+
+unsigned form_named(const struct insn *in, unsigned rw)
+{
+	const struct op_desc *d = &op_descs[in->op];
+	unsigned named = 0;
+
+	for (unsigned i = 0; i < d->nr_operands; i++)
+		if (d->operand[i].rw & rw)
+			named |= named_by(in, &d->operand[i]);
+	return named;
+}

@@ -33,6 +33,13 @@ static inline unsigned form_gpr(const struct insn *in, unsigned n, unsigned size
 	return *high ? n - 4 : n;
 }
 
+/*
+ * The general registers that its operands name (and not only imply) and it reads or writes; those of its
+ * address are not among them. A bit for each.
+ */
+enum { OPRW_R = 1, OPRW_W = 2 };
+unsigned form_named(const struct insn *in, unsigned rw);
+
 /* Of an instruction of 64-bit code. */
 void form_parse(struct form *, const struct insn *, const uint8_t *bytes);
 

@@ -234,6 +234,31 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 	return true;
 }
 
+static void jump_over(struct jit *j, const uint8_t *old, const uint8_t *code)
+{
+	uint8_t *place = j->rw + (old - j->rx);
+
+	*place = 0xe9; /* jmp */
+	as_patch(place + 1, j->rw + (code - j->rx));
+}
+
+void jit_translate_loop(struct soft_cpu *c, struct jit *j, struct block *b)
+{
+	const uint8_t *old = b->code;
+	int16_t skip = b->skip;
+
+	b->looped = true;
+	if (!jit_translate(c, j, b)) {
+		b->code = old;
+		b->skip = skip;
+		return;
+	}
+	c->n.looped++;
+	jump_over(j, old, b->code);
+	if (skip)
+		jump_over(j, old + skip, (const uint8_t *)b->code + b->skip);
+}
+
 static const uint8_t *make_careful(struct soft_cpu *c, struct block *b, unsigned first)
 {
 	struct xlat_lists lists __attribute__((uninitialized));

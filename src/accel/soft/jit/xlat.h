@@ -81,7 +81,8 @@ struct xlat {
 	unsigned nr_stubs;
 	struct as_addr at; /* the host's address of the operand, as x_check() and x_reach() found it */
 	int32_t spot, fold; /* as in its stub; 0: without a spot, ENT is the TLB entry and EA the address */
-	uint8_t loop;
+	bool loop_known;
+	uint32_t jump; /* xloop.c: registers that are elsewhere each time; all: there is no loop */
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
 	struct share *ent; /* what this one adds is in ENT */
 	struct share *now; /* the access in hand is this one's; else NULL */
@@ -101,8 +102,6 @@ struct xlat_lists {
 	uint16_t live[LONG_MAX + 1];
 	struct stub stubs[MAX_STUBS];
 };
-
-enum { LOOP_UNKNOWN, LOOP_YES, LOOP_NO }; /* xlat.loop: xspot.c */
 
 #define FLAGS_ALL ((uint16_t)FLAGS_STATUS)
 
@@ -179,6 +178,10 @@ void x_reach(struct xlat *, unsigned size, bool write, unsigned align);
 /* The same for 8 bytes at [host register + disp], of an instruction that uses the stack. */
 void x_reach_stack(struct xlat *, unsigned base, int32_t disp, bool write);
 void x_stub_spot(struct xlat *, const struct stub *);
+
+/* xloop.c */
+/* Whether the block is in a loop through which an instruction's address goes in small steps, if at all. */
+bool x_walks(struct xlat *, const struct insn *);
 
 /* xshare.c */
 /* Finds accesses that can share a look; in front of all code. */

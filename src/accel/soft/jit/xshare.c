@@ -91,39 +91,10 @@ static void note_stack(struct finder *f, unsigned i, unsigned reg, int32_t disp,
 	note(f, &f->x->l->stacked[i], m, (int64_t)v->delta + disp, 8);
 }
 
-static unsigned written_by(const struct insn *in, const struct op_operand *o)
-{
-	unsigned size = o->size ? o->size : in->opsize;
-	bool high;
-
-	if (!(o->rw & 2))
-		return 0;
-	switch (o->kind) {
-	case OPK_REG:
-		return BIT32(form_gpr(in, in->reg_n, size, &high));
-	case OPK_RM:
-		return in->flags & INSN_MEM ? 0 : BIT32(form_gpr(in, in->rm_n, size, &high));
-	case OPK_R:
-	case OPK_OPREG:
-		return BIT32(form_gpr(in, in->rm_n, size, &high));
-	case OPK_VVVV:
-		return BIT32(in->vvvv);
-	case OPK_FIX:
-		return BIT32(o->fix);
-	default:
-		return 0;
-	}
-}
-
 /* By raw register numbers, as insn.reg and rm may have been exchanged. */
 static unsigned written_gprs(const struct insn *in)
 {
-	const struct op_desc *d = &op_descs[in->op];
-	unsigned w = d->gpr_w;
-
-	for (unsigned i = 0; i < d->nr_operands; i++)
-		w |= written_by(in, &d->operand[i]);
-	return w;
+	return op_descs[in->op].gpr_w | form_named(in, OPRW_W);
 }
 
 static bool writes_memory(const struct op_desc *d)

@@ -38,43 +38,14 @@ static bool has_spots(const struct xlat *x)
 	return x->c->cpl == 3 || !(x->c->s.cr4 & CR4_SMAP);
 }
 
-#define LOOP_BLOCKS 8
-
-/* Whether b's code, or what is known to follow it in the page, branches back to b or in front of it. */
-static bool in_loop(struct soft_cpu *c, const struct block *b)
-{
-	const int32_t start = (int32_t)(b->gpa & PAGE_OFF);
-	const struct block *o = b;
-
-	for (unsigned n = 0; o && n < LOOP_BLOCKS; n++) {
-		const struct insn *in = &o->in[o->nr - 1];
-		unsigned mn = op_descs[in->op].mn;
-
-		if ((mn == MN_JCC || mn == MN_JMP) && x_is_direct(in)) {
-			int32_t to = x_direct_target(in);
-
-			if (to <= start && to >= 0)
-				return true;
-		}
-		o = in->next < 0x1000 ? block_known(c, b, in->next) : NULL;
-	}
-	return false;
-}
-
-static bool loops(struct xlat *x)
-{
-	if (x->loop == LOOP_UNKNOWN)
-		x->loop = in_loop(x->c, x->b) ? LOOP_YES : LOOP_NO;
-	return x->loop == LOOP_YES;
-}
-
 /* Whether the place of the instruction's operand is likely to be in the same page the next time. */
 static bool stays(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 	unsigned base = in->base / 8;
 
-	return (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP)) || loops(x);
+	return (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP)) ||
+	       ((x->b->looped || x->j->eager) && x_walks(x, in));
 }
 
 /* ---- the access ---- */
@@ -171,7 +142,7 @@ static void look_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 {
 	struct access w = { .base = base, .disp = disp, .size = 8, .write = write };
 
-	if (has_spots(x) && (base == H_R12 || loops(x))) {
+	if (has_spots(x) && base == H_R12) {
 		reach_reg(x, &w, base == H_R12);
 		return;
 	}
