@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 
 #define ARENA_SIZE MIB(160)
-#define HASH_BITS  17
+#define HASH_BITS  19
 #define HASH_SIZE  (sizeof(struct block *) << HASH_BITS)
 #define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
 #define CACHE_SIZE align_up(sizeof(struct block_cache), 4096)
@@ -482,6 +482,39 @@ static void jump_note(struct soft_cpu *c, struct block *b, uint64_t lin, bool gl
 	c->blocks->jump_block[i] = b;
 }
 
+/* Behind it, code may be of a block that goes on in another page. */
+#define LAST_WHOLE (0x1000 - MAX_INSN_LEN)
+
+bool jump_renew(struct soft_cpu *c, uint64_t lin)
+{
+	struct jump_entry *j = &c->blocks->jump[jump_index(lin)];
+	const struct tlb_entry *e;
+	bool global;
+
+	if (j->lin != lin || (uint32_t)j->stamp != c->mode_key || (lin & PAGE_OFF) > LAST_WHOLE)
+		return false;
+	fetch_gpa(c, lin, &global);
+	e = tlb_slot(&c->tlbs[tlb_array(c, fetch_priv(c))], TLB_EXEC, lin);
+	if (e->tag != (lin & PAGE_ADDR) || e->gen_at != j->gen_at ||
+	    atomic_load_explicit(j->gen_at, memory_order_relaxed) != j->gen)
+		return false;
+	jump_page_note(c, lin);
+	j->stamp = global ? c->stamp_global : c->stamp;
+	return true;
+}
+
+void jump_drop_page(struct soft_cpu *c, uint64_t lin)
+{
+	const uint64_t first = (lin & PAGE_ADDR) - MAX_INSN_LEN; /* of a block that goes on in the page */
+
+	for (unsigned i = 0; i < 0x1000 + MAX_INSN_LEN; i++) {
+		struct jump_entry *j = &c->blocks->jump[jump_index(first + i)];
+
+		if (j->lin == first + i)
+			j->stamp = 0;
+	}
+}
+
 struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 {
 	struct block *b;
@@ -493,6 +526,8 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 	b = jump_find(c->blocks, lin, c->stamp_global);
 	if (b)
 		return b;
+	if (c->code_bits == 64 && jump_renew(c, lin))
+		return c->blocks->jump_block[jump_index(lin)];
 	check_fetch(c, lin);
 	gpa = fetch_gpa(c, lin, &global);
 	b = lookup(c, gpa);

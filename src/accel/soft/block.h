@@ -125,6 +125,14 @@ static inline struct block *block_find(struct soft_cpu *c)
 	return likely(b) ? b : block_find_slow(c, lin);
 }
 
+/*
+ * Whether the entry that lin has in the jump cache is valid, be it only now, as its page is where it was:
+ * a flush of the TLB, or another process of the same program, leaves most of them. Raises what fetching raises.
+ */
+bool jump_renew(struct soft_cpu *c, uint64_t lin);
+/* Forgets the entries of a page. */
+void jump_drop_page(struct soft_cpu *c, uint64_t lin);
+
 /* The block at a page offset of b's page, if it is known and as old as b; else NULL. */
 const struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off);
 

@@ -38,13 +38,16 @@ struct soft_vm;
  * Software TLB: direct mapped, one set per access kind, for the current privilege (user or
  * supervisor; a change of CPL or of EFLAGS.AC under SMAP selects another array).
  * Hit: tag == (lin & page mask), host = lin + addend. watch points to the page's word of
- * ram_block.watch. Pages that need a slow path on each access (MMIO, ROM writes, debug
+ * ram_block.watch, of TLB_EXEC its word of ram_block.gen. Pages that need a slow path on each access (MMIO, ROM writes, debug
  * watchpoints) are never entered.
  */
 struct tlb_entry {
 	uint64_t tag; /* page address, or tlb_no_tag() */
 	uint64_t addend;
-	_Atomic uint64_t *watch;
+	union {
+		_Atomic uint64_t *watch;
+		_Atomic uint32_t *gen_at; /* TLB_EXEC */
+	};
 	uint64_t gpa; /* physical page address; bit 0: global, bit 1: part of a large page */
 };
 #define TLB_BITS 12
@@ -95,6 +98,7 @@ struct spot_info {
 #define MAX_SHARES  4 /* accesses of a block that are looked up together: so many sorts of them */
 #define SPOTS	    0x40000u
 #define JIT_SAMPLES 32u /* looks at the clock that are remembered, to find loops */
+#define JUMP_PAGES  BIT32(15)
 #define STACK_SPOTS 4u /* the first: of accesses by way of RSP, 2 * supervisor + write */
 
 struct soft_cpu {
@@ -184,7 +188,8 @@ struct soft_cpu {
 	} contexts[TLB_CONTEXTS];
 	unsigned context; /* the current one */
 	uint64_t context_uses;
-	uint64_t jump_pages[64]; /* pages that the jump cache may know, by jump_page_bit() */
+	uint64_t jump_pages[JUMP_PAGES / 64]; /* those that the jump cache may know, by jump_page_bit() */
+	uint64_t unmapped; /* so many times one of them was */
 	uint64_t large_seen; /* tlb.c: where there were large pages since a full flush */
 	uint32_t telling; /* LOG_BLOCKS: run.c comes by between all blocks, and host code knows no next one */
 	uint32_t ev_mask; /* events that matter now (no VCPU_EV_INTR while IF is clear) */

@@ -38,7 +38,7 @@ static inline unsigned tlb_array(const struct soft_cpu *c, enum tlb_priv priv)
 /* Pages that have entries in the jump cache since mmu_new_generation(), and some that have none. */
 static inline unsigned jump_page_bit(uint64_t lin)
 {
-	return (lin >> 12 ^ lin >> 24) & 4095;
+	return (unsigned)((lin >> 12) * 0x9e3779b97f4a7c15ull >> 32) & (JUMP_PAGES - 1);
 }
 static inline void jump_page_note(struct soft_cpu *c, uint64_t lin)
 {

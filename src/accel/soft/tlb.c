@@ -299,8 +299,10 @@ void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 	}
 	c->n.invlpg++;
 	spots_drop(c);
-	if (jump_page_seen(c, lin))
-		mmu_new_generation(c);
+	if (jump_page_seen(c, lin)) {
+		jump_drop_page(c, lin);
+		c->unmapped++;
+	}
 	for (unsigned i = 0; i < TLB_ARRAYS; i++)
 		drop_page(c, i, lin & PAGE_ADDR);
 }
@@ -341,7 +343,10 @@ void tlb_fill(struct soft_cpu *c, enum tlb_kind kind, enum tlb_priv priv, uint64
 		c->large_seen |= large_bit(lin);
 	e->tag = lin & PAGE_ADDR;
 	e->addend = (uint64_t)(uintptr_t)pg->host - lin;
-	e->watch = &pg->rb->watch[pg->rb_off >> RAM_PAGE_SHIFT];
+	if (kind == TLB_EXEC)
+		e->gen_at = &pg->rb->gen[pg->rb_off >> RAM_PAGE_SHIFT];
+	else
+		e->watch = &pg->rb->watch[pg->rb_off >> RAM_PAGE_SHIFT];
 	e->gpa = (pg->gpa & PAGE_ADDR) | (w->global ? TLBE_GLOBAL : 0) |
 		 (w->large ? TLBE_LARGE : 0);
 }

@@ -17,10 +17,15 @@ static const void *routine(const struct jit *j, const uint8_t *at)
 static const void *find_code(struct soft_cpu *c)
 {
 	const uint64_t flushes = c->blocks->flushes;
+	const struct jump_entry *j = &c->blocks->jump[jump_index(c->rip)];
 	const struct block *b;
 
 	if (unlikely(c->jr.alone) || c->code_bits != 64 || !mmu_canonical(c, c->rip))
 		return NULL;
+	if (jump_renew(c, c->rip) && j->code != jit_offset(c->jit, jit_cold(c->jit))) {
+		c->r[R_PC] = c->rip & PAGE_ADDR;
+		return c->jit->rx + j->code;
+	}
 	b = block_find(c);
 	if (c->blocks->flushes != flushes)
 		return NULL;
@@ -90,7 +95,7 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 {
 	struct block *b = jit_id_block(c->blocks, id);
 	struct insn *in = &b->in[id & 63];
-	uint64_t stamp = c->stamp;
+	uint64_t stamp = c->stamp, unmapped = c->unmapped;
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
 	const struct insn *next;
 
@@ -104,7 +109,7 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 	next = execute(c, in);
 	c->insns -= left - 1;
 	/* Code or mappings changed: what calls left behind may be wrong. */
-	if (next && unlikely(!block_valid(b) || c->stamp != stamp)) {
+	if (next && unlikely(!block_valid(b) || c->stamp != stamp || c->unmapped != unmapped)) {
 		c->cur = in;
 		c->rip = cpu_next_rip(c);
 		next = NULL;
