@@ -38,8 +38,8 @@ struct soft_vm;
  * Software TLB: direct mapped, one set per access kind, for the current privilege (user or
  * supervisor; a change of CPL or of EFLAGS.AC under SMAP selects another array).
  * Hit: tag == (lin & page mask), host = lin + addend. watch points to the page's word of
- * ram_block.watch, of TLB_EXEC its word of ram_block.gen. Pages that need a slow path on each access (MMIO, ROM writes, debug
- * watchpoints) are never entered.
+ * ram_block.watch, gen_at to its word of ram_block.gen. Pages that need a slow path on each access
+ * (MMIO, ROM writes, debug watchpoints) are never entered.
  */
 struct tlb_entry {
 	uint64_t tag; /* page address, or tlb_no_tag() */

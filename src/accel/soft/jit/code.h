@@ -101,6 +101,7 @@ struct jit {
 	unsigned nr_spans;
 	size_t used, first; /* first: behind the routines */
 	size_t cold;	    /* as used, of the part from JIT_COLD on */
+	size_t large, large_cold; /* what of them is in large pages, up to here */
 	unsigned nr_spots;
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */

@@ -16,14 +16,47 @@
 
 #define HOT 2 /* struct jit's hot, usually */
 
+#define HUGE MIB(2) /* the host's larger pages */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* <linux/mman.h>; Linux 6.1 */
+#endif
+
+static uint8_t *map_aligned(int fd, int prot)
+{
+	uint8_t *room = mmap(NULL, JIT_CODE_SIZE + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			     -1, 0);
+	uint8_t *at;
+
+	if (room == MAP_FAILED)
+		return room;
+	at = (uint8_t *)align_up((uintptr_t)room, HUGE);
+	if (at > room)
+		munmap(room, (size_t)(at - room));
+	if (at < room + HUGE)
+		munmap(at + JIT_CODE_SIZE, (size_t)(room + HUGE - at));
+	return mmap(at, JIT_CODE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd, 0);
+}
+
+/*
+ * A compiler runs through more code than the host's TLB has pages for: what is full is put together into large
+ * ones. Linux 6.1 and later can; nothing depends on it.
+ */
+static void put_together(struct jit *j, size_t *from, size_t to)
+{
+	for (; *from + HUGE <= to; *from += HUGE) {
+		madvise(j->rx + *from, HUGE, MADV_COLLAPSE);
+		madvise(j->rw + *from, HUGE, MADV_COLLAPSE);
+	}
+}
+
 static void map_file(struct jit *j)
 {
 	autoclose int fd = memfd_create("hanok-code", MFD_CLOEXEC);
 
 	if (fd < 0 || ftruncate(fd, (off_t)JIT_CODE_SIZE) < 0)
 		return;
-	j->rw = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	j->rx = mmap(NULL, JIT_CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	j->rw = map_aligned(fd, PROT_READ | PROT_WRITE);
+	j->rx = map_aligned(fd, PROT_READ | PROT_EXEC);
 }
 
 /* The same without a file's name: perf(1) looks into its map of a process for no other memory. */
@@ -49,7 +82,7 @@ struct jit *jit_new(struct jit_perf *perf, struct err *e)
 	j->hot = HOT;
 	j->nr_spots = STACK_SPOTS;
 	j->sample = 1;
-	j->cold = JIT_COLD;
+	j->cold = j->large_cold = JIT_COLD;
 	if (perf)
 		map_nameless(j);
 	else
@@ -89,7 +122,8 @@ void jit_flush(struct soft_cpu *c, bool release)
 		madvise(j->rw, JIT_CODE_SIZE, MADV_REMOVE);
 		madvise(j->spans, JIT_SPANS * sizeof(*j->spans), MADV_DONTNEED);
 		zero_and_release(c->spots, sizeof(c->spots));
-		j->used = j->first = 0;
+		j->used = j->first = j->large = 0;
+		j->large_cold = JIT_COLD;
 	}
 	j->used = j->first;
 	j->nr_spans = 0;
@@ -155,6 +189,8 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 	if (!j->used)
 		jit_put_routines(j);
 	done = jit_has_room(j) && jit_translate(c, j, b);
+	put_together(j, &j->large, j->used);
+	put_together(j, &j->large_cold, j->cold);
 	c->n.refused += !done;
 	c->n.make_cycles += cycles_since(start);
 	return done;
