@@ -195,10 +195,20 @@ static void copy_crossing(struct soft_cpu *c, uint64_t lin, struct fetch *f)
 
 static _Atomic uint32_t no_gen; /* for blocks that are never kept: always 0 */
 
+/*
+ * Each new watch stops the other threads for a moment. Where nobody has written since the machine began, there
+ * is likely to be code all over the page, and all of it is watched at once; elsewhere what is asked for.
+ */
 static uint32_t watch_page(const struct mmu_page *pg, uint64_t len, _Atomic uint32_t **at)
 {
-	*at = &pg->rb->gen[pg->rb_off >> RAM_PAGE_SHIFT];
-	return ram_watch(pg->rb, pg->rb_off, len);
+	uint64_t off = pg->rb_off;
+
+	*at = &pg->rb->gen[off >> RAM_PAGE_SHIFT];
+	if (!atomic_load_explicit(*at, memory_order_relaxed)) {
+		off = align_down(off, RAM_PAGE_SIZE);
+		len = RAM_PAGE_SIZE;
+	}
+	return ram_watch(pg->rb, off, len);
 }
 
 static void watch_code(struct fetch *f, struct block *b)
@@ -448,8 +458,8 @@ static uint64_t fetch_gpa(struct soft_cpu *c, uint64_t lin, bool *global)
 			return pg.gpa;
 		}
 	}
-	*global = e->gpa & TLBE_GLOBAL;
-	return (e->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
+	*global = tlb_more(e)->gpa & TLBE_GLOBAL;
+	return (tlb_more(e)->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
 }
 
 /* A crossing block is right only where its second page is mapped behind the first; global: both are. */
@@ -495,7 +505,7 @@ bool jump_renew(struct soft_cpu *c, uint64_t lin)
 		return false;
 	fetch_gpa(c, lin, &global);
 	e = tlb_slot(&c->tlbs[tlb_array(c, fetch_priv(c))], TLB_EXEC, lin);
-	if (e->tag != (lin & PAGE_ADDR) || e->gen_at != j->gen_at ||
+	if (e->tag != (lin & PAGE_ADDR) || tlb_more(e)->gen_at != j->gen_at ||
 	    atomic_load_explicit(j->gen_at, memory_order_relaxed) != j->gen)
 		return false;
 	jump_page_note(c, lin);

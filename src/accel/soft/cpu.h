@@ -44,6 +44,9 @@ struct soft_vm;
 struct tlb_entry {
 	uint64_t tag; /* page address, or tlb_no_tag() */
 	uint64_t addend;
+};
+/* The rest of an entry, which a hit has no use for: four of the above are in a cache line. */
+struct tlb_more {
 	union {
 		_Atomic uint64_t *watch;
 		_Atomic uint32_t *gen_at; /* TLB_EXEC */
@@ -72,7 +75,13 @@ enum tlb_priv { TLB_SUPER, TLB_SUPER_AC /* SMAP lifted */, TLB_USER, TLB_PRIVS }
 
 struct soft_tlb {
 	struct tlb_entry e[TLB_KINDS][TLB_SIZE];
+	struct tlb_more more[TLB_KINDS][TLB_SIZE];
 };
+static inline struct tlb_more *tlb_more(const struct tlb_entry *e)
+{
+	_Static_assert(sizeof(struct tlb_more) == sizeof(struct tlb_entry), "one index for both");
+	return (struct tlb_more *)((uintptr_t)e + offsetof(struct soft_tlb, more));
+}
 
 /*
  * What one place in host code (jit/xspot.c) keeps of the TLB entry it used last. It is a hit when the
@@ -217,10 +226,12 @@ struct soft_cpu {
 	struct soft_counts n;
 	struct {
 		uint64_t since, asleep; /* run.c: asleep so long since then; nanoseconds */
-		unsigned times;		/* so often in a row it was idle */
+		unsigned times;		/* so often in a row it and its machine were idle */
+		uint64_t looks;		/* of all vCPUs, then */
 	} idle;
 
 	struct spot_info spot_infos[SPOTS];
+	_Atomic uint64_t looks; /* at the clock, each for some tens of microseconds of work; all threads read it */
 };
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)

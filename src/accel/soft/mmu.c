@@ -98,7 +98,7 @@ static void fill_from_walk(struct soft_cpu *c, uint64_t lin, enum tlb_kind kind,
 static void page_from_tlb(const struct tlb_entry *e, uint64_t lin, struct soft_cpu *c,
 			  enum tlb_kind kind, struct mmu_page *pg)
 {
-	pg->gpa = (e->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
+	pg->gpa = (tlb_more(e)->gpa & PAGE_ADDR) | (lin & PAGE_OFF);
 	find_memory(c, kind, pg);
 }
 
@@ -438,7 +438,7 @@ void mmu_wrote(struct soft_cpu *c, uint64_t lin, unsigned size)
 
 void mmu_code_write(struct soft_cpu *c, const struct tlb_entry *e, uint64_t lin, unsigned size)
 {
-	uint64_t lines = atomic_load_explicit(e->watch, memory_order_relaxed);
+	uint64_t lines = atomic_load_explicit(tlb_more(e)->watch, memory_order_relaxed);
 	unsigned first = (unsigned)(lin & PAGE_OFF) >> 6;
 	unsigned last = (unsigned)((lin & PAGE_OFF) + size - 1) >> 6;
 	struct mmu_page pg;

@@ -62,7 +62,7 @@ static inline void mmu_stored(struct soft_cpu *c, const struct tlb_entry *e, uin
 			      unsigned size)
 {
 	atomic_signal_fence(memory_order_seq_cst);
-	if (unlikely(atomic_load_explicit(e->watch, memory_order_relaxed)))
+	if (unlikely(atomic_load_explicit(tlb_more(e)->watch, memory_order_relaxed)))
 		mmu_code_write(c, e, lin, size);
 }
 

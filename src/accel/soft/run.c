@@ -25,6 +25,7 @@
 /* What counts as idle: little work in all that time. */
 #define IDLE_NS	   (4 * NS_PER_SEC)
 #define IDLE_SHARE 64 /* of it may be work */
+#define IDLE_LOOKS 2000 /* at the clock, of all vCPUs: as much again */
 #define IDLE_CODE  MIB(32) /* is kept for IDLE_NS: to make it again takes a tenth of a second */
 
 /* Events that have no condition. */
@@ -251,15 +252,29 @@ static bool was_idle(struct soft_cpu *c, uint64_t now)
 	return idle;
 }
 
+/* The same of the machine: a guest moves its programs from one vCPU to another. */
+static bool others_idle(struct soft_cpu *c)
+{
+	uint64_t looks = 0, before = c->idle.looks;
+	struct soft_vm *vm = c->vm;
+
+	pthread_mutex_lock(&vm->lock);
+	for (unsigned i = 0; i < vm->nr_cpus; i++)
+		if (vm->cpus[i])
+			looks += atomic_load_explicit(&vm->cpus[i]->looks, memory_order_relaxed);
+	pthread_mutex_unlock(&vm->lock);
+	c->idle.looks = looks;
+	return looks - before < IDLE_LOOKS;
+}
+
 /* Whether it has been idle for long enough to give its code back, which is the longer the more there is. */
 static bool rests(struct soft_cpu *c, uint64_t now)
 {
 	size_t code = block_cache_bytes(c->blocks) + jit_bytes(c->jit);
+	bool idle = was_idle(c, now);
 
-	if (was_idle(c, now))
-		c->idle.times++;
-	else if (c->idle.since == now)
-		c->idle.times = 0;
+	if (c->idle.since == now)
+		c->idle.times = others_idle(c) && idle ? c->idle.times + 1 : 0;
 	return c->idle.times > code / IDLE_CODE;
 }
 
@@ -341,6 +356,7 @@ static bool attend(struct soft_cpu *c, enum vcpu_exit *why)
 			fpu_host(c);
 			vcpu_poll(c->vcpu);
 			c->poll = POLL_BLOCKS;
+			atomic_fetch_add_explicit(&c->looks, 1, memory_order_relaxed);
 		}
 		ev = vcpu_events(c->vcpu);
 		if (ev & VCPU_EV_REQ) {

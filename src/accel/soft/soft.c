@@ -109,7 +109,9 @@ static void soft_vcpu_fini(struct vcpu *v)
 
 	if (!c)
 		return;
+	pthread_mutex_lock(&c->vm->lock);
 	c->vm->cpus[v->index] = NULL;
+	pthread_mutex_unlock(&c->vm->lock);
 	lockstep_free(c->lockstep);
 	fpu_free(c->fpu);
 	jit_free(c->jit);

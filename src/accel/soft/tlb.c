@@ -44,7 +44,8 @@ static bool slot_is_empty(const struct tlb_entry *e)
 
 static void empty_arrays(struct soft_cpu *c, unsigned first, unsigned n)
 {
-	memset(&c->tlbs[first], 0xff, n * sizeof(c->tlbs[0]));
+	for (unsigned i = first; i < first + n; i++)
+		memset(c->tlbs[i].e, 0xff, sizeof(c->tlbs[i].e));
 	for (unsigned set = first * TLB_KINDS; set < (first + n) * TLB_KINDS; set++)
 		empty_slot(c, set * TLB_SIZE + TLB_SIZE - 1);
 }
@@ -67,7 +68,7 @@ static void empty_if_local(struct soft_cpu *c, unsigned slot)
 {
 	const struct tlb_entry *e = slot_entry(c, slot);
 
-	if (!slot_is_empty(e) && !(e->gpa & TLBE_GLOBAL))
+	if (!slot_is_empty(e) && !(tlb_more(e)->gpa & TLBE_GLOBAL))
 		empty_slot(c, slot);
 }
 
@@ -243,7 +244,7 @@ static uint64_t large_bit(uint64_t lin)
 
 static bool has_large(const struct tlb_entry *e)
 {
-	return !slot_is_empty(e) && (e->gpa & TLBE_LARGE);
+	return !slot_is_empty(e) && (tlb_more(e)->gpa & TLBE_LARGE);
 }
 
 /*
@@ -286,7 +287,7 @@ static void drop_page(struct soft_cpu *c, unsigned array, uint64_t page)
 	for (unsigned k = 0; k < TLB_KINDS; k++) {
 		struct tlb_entry *e = tlb_slot(&c->tlbs[array], k, page);
 
-		if (e->tag == page && (!other || (e->gpa & TLBE_GLOBAL)))
+		if (e->tag == page && (!other || (tlb_more(e)->gpa & TLBE_GLOBAL)))
 			e->tag = tlb_no_tag(page >> 12 & (TLB_SIZE - 1));
 	}
 }
@@ -324,7 +325,7 @@ static struct slot_log *log_for(struct soft_cpu *c, const struct tlb_entry *e, e
 	if (priv == TLB_USER)
 		return empty ? &c->tlb_log->user[c->context] : NULL;
 	if (!global)
-		return empty || (e->gpa & TLBE_GLOBAL) ? &c->tlb_log->local : NULL;
+		return empty || (tlb_more(e)->gpa & TLBE_GLOBAL) ? &c->tlb_log->local : NULL;
 	return empty ? &c->tlb_log->super : NULL;
 }
 
@@ -344,9 +345,9 @@ void tlb_fill(struct soft_cpu *c, enum tlb_kind kind, enum tlb_priv priv, uint64
 	e->tag = lin & PAGE_ADDR;
 	e->addend = (uint64_t)(uintptr_t)pg->host - lin;
 	if (kind == TLB_EXEC)
-		e->gen_at = &pg->rb->gen[pg->rb_off >> RAM_PAGE_SHIFT];
+		tlb_more(e)->gen_at = &pg->rb->gen[pg->rb_off >> RAM_PAGE_SHIFT];
 	else
-		e->watch = &pg->rb->watch[pg->rb_off >> RAM_PAGE_SHIFT];
-	e->gpa = (pg->gpa & PAGE_ADDR) | (w->global ? TLBE_GLOBAL : 0) |
+		tlb_more(e)->watch = &pg->rb->watch[pg->rb_off >> RAM_PAGE_SHIFT];
+	tlb_more(e)->gpa = (pg->gpa & PAGE_ADDR) | (w->global ? TLBE_GLOBAL : 0) |
 		 (w->large ? TLBE_LARGE : 0);
 }

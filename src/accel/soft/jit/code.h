@@ -26,6 +26,14 @@ _Static_assert(offsetof(struct soft_cpu, spots[2]) <= ENV_AT + 128, "near ENV");
 /* A field of a TLB entry, from the entry of the same index for reads (which ENT is). */
 #define TLB_OFF(kind, field) \
 	((int32_t)((kind) * TLB_SIZE * sizeof(struct tlb_entry) + offsetof(struct tlb_entry, field)))
+/* The same of its struct tlb_more. */
+#define TLB_MORE(kind, field)                                                                   \
+	((int32_t)(offsetof(struct soft_tlb, more) + (kind) * TLB_SIZE * sizeof(struct tlb_more) + \
+		   offsetof(struct tlb_more, field)))
+/* An address shifted by so much has its entry's offset in bits TLB_MASK. */
+#define TLB_SHIFT (12 - 4)
+#define TLB_MASK  ((int32_t)((TLB_SIZE - 1) << 4))
+_Static_assert(sizeof(struct tlb_entry) == 1 << 4, "the shift");
 
 /*
  * The host register that a guest register is in, or -1: in memory. Compilers use R12 to R14 twice as often as
@@ -106,6 +114,7 @@ struct jit {
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */
 	bool eager;   /* all code is made as that of loops */
+	bool bmi2;    /* the host has RORX */
 	struct jit_perf *perf; /* or NULL */
 	unsigned sample; /* ways in until one is timed */
 	struct jit_routines go;

@@ -23,9 +23,8 @@
 
 static uint8_t *map_aligned(int fd, int prot)
 {
-	uint8_t *room = mmap(NULL, JIT_CODE_SIZE + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			     -1, 0);
-	uint8_t *at;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uint8_t *room = mmap(NULL, JIT_CODE_SIZE + HUGE, PROT_NONE, flags, -1, 0), *at;
 
 	if (room == MAP_FAILED)
 		return room;
@@ -38,8 +37,8 @@ static uint8_t *map_aligned(int fd, int prot)
 }
 
 /*
- * A compiler runs through more code than the host's TLB has pages for: what is full is put together into large
- * ones. Linux 6.1 and later can; nothing depends on it.
+ * A compiler runs through more code than the host's TLB has pages for: what is full is put together into
+ * large ones. Linux 6.1 and later can; nothing depends on it.
  */
 static void put_together(struct jit *j, size_t *from, size_t to)
 {
@@ -79,6 +78,7 @@ struct jit *jit_new(struct jit_perf *perf, struct err *e)
 	j->rw = j->rx = MAP_FAILED;
 	j->spans = MAP_FAILED;
 	j->perf = perf;
+	j->bmi2 = __builtin_cpu_supports("bmi2");
 	j->hot = HOT;
 	j->nr_spots = STACK_SPOTS;
 	j->sample = 1;

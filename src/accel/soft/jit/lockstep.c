@@ -158,6 +158,7 @@ static bool take_page(struct lockstep *l, struct soft_tlb *real, uint64_t lin)
 		if (!pg || l->nr_entries == ARRAY_SIZE(l->entries))
 			return false;
 		*to = *from;
+		*tlb_more(to) = *tlb_more(from);
 		to->addend = (uint64_t)(uintptr_t)pg->t1 - page;
 		l->entries[l->nr_entries++] = to;
 		taken = true;
@@ -199,7 +200,7 @@ static void turn_pages(struct lockstep *l)
 {
 	for (unsigned i = 0; i < l->nr_entries; i++) {
 		l->entries[i]->addend += offsetof(struct lock_page, t0) - offsetof(struct lock_page, t1);
-		l->entries[i]->watch = &l->no_watch;
+		tlb_more(l->entries[i])->watch = &l->no_watch;
 	}
 }
 

@@ -426,8 +426,8 @@ static uint8_t *put_miss(struct as *a, enum tlb_kind kind)
 static uint8_t *put_entry(struct as *a, enum tlb_kind kind)
 {
 	as_mov(a, H_RCX, EA);
-	AS(a, 0x48, 0xc1, 0xe9, 12 - 5); /* shr rcx, 7 */
-	as_alu_imm(a, false, 4, H_RCX, (int32_t)((TLB_SIZE - 1) << 5));
+	AS(a, 0x48, 0xc1, 0xe9, TLB_SHIFT); /* shr rcx, 8 */
+	as_alu_imm(a, false, 4, H_RCX, TLB_MASK);
 	as_rm(a, true, 0x03, H_RCX, ENV, OFF(tlb));
 	as_rm(a, true, AS_LOAD, H_RAX, H_RCX, TLB_OFF(kind, tag));
 	as_rr(a, true, 0x33, H_RAX, EA);
@@ -502,7 +502,7 @@ static uint8_t *put_fill(struct as *a, bool write, bool flat, const uint8_t *get
 	restless = put_score(a);
 	put_use_spot(a);
 	as_rm(a, true, 0xff, 0, ENV, OFF(n.spot_fills)); /* inc qword [spot_fills] */
-	as_rm(a, true, AS_LOAD, H_RAX, H_RCX, TLB_OFF(kind, watch));
+	as_rm(a, true, AS_LOAD, H_RAX, H_RCX, TLB_MORE(kind, watch));
 	as_rm(a, true, AS_STORE, H_RAX, ENT, offsetof(struct spot, watch));
 	as_rm(a, true, AS_LOAD, H_RCX, H_RCX, TLB_OFF(kind, addend));
 	as_mov(a, H_RAX, EA);

@@ -70,12 +70,15 @@ void x_find_entry(struct xlat *x, unsigned size, bool write)
 	uint8_t *again;
 	struct stub *s;
 
-	_Static_assert(sizeof(struct tlb_entry) == 32, "the shift");
 	x->ent = NULL;
 	again = a->p;
-	as_mov(a, ENT, EA);
-	AS(a, 0x49, 0xc1, 0xed, 12 - 5); /* shr r13, 7 */
-	as_alu_imm(a, false, 4, ENT, (int32_t)((TLB_SIZE - 1) << 5));
+	if (x->j->bmi2) {
+		AS(a, 0xc4, 0x43, 0xfb, 0xf0, 0xee, TLB_SHIFT); /* rorx r13, r14, 8 */
+	} else {
+		as_mov(a, ENT, EA);
+		AS(a, 0x49, 0xc1, 0xed, TLB_SHIFT); /* shr r13, 8 */
+	}
+	as_alu_imm(a, false, 4, ENT, TLB_MASK);
 	as_rm(a, true, 0x03, ENT, ENV, OFF(tlb));
 	as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(kind, tag));
 	as_rr(a, true, 0x33, T, EA);
@@ -105,6 +108,17 @@ void x_add_entry(struct xlat *x, bool write)
 {
 	as_rm(&x->a, true, 0x03, EA, ENT, TLB_OFF(write ? TLB_WRITE : TLB_READ, addend));
 	x->at = (struct as_addr){ EA, -1, 0 };
+	x->host_ok = false;
+}
+
+void x_at_entry(struct xlat *x, unsigned base, int32_t disp, bool write)
+{
+	if (write) {
+		x_add_entry(x, true);
+		return;
+	}
+	as_rm(&x->a, true, AS_LOAD, ENT, ENT, TLB_OFF(TLB_READ, addend));
+	x->at = (struct as_addr){ (int)base, ENT, disp };
 	x->host_ok = false;
 }
 
@@ -168,7 +182,7 @@ void x_stored(struct xlat *x)
 		as_rm(a, true, AS_LOAD, watch, ENV,
 		      x->spot + (int32_t)offsetof(struct spot, watch));
 	else if (!x->now)
-		as_rm(a, true, AS_LOAD, watch, ENT, TLB_OFF(TLB_WRITE, watch));
+		as_rm(a, true, AS_LOAD, watch, ENT, TLB_MORE(TLB_WRITE, watch));
 	if (x->l->live[x->i + 1] && !x->env_ok) {
 		stored_flagless(x, watch);
 		return;

@@ -307,7 +307,7 @@ void x_open_share(struct xlat *x, struct share *s, unsigned seg)
 		if (x->spot)
 			as_rm(a, true, AS_LOAD, T, ENV, x->spot + (int32_t)offsetof(struct spot, watch));
 		else
-			as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(TLB_WRITE, watch));
+			as_rm(a, true, AS_LOAD, T, ENT, TLB_MORE(TLB_WRITE, watch));
 		put_unwatched(x, s);
 	}
 	if (!x->spot)

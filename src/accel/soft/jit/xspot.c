@@ -159,7 +159,7 @@ void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 		x_keep_flags(x, x->l->live[x->i]);
 		look_stack(x, base, disp, write);
 		if (!s && !x->spot)
-			x_add_entry(x, write);
+			x_at_entry(x, base, disp, write);
 		if (!s)
 			return;
 		x_open_share(x, s, SEG_NONE);
@@ -197,9 +197,17 @@ static void look_operand_shared(struct xlat *x, struct access *w)
 
 static void reach_alone(struct xlat *x, struct access *w)
 {
+	const struct insn *in = x_insn(x);
+
 	if (!has_spots(x) || !stays(x)) {
 		x_ea(x);
-		x_check(x, w->size, w->write, w->align);
+		x_check_align(x, w->align);
+		x_find_entry(x, w->size, w->write);
+		x->spot = 0;
+		if (in_register(in))
+			x_at_entry(x, (unsigned)host_reg(in->base / 8), in->disp, w->write);
+		else
+			x_at_entry(x, EA, 0, w->write);
 	} else if (in_register(x_insn(x))) {
 		look_operand_reg(x, w);
 	} else {
@@ -277,7 +285,7 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id)
 	put_address(&x, info->base, info->disp);
 	x_find_entry(&x, info->size, info->write);
 	if (info->write) {
-		as_rm(a, true, AS_LOAD, T, ENT, TLB_OFF(TLB_WRITE, watch));
+		as_rm(a, true, AS_LOAD, T, ENT, TLB_MORE(TLB_WRITE, watch));
 		as_rm(a, true, AS_STORE, T, ENV, SPOT_OFF((int32_t)spot, watch));
 	}
 	as_rm(a, true, AS_LOAD, ENT, ENT, TLB_OFF(info->write ? TLB_WRITE : TLB_READ, addend));
