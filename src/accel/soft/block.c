@@ -196,8 +196,8 @@ static void copy_crossing(struct soft_cpu *c, uint64_t lin, struct fetch *f)
 static _Atomic uint32_t no_gen; /* for blocks that are never kept: always 0 */
 
 /*
- * Each new watch stops the other threads for a moment. Where nobody has written since the machine began, there
- * is likely to be code all over the page, and all of it is watched at once; elsewhere what is asked for.
+ * Each new watch stops the other threads for a moment. Where nobody has written since the machine began,
+ * there is likely to be code all over the page, and all of it is watched; elsewhere what is asked for.
  */
 static uint32_t watch_page(const struct mmu_page *pg, uint64_t len, _Atomic uint32_t **at)
 {

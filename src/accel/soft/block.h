@@ -127,7 +127,8 @@ static inline struct block *block_find(struct soft_cpu *c)
 
 /*
  * Whether the entry that lin has in the jump cache is valid, be it only now, as its page is where it was:
- * a flush of the TLB, or another process of the same program, leaves most of them. Raises what fetching raises.
+ * a flush of the TLB, or another process of the same program, leaves most of them. Raises what fetching
+ * raises.
  */
 bool jump_renew(struct soft_cpu *c, uint64_t lin);
 /* Forgets the entries of a page. */
