@@ -63,6 +63,16 @@ void close_fd_(int *fd)
 	errno = saved;
 }
 
+size_t take_ahead(uint8_t *p, size_t from, size_t end)
+{
+	size_t step = align_up(MAX(from / 4, KIB(64)), KIB(64));
+
+	step = MIN(step, MIB(1));
+	step = MIN(step, end - from);
+	madvise(p + from, step, MADV_POPULATE_WRITE);
+	return from + step;
+}
+
 void zero_and_release(void *p, size_t len)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)p, end = start + len;

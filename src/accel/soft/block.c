@@ -78,7 +78,7 @@ bool block_cache_trim(struct soft_cpu *c)
 	zero_and_release(bc->jump, sizeof(bc->jump));
 	zero_and_release(bc->jump_block, sizeof(bc->jump_block));
 	zero_and_release(bc->hash, CODE_SIZE);
-	bc->used = 0;
+	bc->used = bc->ahead = 0;
 	bc->flushes++;
 	c->n.code_flushes[CODE_WHY_IDLE]++;
 	return true;
@@ -101,9 +101,18 @@ static struct block *arena_block(struct soft_cpu *c)
 	return (struct block *)(bc->arena + bc->used);
 }
 
+#define INDEX_ABOVE MIB(1) /* of decoded code: then there will be more, and what finds it is used all over */
+
 static void arena_keep(struct block_cache *bc, const struct block *b)
 {
+	size_t ahead = bc->ahead;
+
 	bc->used += align_up(BLOCK_BYTES(b->nr, b->bytes), _Alignof(struct block));
+	if (likely(bc->used + BLOCK_BYTES(LONG_MAX, LONG_MAX * MAX_INSN_LEN) <= ahead))
+		return;
+	bc->ahead = take_ahead(bc->arena, ahead, ARENA_SIZE);
+	if (ahead < INDEX_ABOVE && bc->ahead >= INDEX_ABOVE)
+		madvise(bc, CACHE_SIZE + HASH_SIZE, MADV_POPULATE_WRITE);
 }
 
 static struct block **hash_head(struct block_cache *bc, uint64_t gpa, uint32_t key)

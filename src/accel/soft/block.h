@@ -70,7 +70,7 @@ struct block_cache {
 	struct block *jump_block[JUMP_CACHE_SIZE]; /* whose each entry is */
 	struct block **hash;
 	uint8_t *arena;
-	size_t used;
+	size_t used, ahead; /* of the arena; with what the host has given for it beforehand */
 	uint64_t flushes; /* how often all blocks went */
 };
 

@@ -231,7 +231,7 @@ struct soft_cpu {
 	} idle;
 
 	struct spot_info spot_infos[SPOTS];
-	_Atomic uint64_t looks; /* at the clock, one in some tens of microseconds of work; all threads read it */
+	_Atomic uint64_t looks; /* at the clock, one in some tens of microseconds of work; for all threads */
 };
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)

@@ -110,6 +110,7 @@ struct jit {
 	size_t used, first; /* first: behind the routines */
 	size_t cold;	    /* as used, of the part from JIT_COLD on */
 	size_t large, large_cold; /* what of them is in large pages, up to here */
+	size_t ahead, ahead_cold; /* what of them the host has given beforehand */
 	unsigned nr_spots;
 	bool reused;
 	unsigned hot; /* executions by the interpreter before a block is worth host code */

@@ -82,7 +82,7 @@ struct jit *jit_new(struct jit_perf *perf, struct err *e)
 	j->hot = HOT;
 	j->nr_spots = STACK_SPOTS;
 	j->sample = 1;
-	j->cold = j->large_cold = JIT_COLD;
+	j->cold = j->large_cold = j->ahead_cold = JIT_COLD;
 	if (perf)
 		map_nameless(j);
 	else
@@ -122,8 +122,8 @@ void jit_flush(struct soft_cpu *c, bool release)
 		madvise(j->rw, JIT_CODE_SIZE, MADV_REMOVE);
 		madvise(j->spans, JIT_SPANS * sizeof(*j->spans), MADV_DONTNEED);
 		zero_and_release(c->spots, sizeof(c->spots));
-		j->used = j->first = j->large = 0;
-		j->large_cold = JIT_COLD;
+		j->used = j->first = j->large = j->ahead = 0;
+		j->large_cold = j->ahead_cold = JIT_COLD;
 	}
 	j->used = j->first;
 	j->nr_spans = 0;
@@ -179,6 +179,19 @@ static uint64_t cycles_since(uint64_t start)
 	return took < MOST_CYCLES ? took : 0;
 }
 
+/* A fault for each page would cost more than what is put there. */
+static void reach_ahead(struct jit *j)
+{
+	if (j->used + JIT_BLOCK_ROOM > j->ahead) {
+		size_t from = j->ahead;
+
+		j->ahead = take_ahead(j->rw, from, JIT_COLD);
+		madvise(j->rx + from, j->ahead - from, MADV_POPULATE_READ);
+	}
+	if (j->cold + JIT_BLOCK_ROOM > j->ahead_cold)
+		j->ahead_cold = JIT_COLD + take_ahead(j->rw + JIT_COLD, j->ahead_cold - JIT_COLD, JIT_COLD);
+}
+
 bool jit_make(struct soft_cpu *c, struct block *b)
 {
 	struct jit *j = c->jit;
@@ -188,6 +201,7 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 
 	if (!j->used)
 		jit_put_routines(j);
+	reach_ahead(j);
 	done = jit_has_room(j) && jit_translate(c, j, b);
 	put_together(j, &j->large, j->used);
 	put_together(j, &j->large_cold, j->cold);
