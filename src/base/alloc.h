@@ -21,9 +21,10 @@ void *xrealloc(void *p, size_t n, size_t size) __attribute__((returns_nonnull));
 /* Zeroes len bytes of private memory; its whole pages go back to the host until they are touched. */
 void zero_and_release(void *p, size_t len);
 /*
- * Of a mapping that is filled from its front: has the host give a part behind from, the larger the more there
- * is, in one go and not page by page as they are touched. from, end: bytes from p on, multiples of the page
- * size. Returns up to where. Where the host cannot (before Linux 5.14), pages come when they are touched.
+ * Of a mapping that is filled from its front: has the host give a part behind from, the larger the
+ * more there is, in one go and not page by page as they are touched. from, end: bytes from p on,
+ * multiples of the page size. Returns up to where. Where the host cannot (before Linux 5.14), pages
+ * come when they are touched.
  */
 size_t take_ahead(uint8_t *p, size_t from, size_t end);
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));

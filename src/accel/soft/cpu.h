@@ -121,7 +121,6 @@ struct soft_cpu {
 	 * displacement (jit/code.h). What it keeps for itself:
 	 */
 	struct {
-		uint64_t stack_end; /* on the host's stack: how deep calls may go */
 		uint64_t tmp;
 		uint32_t id;	  /* of an instruction, for C */
 		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */

@@ -244,7 +244,10 @@ CALLS_MADE_CODE static enum jit_exit enter(struct soft_cpu *c, const void *code)
 {
 	struct jit *j = c->jit;
 	jit_enter_fn fn = (jit_enter_fn)(void *)(j->rx + (j->go.enter - j->rw));
-	unsigned why = unlikely(!--j->sample) ? enter_timed(c, code, fn) : fn(c, code);
+	unsigned why;
+
+	c->poll += !c->poll; /* what counts down from 0 never ends, nor would calls on the stack */
+	why = unlikely(!--j->sample) ? enter_timed(c, code, fn) : fn(c, code);
 
 	c->n.leaves[why]++;
 	return (enum jit_exit)why;

@@ -127,8 +127,6 @@ static void put_load_vecs(struct as *a)
 	as_patch(skip, a->p);
 }
 
-#define CALL_DEPTH 1024 /* calls that are not back yet, at most: 16 bytes of stack each */
-
 /*
  * What a RET finds that has no CALL: an address, whichever it is, and host code (at bottom) that looks for
  * the one that is due. Pairs above are pushed by xflow.c.
@@ -140,8 +138,6 @@ static void put_stack_bottom(struct as *a, const uint8_t *bottom)
 	as_u32(a, (uint32_t)(bottom - (a->p + 4)));
 	put_push(a, H_RAX, false);
 	as_rm(a, true, AS_STORE, H_RSP, ENV, OFF(jr.stack));
-	as_lea(a, true, H_RAX, H_RSP, -1, 0, -16 * CALL_DEPTH);
-	as_rm(a, true, AS_STORE, H_RAX, ENV, OFF(hc.stack_end));
 }
 
 static uint8_t *put_bottom(struct as *a, const uint8_t *lookup)

@@ -284,11 +284,16 @@ bool x_stack(struct xlat *x)
 
 /* ---- calls, returns, indirect jumps: all flags may be read behind them ---- */
 
+static void put_next_rip(struct xlat *x)
+{
+	as_rm(&x->a, true, AS_LOAD, T, ENV, OFF_R(R_PC));
+	as_lea(&x->a, true, T, T, -1, 0, x_insn(x)->next);
+}
+
 static void put_return_address(struct xlat *x)
 {
 	check_push(x);
-	as_rm(&x->a, true, AS_LOAD, T, ENV, OFF_R(R_PC));
-	as_lea(&x->a, true, T, T, -1, 0, x_insn(x)->next);
+	put_next_rip(x);
 	finish_push(x, T);
 }
 
@@ -297,19 +302,14 @@ static void put_return_address(struct xlat *x)
  * pushes the guest's return address and calls. RET compares, and returns. What comes back that way
  * finds mapping and mode as they were: whoever changes those forgets all pairs (step.c, and each way out of
  * host code). It has to look at the page's generation, as all ways into a page.
+ *
+ * All calls count down to a look at the clock, for which host code is left: so that many are on the stack at
+ * most, and a return, which has to have had a call, need not count.
  */
 static void put_pair(struct xlat *x)
 {
-	struct as *a = &x->a;
-	struct stub *s;
-
-	as_rm(a, true, AS_LOAD, T, ENV, OFF_R(R_PC));
-	as_lea(a, true, T, T, -1, 0, x_insn(x)->next);
-	as_rm(a, true, 0x3b, H_RSP, ENV, OFF(hc.stack_end));
-	s = x_stub(x, STUB_AGAIN, as_jcc(a, CC_BE));
-	s->back = a->p;
-	AS(a, 0x41, 0x53); /* push r11 */
-	x->host_ok = false;
+	put_next_rip(x);
+	AS(&x->a, 0x41, 0x53); /* push r11 */
 }
 
 static uint8_t *put_host_call(struct xlat *x)
@@ -350,7 +350,6 @@ static void put_ret(struct xlat *x)
 		put_unpaired(x);
 		return;
 	}
-	x_stub(x, STUB_RET_POLL, jit_put_poll(&x->a));
 	as_rm(&x->a, true, 0x3b, EA, H_RSP, 8);
 	x_stub(x, STUB_UNPAIRED, as_jcc(&x->a, CC_NE));
 	as_byte(&x->a, 0xc3);
@@ -377,7 +376,7 @@ static void put_direct_call(struct xlat *x)
 
 	put_return_address(x);
 	x_keep_flags(x, live); /* which a shared look does not */
-	if (!far && (off < x_insn(x)->next || x_behind_sti(x)))
+	if (!far)
 		look_around(x, off, live);
 	put_pair(x);
 	if (far) {
@@ -535,10 +534,6 @@ static void put_stub(struct xlat *x, struct stub *s)
 	case STUB_POLL:
 		as_mov_imm32(&x->a, ENT, (uint32_t)s->off);
 		as_jmp_to(&x->a, x->j->go.exit_off);
-		break;
-	case STUB_AGAIN:
-		as_rm(&x->a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack));
-		as_jmp_to(&x->a, s->back);
 		break;
 	case STUB_STALE:
 		as_jmp_to(&x->a, x->j->go.lookup);

@@ -16,7 +16,6 @@ enum stub_kind {
 	STUB_POLL,  /* something has to be looked at, in front of page offset off */
 	STUB_MISS,  /* an address is not in the software TLB */
 	STUB_SPOT,  /* the software TLB has to be asked */
-	STUB_AGAIN, /* calls are too deep: all are forgotten */
 	STUB_STALE, /* what was called is back at EA, but code has changed */
 	STUB_CHANGED, /* code of the block has changed */
 	STUB_RET_POLL, /* as STUB_POLL, in front of EA */
