@@ -186,6 +186,26 @@ static bool make_plan(struct xlat *x, struct plan *p)
 	return !p->mem || (p->size && p->size <= 64 && !(p->store && p->vvvv.used));
 }
 
+static const uint8_t holders[2] = { T, ENT };
+
+static void let_go(struct xlat *x)
+{
+	x->held[0] = x->held[1] = NO_GUEST;
+}
+
+/* A guest register without a home, into scratch: from memory, or from where the last instruction had it. */
+static void load_scratch(struct xlat *x, unsigned scratch, unsigned guest)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++) {
+		if (x->held[i] != guest)
+			continue;
+		if (holders[i] != scratch)
+			as_mov(&x->a, scratch, holders[i]);
+		return;
+	}
+	as_rm(&x->a, true, AS_LOAD, scratch, ENV, OFF_R(guest));
+}
+
 /* Which host register an operand is in; loads what has none. */
 static void place_slot(struct xlat *x, struct slot *s, unsigned scratch)
 {
@@ -199,13 +219,22 @@ static void place_slot(struct xlat *x, struct slot *s, unsigned scratch)
 	if (scratch == ENT)
 		x->ent = NULL;
 	if (s->read)
-		as_rm(&x->a, true, AS_LOAD, scratch, ENV, OFF_R(s->guest));
+		load_scratch(x, scratch, s->guest);
+	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++)
+		if (holders[i] == scratch)
+			x->held[i] = s->read ? (uint8_t)s->guest : NO_GUEST;
 }
 
 static void store_slot(struct xlat *x, const struct slot *s)
 {
-	if (s->back)
-		as_rm(&x->a, true, AS_STORE, (unsigned)s->host, ENV, OFF_R(s->guest));
+	if (!s->back)
+		return;
+	as_rm(&x->a, true, AS_STORE, (unsigned)s->host, ENV, OFF_R(s->guest));
+	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++)
+		if (holders[i] == s->host)
+			x->held[i] = (uint8_t)s->guest;
+		else if (x->held[i] == s->guest)
+			x->held[i] = NO_GUEST;
 }
 
 /* A register for the third operand, which what x->at is made of leaves. */
@@ -227,8 +256,11 @@ static void put_operation(struct xlat *x, struct plan *p)
 {
 	const struct insn *in = p->f.in;
 
+	if (x->held_at != x->a.p)
+		let_go(x);
 	if (!p->gpr && !p->mem && p->vec) {
 		as_bytes(&x->a, p->f.bytes, in->len);
+		x->held_at = x->a.p;
 		return;
 	}
 	place_slot(x, &p->reg, T);
@@ -242,6 +274,7 @@ static void put_operation(struct xlat *x, struct plan *p)
 	store_slot(x, &p->vvvv);
 	store_slot(x, &p->reg);
 	store_slot(x, &p->rm);
+	x->held_at = x->a.p;
 }
 
 /* AH..BH beside an operand that needs a REX prefix. */

@@ -40,7 +40,8 @@ struct stub {
 	int32_t spot, fold; /* its offset from ENV; what is not in the address looked at */
 };
 
-#define NO_BASE 0xff
+#define NO_BASE	 0xff
+#define NO_GUEST 0xff
 
 #define MAX_STUBS (LONG_MAX * 8 + 8)
 
@@ -84,6 +85,9 @@ struct xlat {
 	uint32_t jump; /* xloop.c: registers that are elsewhere each time; all: there is no loop */
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
 	struct share *ent; /* what this one adds is in ENT */
+	/* Guest registers that T and ENT have copies of, or NO_GUEST; as long as nothing was put behind held_at. */
+	uint8_t held[2];
+	const uint8_t *held_at;
 	struct share *now; /* the access in hand is this one's; else NULL */
 	int32_t off;	   /* where in it, and how many bytes */
 	uint8_t size;
