@@ -289,6 +289,7 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 
 	b->check = false;
 	b->kept = false;
+	b->looped = false;
 	b->runs = 0;
 	b->code = NULL;
 	while (n < max) {

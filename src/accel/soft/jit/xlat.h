@@ -85,7 +85,7 @@ struct xlat {
 	uint32_t jump; /* xloop.c: registers that are elsewhere each time; all: there is no loop */
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
 	struct share *ent; /* what this one adds is in ENT */
-	/* Guest registers that T and ENT have copies of, or NO_GUEST; as long as nothing was put behind held_at. */
+	/* Guest registers that T and ENT are copies of, or NO_GUEST; while nothing was put behind held_at. */
 	uint8_t held[2];
 	const uint8_t *held_at;
 	struct share *now; /* the access in hand is this one's; else NULL */
