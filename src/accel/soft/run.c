@@ -25,7 +25,7 @@
 /* What counts as idle: little work in all that time. */
 #define IDLE_NS	   (4 * NS_PER_SEC)
 #define IDLE_SHARE 64 /* of it may be work */
-#define IDLE_LOOKS 2000 /* at the clock, of all vCPUs: as much again */
+#define IDLE_LOOKS 10000 /* at the clock, of all vCPUs: the same, less what timers cause */
 #define IDLE_CODE  MIB(32) /* is kept for IDLE_NS: to make it again takes a tenth of a second */
 
 /* Events that have no condition. */
