@@ -168,11 +168,6 @@ void x_check_align(struct xlat *, unsigned align);
 void x_find_entry(struct xlat *, unsigned size, bool write);
 /* Its second. */
 void x_add_entry(struct xlat *, bool write);
-/*
- * Or this, for an access at [base + disp], which is what EA holds: a load then waits for one addition less.
- * Those of stores need the entry afterwards.
- */
-void x_at_entry(struct xlat *, unsigned base, int32_t disp, bool write);
 void x_stub_miss(struct xlat *, const struct stub *);
 /* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);

@@ -111,17 +111,6 @@ void x_add_entry(struct xlat *x, bool write)
 	x->host_ok = false;
 }
 
-void x_at_entry(struct xlat *x, unsigned base, int32_t disp, bool write)
-{
-	if (write) {
-		x_add_entry(x, true);
-		return;
-	}
-	as_rm(&x->a, true, AS_LOAD, ENT, ENT, TLB_OFF(TLB_READ, addend));
-	x->at = (struct as_addr){ (int)base, ENT, disp };
-	x->host_ok = false;
-}
-
 /* An access that leaves its page is the interpreter's, if its first page is there; else that is got. */
 void x_stub_miss(struct xlat *x, const struct stub *s)
 {

@@ -159,7 +159,7 @@ void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 		x_keep_flags(x, x->l->live[x->i]);
 		look_stack(x, base, disp, write);
 		if (!s && !x->spot)
-			x_at_entry(x, base, disp, write);
+			x_add_entry(x, write);
 		if (!s)
 			return;
 		x_open_share(x, s, SEG_NONE);
@@ -197,17 +197,9 @@ static void look_operand_shared(struct xlat *x, struct access *w)
 
 static void reach_alone(struct xlat *x, struct access *w)
 {
-	const struct insn *in = x_insn(x);
-
 	if (!has_spots(x) || !stays(x)) {
 		x_ea(x);
-		x_check_align(x, w->align);
-		x_find_entry(x, w->size, w->write);
-		x->spot = 0;
-		if (in_register(in))
-			x_at_entry(x, (unsigned)host_reg(in->base / 8), in->disp, w->write);
-		else
-			x_at_entry(x, EA, 0, w->write);
+		x_check(x, w->size, w->write, w->align);
 	} else if (in_register(x_insn(x))) {
 		look_operand_reg(x, w);
 	} else {
