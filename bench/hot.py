@@ -24,11 +24,6 @@ GAP = 48  # bytes without a sample between two stretches
 COLD = 64 << 20  # JIT_COLD of jit/code.h
 
 
-@contextlib.contextmanager
-def nothing():
-    yield
-
-
 def maps(pid):
     """(start, end) of a process's executable code memories."""
     with open(f"/proc/{pid}/maps") as text:

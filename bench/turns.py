@@ -10,9 +10,9 @@ of CPU time of the machine's process: the first run, the median and the least of
 the first build's. Workloads by their names in workloads.py, or `gcc -O0`; a name's beginning will do.
 """
 import argparse
+import contextlib
 import os
 import statistics
-import subprocess
 import sys
 
 import hot
@@ -40,7 +40,7 @@ def find(name):
 
 def one(side, work, profile):
     """CPU ms of one run; profile: where perf's samples of it go, or None."""
-    with hot.recorded(side, profile) if profile else hot.nothing():
+    with hot.recorded(side, profile) if profile else contextlib.nullcontext():
         result = side.run(work.command)
     if result.status:
         sys.exit(f"turns: {work.name} on {side.name}: status {result.status}: {result.text}")

@@ -252,3 +252,8 @@ unsigned form_named(const struct insn *in, unsigned rw)
 			named |= named_by(in, &d->operand[i]);
 	return named;
 }
+
+unsigned form_written(const struct insn *in)
+{
+	return op_descs[in->op].gpr_w | form_named(in, OPRW_W);
+}

@@ -39,6 +39,8 @@ static inline unsigned form_gpr(const struct insn *in, unsigned n, unsigned size
  */
 enum { OPRW_R = 1, OPRW_W = 2 };
 unsigned form_named(const struct insn *in, unsigned rw);
+/* Those that it writes, named or implied. */
+unsigned form_written(const struct insn *in);
 
 /* Of an instruction of 64-bit code. */
 void form_parse(struct form *, const struct insn *, const uint8_t *bytes);

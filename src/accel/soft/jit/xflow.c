@@ -95,7 +95,7 @@ static void put_lookup(struct xlat *x, bool call, bool known)
 	struct as *a = &x->a;
 
 	AS(a, 0x41, 0xff, call ? 0xd3 : 0xe3); /* call or jmp r11 */
-	x_stub(x, STUB_RET_POLL, miss[--n]);
+	x_stub(x, STUB_LOOKUP_POLL, miss[--n]);
 	while (n) {
 		struct stub *s = x_stub(x, STUB_LOOKUP, miss[--n]);
 
@@ -543,7 +543,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		as_lea(&x->a, true, EA, EA, -1, 0, x_insn(x)->next - x_insn(x)->len);
 		as_jmp_to(&x->a, x->j->go.cold);
 		break;
-	case STUB_RET_POLL:
+	case STUB_LOOKUP_POLL:
 		as_jmp_to(&x->a, x->j->go.poll);
 		break;
 	case STUB_UNPAIRED:

@@ -18,7 +18,7 @@ enum stub_kind {
 	STUB_SPOT,  /* the software TLB has to be asked */
 	STUB_STALE, /* what was called is back at EA, but code has changed */
 	STUB_CHANGED, /* code of the block has changed */
-	STUB_RET_POLL, /* as STUB_POLL, in front of EA */
+	STUB_LOOKUP_POLL, /* as STUB_POLL, in front of EA */
 	STUB_UNPAIRED, /* RET is not to where the last CALL was */
 	STUB_LOOKUP, /* the jump cache has to be looked at again, with all that is right for EA */
 	STUB_EXIT,  /* the rest of an exit to page offset off */

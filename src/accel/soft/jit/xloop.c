@@ -52,7 +52,7 @@ static bool walks(const struct insn *in)
 static unsigned jumping(const struct insn *in, unsigned jump)
 {
 	const struct op_desc *d = &op_descs[in->op];
-	unsigned written = (form_named(in, OPRW_W) | d->gpr_w) & ~BIT32(RSP);
+	unsigned written = form_written(in) & ~BIT32(RSP);
 	unsigned from = form_named(in, OPRW_R) | d->gpr_r;
 
 	if (!written)

@@ -91,12 +91,6 @@ static void note_stack(struct finder *f, unsigned i, unsigned reg, int32_t disp,
 	note(f, &f->x->l->stacked[i], m, (int64_t)v->delta + disp, 8);
 }
 
-/* By raw register numbers, as insn.reg and rm may have been exchanged. */
-static unsigned written_gprs(const struct insn *in)
-{
-	return op_descs[in->op].gpr_w | form_named(in, OPRW_W);
-}
-
 static bool writes_memory(const struct op_desc *d)
 {
 	for (unsigned i = 0; i < d->nr_operands; i++) {
@@ -119,7 +113,7 @@ static void note_operand(struct finder *f, unsigned i, const struct insn *in)
 			   .write = write };
 
 	if (!(in->flags & INSN_MEM) || !size || size > 64 || !x_plain_address(in) || d->mn == MN_LEA ||
-	    d->mn == MN_NOP || d->mn == MN_PREFETCH || (write && written_gprs(in)))
+	    d->mn == MN_NOP || d->mn == MN_PREFETCH || (write && form_written(in)))
 		return;
 	if (d->cls != OPC_INT && d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI)
 		return;
@@ -219,7 +213,7 @@ static void follow(struct finder *f, unsigned i, const struct insn *in)
 	}
 	if (follow_known(f, in))
 		return;
-	w = written_gprs(in) | (op_descs[in->op].cls == OPC_X87 ? BIT32(RAX) : 0);
+	w = form_written(in) | (op_descs[in->op].cls == OPC_X87 ? BIT32(RAX) : 0);
 	for (; w; w &= w - 1)
 		forget(f, (unsigned)__builtin_ctz(w));
 }

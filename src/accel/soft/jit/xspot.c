@@ -143,7 +143,7 @@ static void look_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 	struct access w = { .base = base, .disp = disp, .size = 8, .write = write };
 
 	if (has_spots(x) && base == H_R12) {
-		reach_reg(x, &w, base == H_R12);
+		reach_reg(x, &w, true);
 		return;
 	}
 	as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
