@@ -115,6 +115,12 @@ static unsigned count_imm(const struct op_desc *d)
 	return n;
 }
 
+/* In EAX and EDX, or with W in RAX and RDX. */
+static bool takes_lengths(const struct op_desc *d)
+{
+	return d->mn == MN_VPCMPESTRI || d->mn == MN_VPCMPESTRM;
+}
+
 static void parse(struct enc *e, const uint8_t *p, unsigned bits)
 {
 	const uint8_t *end = p + e->in->len;
@@ -135,7 +141,7 @@ static void parse(struct enc *e, const uint8_t *p, unsigned bits)
 	e->nr_imm = (uint8_t)count_imm(e->d);
 	for (unsigned i = 0; i < e->nr_imm && i < 2; i++)
 		e->imm[i] = end[(int)i - (int)e->nr_imm];
-	if (bits != 64 && (find(e->d, OPK_REG, OPK_R) || op_vvvv_gpr(e->d)))
+	if (bits != 64 && (find(e->d, OPK_REG, OPK_R) || op_vvvv_gpr(e->d) || takes_lengths(e->d)))
 		e->w = false; /* 64-bit registers are not there */
 	/* Operations with a 16-bit form: the prefix has the other sense in 16-bit code. */
 	if (bits == 16 && e->d->cls == OPC_BMI && !e->vex && e->rep)
