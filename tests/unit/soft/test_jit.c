@@ -89,6 +89,16 @@ static void test_bad_return(void **state)
 	assert_int_equal(tvm_frame(t, 0, 4), c->r[RBP] - 8);		 /* RSP: before it */
 }
 
+/* Over 2 GiB from the page's start, where there is no memory: all ones are no instruction. */
+GUEST(far_jump, "mov $40, %ecx\n1: dec %ecx\njz 2f\njmp 1b\n.org far_jump+0xff0\n2: .byte 0xe9\n.long 0x7fffffff\n");
+
+static void test_far_jump(void **state)
+{
+	EXEC_GUEST(t, 64, far_jump);
+	assert_int_equal(tvm_vector(t, 0), X86_UD);
+	assert_int_equal(tvm_frame(t, 0, 0), TVM_CODE + 0xff5 + 0x7fffffffull);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +108,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_call_over_code, make, drop),
 		cmocka_unit_test_setup_teardown(test_flags_live, make, drop),
 		cmocka_unit_test_setup_teardown(test_bad_return, make, drop),
+		cmocka_unit_test_setup_teardown(test_far_jump, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

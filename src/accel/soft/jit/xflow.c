@@ -435,11 +435,17 @@ bool x_is_branch(const struct insn *in)
 	return mn == MN_JCC || mn == MN_JMP || mn == MN_CALL || mn == MN_RET;
 }
 
+/* Over 2 GiB forward from the page's start, and not from the instruction. */
+static bool leads_too_far(const struct insn *in)
+{
+	return x_is_direct(in) && (int64_t)in->imm + in->next > INT32_MAX;
+}
+
 bool x_branch(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 
-	if (in->opsize != 8)
+	if (in->opsize != 8 || leads_too_far(in))
 		return false;
 	switch (op_descs[in->op].mn) {
 	case MN_JCC:
