@@ -546,7 +546,7 @@ struct block *block_find_slow(struct soft_cpu *c, uint64_t lin)
 	b = jump_find(c->blocks, lin, c->stamp_global);
 	if (b)
 		return b;
-	if (c->code_bits == 64 && jump_renew(c, lin))
+	if (c->flat && jump_renew(c, lin))
 		return c->blocks->jump_block[jump_index(lin)];
 	check_fetch(c, lin);
 	gpa = fetch_gpa(c, lin, &global);

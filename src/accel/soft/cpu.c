@@ -24,6 +24,8 @@
 #define KEY_LONG	BIT32(16)
 #define KEY_SMAP	BIT32(17) /* what host code may keep of the software TLB */
 #define KEY_AVX512	BIT32(18)
+#define KEY_FLAT	BIT32(19) /* 32-bit code that host code can be made of; FS and GS by themselves */
+#define KEY_FLAT_SEGS_SHIFT 20	  /* FS, GS */
 
 static uint8_t bits_of_code(const struct soft_cpu *c)
 {
@@ -50,6 +52,31 @@ static uint8_t privilege(const struct soft_cpu *c)
 	return (c->s.seg[SEG_SS].attr & SEG_DPL) >> SEG_DPL_SHIFT;
 }
 
+/*
+ * Whether seg_linear() lets all accesses through but those that go beyond 4 GiB, which then are in two pages
+ * if the base is 0: what is in one page needs no look. For FS and GS, whose base may be anything, it depends
+ * on the processor whether those fault.
+ */
+static bool is_flat_data(const struct x86_seg *s)
+{
+	return s->limit == UINT32_MAX && (s->attr & (SEG_UNUSABLE | SEG_S | 0xe)) == (SEG_S | 2);
+}
+
+static void update_flat(struct soft_cpu *c)
+{
+	const struct x86_seg *cs = &c->s.seg[SEG_CS];
+	const unsigned all = BIT32(SEG_ES) | BIT32(SEG_SS) | BIT32(SEG_DS);
+
+	c->flat_segs = 0;
+	c->flat = c->code_bits == 64;
+	if (c->code_bits != 32 || c->stack_bits != 32 || !(c->s.cr0 & CR0_PE) || (c->rflags & FLAG_VM))
+		return;
+	for (unsigned i = 0; i < SEG_NR; i++)
+		if (is_flat_data(&c->s.seg[i]) && (i >= SEG_FS || !c->s.seg[i].base))
+			c->flat_segs |= (uint8_t)BIT32(i);
+	c->flat = !cs->base && cs->limit == UINT32_MAX && (c->flat_segs & all) == all;
+}
+
 static uint32_t make_key(const struct soft_cpu *c)
 {
 	uint32_t key = (uint32_t)(c->code_bits >> 5) << KEY_CODE_SHIFT |
@@ -72,6 +99,8 @@ static uint32_t make_key(const struct soft_cpu *c)
 		key |= KEY_SMAP;
 	if ((c->s.xcr0 & 0xe0) == 0xe0)
 		key |= KEY_AVX512;
+	if (c->flat && c->code_bits == 32)
+		key |= KEY_FLAT | (uint32_t)(c->flat_segs >> SEG_FS) << KEY_FLAT_SEGS_SHIFT;
 	return key;
 }
 
@@ -147,6 +176,7 @@ void cpu_mode_changed(struct soft_cpu *c)
 	if ((c->rflags & FLAG_TF) || (c->s.dr7 & 0xff))
 		c->slow = true; /* the run loop takes it back */
 	update_segments(c);
+	update_flat(c);
 	update_tlb(c);
 	flush_if_stale(c);
 	fpu_mode_changed(c);

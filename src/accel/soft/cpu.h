@@ -108,7 +108,7 @@ struct spot_info {
 #define SPOTS	    0x40000u
 #define JIT_SAMPLES 32u /* looks at the clock that are remembered, to find loops */
 #define JUMP_PAGES  BIT32(15)
-#define STACK_SPOTS 4u /* the first: of accesses by way of RSP, 2 * supervisor + write */
+#define STACK_SPOTS 8u /* the first: of accesses by way of RSP, 4 * 32 bits + 2 * supervisor + write */
 
 struct soft_cpu {
 	/* hot */
@@ -142,6 +142,8 @@ struct soft_cpu {
 	uint8_t stack_bits; /* 16, 32, 64 */
 	bool long_mode;	   /* EFER.LMA */
 	bool slow;	   /* single-step, breakpoints: one instruction a block, all checks */
+	bool flat;	   /* 64-bit code, or 32-bit code whose CS, SS, DS and ES are all of memory */
+	uint8_t flat_segs; /* bit SEG_*: accesses of 32-bit code by it need no look at the segment */
 	uint32_t mode_key; /* what decoding depends on; part of a block's identity */
 
 	uint64_t rip; /* valid between blocks; in a block: R_PC + cur->next - cur->len */

@@ -19,11 +19,11 @@ static const uint16_t unwanted[] = {
 	MN_MOVDIR64B, MN_XSAVES, MN_XRSTORS,
 };
 
-bool gen_wanted(unsigned op)
+bool gen_wanted(unsigned op, unsigned bits)
 {
 	const struct op_desc *d = &op_descs[op];
 
-	if (d->cls == OPC_SYS || (d->attr & OPA_NO64))
+	if (d->cls == OPC_SYS || (d->attr & (bits == 64 ? OPA_NO64 : OPA_ONLY64)))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(unwanted); i++)
 		if (d->mn == unwanted[i])

@@ -11,7 +11,9 @@
 #include <cpuid.h>
 #include <signal.h>
 #include <stdio.h>
+#include <asm/ldt.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -34,21 +36,32 @@ struct host_ctx {
 	int64_t vector;	      /* 320 */
 	uint64_t error, cr2, fault_rip;
 	uint64_t active; /* 352 */
-	uint8_t pad2[24];
+	struct {
+		uint32_t off;
+		uint16_t sel;
+	} far; /* 360: where 32-bit code is, or nothing */
+	uint8_t pad2[16];
 	uint8_t xs_in[4096];  /* 384 */
 	uint8_t xs_out[4096]; /* 4480 */
 };
 _Static_assert(offsetof(struct host_ctx, xs_in) == 384, "the assembly's offsets");
 _Static_assert(offsetof(struct host_ctx, xs_out) == 4480, "the assembly's offsets");
+_Static_assert(offsetof(struct host_ctx, far) == 360, "the assembly's offsets");
 _Static_assert(offsetof(struct host_ctx, vector) == 320, "the assembly's offsets");
+
+/* Linux's segments. */
+#define CODE64 0x33
+#define CODE32 0x23
+#define DATA   0x2b
+#define LDT_0  7
 
 static struct host_ctx *const ctx = (struct host_ctx *)CTX;
 
 void truth_enter(void);
-extern char truth_exit[], truth_exit_taken[], truth_finish[];
+extern char truth_exit[], truth_exit_taken[], truth_finish[], truth_far[];
 
 __asm__(".text\n"
-	".globl truth_enter, truth_exit, truth_exit_taken, truth_finish\n"
+	".globl truth_enter, truth_exit, truth_exit_taken, truth_finish, truth_far\n"
 	"truth_enter:\n"
 	"  push %rbx\n  push %rbp\n  push %r12\n  push %r13\n  push %r14\n  push %r15\n"
 	"  mov %rsp, 0x40000000+272\n"
@@ -63,6 +76,8 @@ __asm__(".text\n"
 	"  mov 0x40000000+96, %r12\n  mov 0x40000000+104, %r13\n  mov 0x40000000+112, %r14\n"
 	"  mov 0x40000000+120, %r15\n"
 	"  jmp *0x40000000+280\n"
+	"truth_far:\n"
+	"  ljmp *0x40000000+360\n"
 	"truth_exit_taken:\n"
 	"  movq $1, 0x40000000+304\n"
 	"truth_exit:\n"
@@ -102,6 +117,7 @@ static void on_signal(int sig, siginfo_t *info, void *ucp)
 	ctx->fault_rip = (uint64_t)g[REG_RIP];
 	g[REG_RSP] = (greg_t)ctx->host_rsp;
 	g[REG_RIP] = (greg_t)(uintptr_t)truth_finish;
+	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~(greg_t)0xffff) | CODE64;
 	g[REG_EFL] &= ~0x40500; /* TF, DF, AC */
 }
 
@@ -270,14 +286,42 @@ void host_run(const struct truth_case *c, struct truth_state *s, struct truth_re
 	}
 }
 
+/* DS, ES and GS as 32-bit code wants them; 64-bit code does not care. */
+bool host_prog_bits(unsigned bits)
+{
+	struct user_desc gs = { .base_addr = PROG_GS, .limit = 0xfffff, .limit_in_pages = 1, .seg_32bit = 1,
+				.useable = 1 };
+
+	if (bits == 64)
+		return true;
+	if (syscall(SYS_modify_ldt, 1, &gs, sizeof(gs)) != 0)
+		return false;
+	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es\n\tmov %1, %%gs" : : "r"(DATA), "r"(LDT_0));
+	return true;
+}
+
+/* ljmp $CODE64, $the jump behind it */
+static void put_exit32(uint8_t *at)
+{
+	at[0] = 0xea;
+	st_le32(at + 1, (uint32_t)(uintptr_t)at + 7);
+	st_le16(at + 5, CODE64);
+	put_jump(at + 7, offsetof(struct host_ctx, exit));
+}
+
 void host_prog(const struct prog *p)
 {
 	memcpy((void *)p->at, p->bytes, p->len);
-	put_jump((uint8_t *)PROG_EXIT, offsetof(struct host_ctx, exit));
+	if (p->bits == 64)
+		put_jump((uint8_t *)PROG_EXIT, offsetof(struct host_ctx, exit));
+	else
+		put_exit32((uint8_t *)PROG_EXIT);
+	ctx->far.off = (uint32_t)p->at;
+	ctx->far.sel = CODE32;
 }
 
 void host_run_prog(const struct prog *p, struct truth_state *s, struct truth_result *r)
 {
-	go(p->at, s, r);
+	go(p->bits == 64 ? p->at : (uintptr_t)truth_far, s, r);
 	s->rip = r->vector < 0 ? PROG_EXIT : ctx->fault_rip;
 }

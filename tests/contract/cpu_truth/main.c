@@ -207,7 +207,7 @@ static bool run_group(const struct options *o, uint64_t group, struct totals *t,
 
 	do {
 		*op = 1 + rng_below(&r, OP_NR - 1);
-	} while (!gen_wanted(*op) || !soft_has(*op) ||
+	} while (!gen_wanted(*op, 64) || !soft_has(*op) ||
 		 (o->op && strcmp(op_name(*op), o->op) != 0));
 	if (!gen_case(&r, *op, &c))
 		return true;
@@ -307,7 +307,7 @@ int main(int argc, char **argv)
 	host_mem = host_scratch();
 	soft_mem = soft_scratch();
 	for (unsigned op = 1; op < OP_NR; op++)
-		wanted += gen_wanted(op) && soft_has(op) &&
+		wanted += gen_wanted(op, 64) && soft_has(op) &&
 			  (!o.op || strcmp(op_name(op), o.op) == 0);
 	if (!wanted) {
 		fprintf(stderr, "cpu-truth: no operation is named %s\n", o.op);

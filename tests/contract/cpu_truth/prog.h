@@ -11,6 +11,7 @@
 #define PROG_CODE  CODE
 #define PROG_PAGES 2
 #define PROG_EXIT  (CODE + 0x3000) /* nothing is there for the engine, the way back for the host */
+#define PROG_GS	   (SCRATCH_DATA + 0x840) /* GS's base in 32-bit programs; FS is null there */
 #define PROG_MAX   0x600
 #define PROG_ITEMS 128
 
@@ -20,13 +21,14 @@ struct prog_item {
 };
 
 struct prog {
+	unsigned bits; /* 64 or 32 */
 	uint8_t bytes[PROG_MAX];
 	unsigned len, nr;
 	struct prog_item item[PROG_ITEMS]; /* its instructions, and what the test may replace by NOPs */
 	uint64_t at;			   /* the linear address of bytes[0], where it begins */
 	uint8_t starts[PROG_MAX / 8];	   /* a bit an offset: an instruction begins there */
 	/* Registers that the program relies on: three that point into the scratch region, a small index,
-	 * and a counter. */
+	 * and a counter. Of 32-bit programs the last two pointers are one. */
 	uint8_t pointer[3], index, counter;
 };
 
@@ -38,11 +40,14 @@ static inline bool prog_begins(const struct prog *p, uint64_t lin)
 	return off < p->len && (p->starts[off / 8] >> off % 8 & 1);
 }
 
-/* A new program. False: this seed makes none that fits. */
-bool prog_gen(struct rng *, struct prog *);
+/* A new program of so many bits. False: this seed makes none that fits. */
+bool prog_gen(struct rng *, unsigned bits, struct prog *);
 /* A state in which it makes sense. */
 void prog_state(struct rng *, const struct prog *, struct truth_state *);
 
+/* Before programs of so many bits run. False: the host cannot run them. */
+bool host_prog_bits(unsigned bits);
+bool soft_prog_bits(unsigned bits);
 /* Its code, in the host's memory and in the guest's. */
 void host_prog(const struct prog *);
 void soft_prog(const struct prog *);

@@ -36,7 +36,8 @@ struct gen {
 static const uint16_t unwanted[] = {
 	MN_ENTER, MN_LEAVE, MN_XLAT, MN_RDTSC, MN_RDTSCP, MN_RDPMC, MN_RDPID, MN_XGETBV, MN_PUSH, MN_POP,
 	MN_PUSHF, MN_POPF, MN_STD, MN_CLD, MN_MASKMOVQ, MN_MASKMOVDQU, MN_VMASKMOVDQU, MN_FNSTENV,
-	MN_FLDENV, MN_FNSAVE, MN_FRSTOR, MN_LDMXCSR, MN_VLDMXCSR, MN_FLDCW, MN_CMPXCHG8B,
+	MN_FLDENV, MN_FNSAVE, MN_FRSTOR, MN_LDMXCSR, MN_VLDMXCSR, MN_FLDCW, MN_CMPXCHG8B, MN_PUSHA, MN_POPA,
+	MN_BOUND, MN_INTO,
 };
 
 static bool is_unwanted(unsigned mn)
@@ -63,20 +64,28 @@ static void put(struct gen *g, const void *bytes, unsigned len)
 	p->len += len;
 }
 
+/* The same, but that 32-bit code has no REX prefix, which the first byte is. */
+static void put_rex(struct gen *g, const uint8_t *bytes, unsigned len)
+{
+	unsigned rex = g->p->bits == 64;
+
+	put(g, bytes + !rex, len - !rex);
+}
+
 /* An opcode with a register in its low bits and 32 bits behind: mov $imm, %reg. */
 static void put_mov(struct gen *g, unsigned reg, uint32_t imm)
 {
 	uint8_t b[6] = { (uint8_t)(0x40 | reg >> 3), (uint8_t)(0xb8 | (reg & 7)) };
 
 	st_le32(b + 2, imm);
-	put(g, b, 6);
+	put_rex(g, b, 6);
 }
 
 static unsigned free_reg(struct gen *g)
 {
 	static const uint8_t regs[] = { RAX, RCX, RDX, RSI, RDI };
 
-	return regs[rng_below(g->r, ARRAY_SIZE(regs))];
+	return regs[rng_below(g->r, g->p->bits == 64 ? ARRAY_SIZE(regs) : 3)];
 }
 
 /* The rel32 at the end of an item leads to an offset. */
@@ -95,6 +104,8 @@ static unsigned pick_op(struct gen *g)
 					   OPC_SSE, OPC_SSE, OPC_AVX, OPC_BMI, OPC_X87, OPC_MMX };
 	unsigned cls = classes[rng_below(g->r, ARRAY_SIZE(classes))], op;
 
+	if (g->p->bits == 32 && truth_zmm() && rng_one_in(g->r, 16))
+		cls = OPC_EVEX;
 	do
 		op = 1 + rng_below(g->r, OP_NR - 1);
 	while (op_descs[op].cls != cls);
@@ -105,7 +116,7 @@ static bool op_fits(struct gen *g, unsigned op)
 {
 	const struct op_desc *d = &op_descs[op];
 
-	if (!gen_wanted(op) || !soft_has(op) || is_unwanted(d->mn) ||
+	if (!gen_wanted(op, g->p->bits) || !soft_has(op) || is_unwanted(d->mn) ||
 	    (d->attr & (OPA_BRANCH | OPA_REP | OPA_END)) || op_encs[op].mem == MEM_VSIB ||
 	    op_encs[op].mem == MEM_MOFFS)
 		return false;
@@ -123,30 +134,44 @@ static bool memory_fits(struct gen *g, const struct insn *in, unsigned base)
 
 	if (!(in->flags & INSN_MEM))
 		return true;
-	if (in->base != R_OFF(base) || op_encs[in->op].mem != MEM_MODRM)
+	/* Where GS begins is put_below()'s affair. */
+	if (in->base != R_OFF(base) || in->seg == SEG_GS || op_encs[in->op].mem != MEM_MODRM)
 		return false;
 	if ((mn == MN_BT || mn == MN_BTS || mn == MN_BTR || mn == MN_BTC) && !(in->flags & INSN_IMM))
 		return false;
 	return !align || aligned || rng_one_in(g->r, 24);
 }
 
+/* VEX.W where there are no registers of 64 bits: some processors ignore it, others do not. */
+static bool w_in_32(struct gen *g, const struct insn *in)
+{
+	const struct op_desc *d = &op_descs[in->op];
+
+	for (unsigned i = 0; i < d->nr_operands; i++)
+		if (d->operand[i].kind >= OPK_REG && d->operand[i].kind <= OPK_R)
+			return g->p->bits == 32 && (in->flags & INSN_W);
+	return false;
+}
+
 /* One that addresses memory, if any, by base. */
 static bool try_plain(struct gen *g, unsigned base)
 {
-	unsigned limit = INSN_GEN_NOSEG | INSN_GEN_NORIP | INSN_GEN_BASE(base), read, written;
+	unsigned limit = INSN_GEN_NORIP | INSN_GEN_BASE(base), bits = g->p->bits, read, written;
 	unsigned op = pick_op(g);
 	struct truth_case c = { .len = 0 };
 	const struct insn *in = &c.in;
 
 	if (!op_fits(g, op))
 		return false;
+	if (bits == 64)
+		limit |= INSN_GEN_NOSEG;
 	if (rng_one_in(g->r, 3))
 		limit |= INSN_GEN_INDEX(g->p->index);
 	if (rng_one_in(g->r, 2))
 		limit |= INSN_GEN_MEM;
-	c.len = (unsigned)insn_gen(op, 64, limit, g->r, c.bytes);
-	if (!c.len || decode_insn(c.bytes, c.len, 64, &c.in) != (int)c.len || gen_other_on_intel(&c) ||
-	    !memory_fits(g, in, base))
+	c.len = (unsigned)insn_gen(op, bits, limit, g->r, c.bytes);
+	if (!c.len || decode_insn(c.bytes, c.len, bits, &c.in) != (int)c.len || gen_other_on_intel(&c) ||
+	    !memory_fits(g, in, base) || w_in_32(g, in))
 		return false;
 	insn_gprs(in, &read, &written);
 	if (written & g->keep)
@@ -171,7 +196,7 @@ static void put_fault(struct gen *g)
 	unsigned reg = free_reg(g);
 	uint16_t keep = g->keep;
 
-	if (rng_one_in(g->r, 4)) {
+	if (g->p->bits == 64 && rng_one_in(g->r, 4)) {
 		far[1] = (uint8_t)(0xb8 | reg);
 		st_le64(far + 2, 0x4000000000000000ull | rng_u64(g->r) >> 4);
 		put(g, far, 10);
@@ -198,17 +223,17 @@ static void put_adjust(struct gen *g)
 
 	if ((reg & 7) == RSP || rng_one_in(g->r, 2)) {
 		st_le32(add + 3, (uint32_t)step);
-		put(g, add, 7);
+		put_rex(g, add, 7);
 		g->undefined = 0;
 	} else {
 		st_le32(lea + 3, (uint32_t)step);
-		put(g, lea, 7);
+		put_rex(g, lea, 7);
 	}
 }
 
 static void put_stack(struct gen *g)
 {
-	unsigned reg = rng_below(g->r, 16), ptr = g->p->pointer[1];
+	unsigned reg = rng_below(g->r, g->p->bits / 4), ptr = g->p->pointer[1];
 	uint8_t rex = (uint8_t)(0x40 | reg >> 3);
 	uint8_t push[2] = { rex, (uint8_t)(0x50 | (reg & 7)) }, pop[2] = { rex, (uint8_t)(0x58 | (reg & 7)) };
 	uint8_t imm[5] = { 0x68 }, pushf[1] = { 0x9c };
@@ -227,7 +252,7 @@ static void put_stack(struct gen *g)
 			mem[2] = (uint8_t)(0x80 | (ptr & 7));
 		}
 		st_le32(mem + 3, rng_below(g->r, 64));
-		put(g, mem, 7);
+		put_rex(g, mem, 7);
 		break;
 	case 2:
 		if (!g->undefined)
@@ -236,14 +261,15 @@ static void put_stack(struct gen *g)
 	case 3:
 	case 4:
 		if (!(g->keep >> reg & 1))
-			put(g, pop, 2);
+			put_rex(g, pop, 2);
 		break;
 	default:
-		put(g, push, 2);
+		put_rex(g, push, 2);
 		break;
 	}
 }
 
+/* 32-bit code has RSI and RDI in use as a counter and an index: not in a loop, and with a new index behind. */
 static void put_string(struct gen *g)
 {
 	static const uint8_t ops[] = { 0xa4, 0xaa, 0xac, 0xa6, 0xae };
@@ -251,14 +277,20 @@ static void put_string(struct gen *g)
 			  (uint8_t)(ops[rng_below(g->r, ARRAY_SIZE(ops))] | rng_below(g->r, 2)) };
 	bool down = rng_one_in(g->r, 8);
 
+	if (g->p->bits == 32 && (g->loop_left || g->in_sub))
+		return;
 	put_mov(g, RSI, (uint32_t)(SCRATCH_DATA + 0x200) + rng_below(g->r, 0x1b00));
 	put_mov(g, RDI, (uint32_t)(SCRATCH_DATA + 0x200) + rng_below(g->r, 0x1b00));
 	put_mov(g, RCX, 1 + rng_below(g->r, 40));
 	if (down)
 		put(g, "\xfd", 1);
-	put(g, op, 3);
+	if (g->p->bits == 32)
+		op[1] = op[0];
+	put_rex(g, op, 3);
 	if (down)
 		put(g, "\xfc", 1);
+	if (g->p->bits == 32)
+		put_mov(g, g->p->index, rng_below(g->r, 32));
 	if ((op[2] & 0xfe) == 0xa6 || (op[2] & 0xfe) == 0xae)
 		g->undefined = 0;
 }
@@ -320,10 +352,10 @@ static void end_loop(struct gen *g)
 	uint8_t jnz[6] = { 0x0f, 0x85 };
 
 	if (rng_one_in(g->r, 2)) {
-		put(g, dec, 3);
+		put_rex(g, dec, 3);
 		g->undefined &= FLAG_CF;
 	} else {
-		put(g, sub, 4);
+		put_rex(g, sub, 4);
 		g->undefined = 0;
 	}
 	put(g, jnz, 6);
@@ -331,7 +363,8 @@ static void end_loop(struct gen *g)
 		aim(g, g->p->nr - 1, g->loop_at);
 }
 
-/* lea to(%rip), reg; jmp or call by it, or by memory. to is behind the branch, or a subroutine. */
+/* lea to(%rip), reg; jmp or call by it, or by memory. to is behind the branch, or a subroutine. In 32-bit
+ * code, mov $to, reg. */
 static void put_indirect(struct gen *g)
 {
 	unsigned reg = free_reg(g), ptr = g->p->pointer[2];
@@ -342,12 +375,22 @@ static void put_indirect(struct gen *g)
 	bool memory = (ptr & 7) != RSP && rng_one_in(g->r, 2);
 	unsigned at = g->p->nr;
 
-	put(g, lea, 7);
+	if (g->p->bits == 64)
+		put(g, lea, 7);
+	else
+		put_mov(g, reg, 0);
 	if (memory)
-		put(g, store, 7);
-	put(g, memory ? by : jmp, memory ? 7 : 2);
-	if (!g->full)
+		put_rex(g, store, 7);
+	if (memory)
+		put_rex(g, by, 7);
+	else
+		put(g, jmp, 2);
+	if (g->full)
+		return;
+	if (g->p->bits == 64)
 		aim(g, at, g->p->len);
+	else
+		st_le32(g->p->bytes + g->p->item[at].at + 1, (uint32_t)g->p->at + g->p->len);
 }
 
 static void put_call(struct gen *g)
@@ -362,10 +405,73 @@ static void put_call(struct gen *g)
 	g->undefined = FLAGS_STATUS;
 }
 
+/* ---- what 32-bit code has beside ---- */
+
+/* An absolute address, in moffs or ModRM; by GS too. */
+static void put_absolute(struct gen *g)
+{
+	unsigned way = rng_below(g->r, 6), reg = rng_below(g->r, 3);
+	uint8_t b[7] = { 0x65 }, *p = b + 1;
+	bool gs = rng_one_in(g->r, 3);
+	uint32_t to = (uint32_t)SCRATCH_DATA + (rng_one_in(g->r, 8) ? 0xff0 : 0) + rng_below(g->r, 64);
+
+	if (way < 4) {
+		*p++ = (uint8_t)(0xa0 | way);
+	} else {
+		*p++ = way == 4 ? 0x8b : 0x01;
+		*p++ = (uint8_t)(reg << 3 | 5);
+		g->undefined = way == 4 ? g->undefined : 0;
+	}
+	st_le32(p, gs ? to - PROG_GS : to);
+	put(g, gs ? b : b + 1, (unsigned)(p + 4 - b) - !gs);
+}
+
+/* By GS and a register. */
+static void put_below(struct gen *g)
+{
+	uint8_t b[7] = { 0x65, 0x8b, (uint8_t)(0x80 | rng_below(g->r, 3) << 3 | g->p->pointer[0]) };
+
+	st_le32(b + 3, (uint32_t)-PROG_GS + rng_below(g->r, 32));
+	if (rng_one_in(g->r, 2))
+		b[1] = 0x89;
+	put(g, b, 7);
+}
+
+/* A frame by EBP, which is a pointer else. */
+static void put_frame(struct gen *g)
+{
+	put(g, "\x55", 1);
+	put(g, "\x89\xe5", 2);
+	for (unsigned i = 0; i < 64 && !try_plain(g, RBP); i++)
+		;
+	put(g, "\xc9", 1);
+}
+
+static void put_32(struct gen *g)
+{
+	switch (rng_below(g->r, 4)) {
+	case 0:
+	case 1:
+		put_absolute(g);
+		break;
+	case 2:
+		put_below(g);
+		break;
+	default:
+		if (!g->in_sub)
+			put_frame(g);
+		break;
+	}
+}
+
 /* ---- the whole ---- */
 
 static void put_any(struct gen *g)
 {
+	if (g->p->bits == 32 && rng_one_in(g->r, 6)) {
+		put_32(g);
+		return;
+	}
 	switch (rng_below(g->r, 40)) {
 	case 0:
 	case 1:
@@ -423,6 +529,18 @@ static void put_body(struct gen *g, unsigned n)
 	land(g, true);
 }
 
+static void choose_registers32(struct gen *g)
+{
+	unsigned first = rng_one_in(g->r, 2) ? RBX : RBP;
+	struct prog *p = g->p;
+
+	p->pointer[0] = (uint8_t)first;
+	p->pointer[1] = p->pointer[2] = (uint8_t)(first ^ RBX ^ RBP);
+	p->index = RDI;
+	p->counter = RSI;
+	g->keep = 1u << RSP | 1u << RBX | 1u << RBP | 1u << RSI | 1u << RDI;
+}
+
 static void choose_registers(struct gen *g)
 {
 	uint8_t regs[] = { RBX, RBP, 8, 9, 10, 11, 12, 13, 14, 15 };
@@ -440,13 +558,24 @@ static void choose_registers(struct gen *g)
 	}
 }
 
-bool prog_gen(struct rng *r, struct prog *p)
+static uint64_t choose_place(struct rng *r)
+{
+	return PROG_CODE + rng_below(r, 0x1000 * PROG_PAGES - PROG_MAX);
+}
+
+bool prog_gen(struct rng *r, unsigned bits, struct prog *p)
 {
 	struct gen g = { .r = r, .p = p };
 	uint8_t jmp[5] = { 0xe9 };
 
 	memset(p, 0, sizeof(*p));
-	choose_registers(&g);
+	p->bits = bits;
+	if (bits == 64) {
+		choose_registers(&g);
+	} else {
+		choose_registers32(&g);
+		p->at = choose_place(r);
+	}
 	put_body(&g, 2 + rng_below(r, 28));
 	put(&g, jmp, 5);
 	if (!g.full)
@@ -462,7 +591,8 @@ bool prog_gen(struct rng *r, struct prog *p)
 		put(&g, "\x5a", 1);
 		put(&g, "\xc3", 1);
 	}
-	p->at = PROG_CODE + rng_below(r, 0x1000 * PROG_PAGES - PROG_MAX);
+	if (bits == 64)
+		p->at = choose_place(r);
 	if (g.full)
 		return false;
 	st_le32(p->bytes + p->item[last].at + 1,
@@ -491,4 +621,6 @@ void prog_state(struct rng *r, const struct prog *p, struct truth_state *s)
 	s->fsw &= 0x7f00;
 	if (rng_one_in(r, 24))
 		s->mxcsr = 0x1f80 & rng_u64(r);
+	for (unsigned i = 0; i < 16 && p->bits == 32; i++)
+		s->gpr[i] = i < 8 ? (uint32_t)s->gpr[i] : 0;
 }

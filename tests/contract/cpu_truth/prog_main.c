@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prog-truth [--cases N] [--seed S] [--prog P]
+ * prog-truth [--cases N] [--seed S] [--prog P] [--bits 32]
  *
  * Each random program is run from several states by the interpreter, by the translator (some of its blocks
  * warm, some cold) and by the processor. A case is one such state. A program depends on the seed and its
@@ -22,6 +22,7 @@
 
 struct options {
 	uint64_t cases, seed, prog;
+	unsigned bits;
 	bool one;
 };
 
@@ -58,7 +59,7 @@ static unsigned faulting_op(const struct prog *p, const struct outcome *a, const
 	uint64_t at = a->s.rip - p->at;
 
 	if (a->r.vector < 0 || strcmp(b->who, "processor") != 0 || at >= p->len ||
-	    decode_insn(p->bytes + at, p->len - at, 64, &in) <= 0)
+	    decode_insn(p->bytes + at, p->len - at, p->bits, &in) <= 0)
 		return 0;
 	return in.op;
 }
@@ -250,7 +251,7 @@ static void try_prog(const struct options *o, uint64_t nr, struct totals *t)
 	struct prog p;
 	const char *what;
 
-	if (!prog_gen(&r, &p))
+	if (!prog_gen(&r, o->bits, &p))
 		return;
 	t->insns += p.nr;
 	if (o->one)
@@ -273,7 +274,7 @@ static int parse(struct options *o, int argc, char **argv)
 {
 	const char *env = getenv("HANOK_TRUTH_CASES");
 
-	*o = (struct options){ .cases = env ? strtoull(env, NULL, 0) : 100000, .seed = 1 };
+	*o = (struct options){ .cases = env ? strtoull(env, NULL, 0) : 100000, .seed = 1, .bits = 64 };
 	for (int i = 1; i + 1 < argc; i += 2) {
 		const char *a = argv[i], *v = argv[i + 1];
 
@@ -283,10 +284,12 @@ static int parse(struct options *o, int argc, char **argv)
 			o->seed = strtoull(v, NULL, 0);
 		else if (!strcmp(a, "--prog"))
 			o->prog = strtoull(v, NULL, 0), o->one = true;
+		else if (!strcmp(a, "--bits"))
+			o->bits = (unsigned)strtoul(v, NULL, 0);
 		else
 			return -1;
 	}
-	return argc % 2 ? 0 : -1;
+	return argc % 2 && (o->bits == 64 || o->bits == 32) ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -296,7 +299,7 @@ int main(int argc, char **argv)
 	clock_t start;
 
 	if (parse(&o, argc, argv)) {
-		fprintf(stderr, "usage: %s [--cases N] [--seed S] [--prog P]\n", argv[0]);
+		fprintf(stderr, "usage: %s [--cases N] [--seed S] [--prog P] [--bits 32]\n", argv[0]);
 		return 2;
 	}
 	if (host_init() || soft_init()) {
@@ -304,6 +307,10 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	host_find_components();
+	if (!host_prog_bits(o.bits) || !soft_prog_bits(o.bits)) {
+		fprintf(stderr, "prog-truth: the host does not run 32-bit code\n");
+		return 77;
+	}
 	host_mem = host_scratch();
 	soft_mem = soft_scratch();
 	setvbuf(stdout, NULL, _IOLBF, 0);

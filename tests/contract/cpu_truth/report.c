@@ -11,11 +11,11 @@
 static const char *const gpr_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					  "r8",	 "r9",	"r10", "r11", "r12", "r13", "r14", "r15"};
 
-static void disassemble(const struct truth_case *c)
+static void disassemble(const struct truth_case *c, ZydisMachineMode mode)
 {
 	ZydisDisassembledInstruction d;
 
-	if (ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, c->rip, c->bytes, c->len,
+	if (ZYAN_SUCCESS(ZydisDisassembleIntel(mode, c->rip, c->bytes, c->len,
 					       &d)))
 		printf("%s   [", d.text);
 	else
@@ -66,7 +66,7 @@ void report(const struct truth_case *c, const struct truth_state *b, const struc
 	    const struct truth_result *sr, const char *what)
 {
 	printf("MISMATCH in %s: ", what);
-	disassemble(c);
+	disassemble(c, ZYDIS_MACHINE_MODE_LONG_64);
 	printf("  exception: host %d error %#x cr2 %#" PRIx64 ", soft %d error %#x cr2 %#" PRIx64 "\n",
 	       hr->vector, hr->error, hr->cr2, sr->vector, sr->error, sr->cr2);
 	for (unsigned i = 0; i < 16; i++)
@@ -107,6 +107,6 @@ void prog_print(const struct prog *p)
 		if (c.bytes[0] == 0x90)
 			continue;
 		printf("  %" PRIx64 ":  ", c.rip);
-		disassemble(&c);
+		disassemble(&c, p->bits == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LONG_COMPAT_32);
 	}
 }

@@ -244,6 +244,20 @@ void soft_run_case(const struct truth_case *c, struct truth_state *s, struct tru
 
 /* ---- programs ---- */
 
+bool soft_prog_bits(unsigned bits)
+{
+	struct x86_seg *seg = cpu->s.seg;
+
+	if (bits == 64)
+		return true;
+	seg[SEG_CS].sel = 0x23;
+	seg[SEG_CS].attr = SEG_P | SEG_S | SEG_DPL | SEG_G | SEG_DB | 0xb;
+	seg[SEG_FS] = (struct x86_seg){ .attr = SEG_UNUSABLE };
+	seg[SEG_GS].base = PROG_GS;
+	cpu_mode_changed(cpu);
+	return true;
+}
+
 void soft_prog(const struct prog *p)
 {
 	uint64_t at = AT_CODE + (p->at - CODE);

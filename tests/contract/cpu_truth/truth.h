@@ -81,7 +81,7 @@ bool gen_case(struct rng *, unsigned op, struct truth_case *c);
 /* Points registers and memory to where the instruction makes sense. mem: both copies. */
 void gen_operands(struct rng *, struct truth_case *c, struct truth_state *s, uint8_t *host_mem,
 		  uint8_t *soft_mem);
-bool gen_wanted(unsigned op);
+bool gen_wanted(unsigned op, unsigned bits);
 /* Upper halves of ZMM0 to 15 become zeros, and all that hosts without AVX-512 do not have. */
 void gen_clear_upper(struct truth_state *);
 /* Whether the host is of Intel's and decodes it as the engine's decoder does not. */

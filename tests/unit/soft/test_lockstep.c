@@ -66,7 +66,42 @@ static void test_right(void **state)
 	assert_false(lockstep_failed(c->lockstep));
 }
 
+/* Of 32 bits, with GS somewhere and accesses that come to another page. */
+GUEST_BITS(32, right32, "mov $100, %ecx\nmov $0x201ff8, %edi\nfninit\njmp 1f\n"
+			"1: mov %ecx, %eax\nmull (%edi)\nadc %edx, (%edi)\npush %eax\ncall 2f\npop %edx\n"
+			"movd %edx, %xmm1\npaddd %xmm1, %xmm0\nmovd %xmm0, 4(%edi)\nfldpi\nfld1\nfaddp\n"
+			"fstps 8(%edi)\nmov %eax, %gs:-8\nadd %gs:-8, %eax\nmov 0x200000, %eax\npushf\npopl 12(%edi)\n"
+			"inc %ebx\ndec %ecx\njnz 1b\nhlt\n2: push %ebp\nmov %esp, %ebp\nmov %eax, -4(%ebp)\n"
+			"mov -4(%ebp), %ebx\nleave\nret\n");
+
+static void test_right32(void **state)
+{
+	struct cpu_state s;
+
+	PUT_GUEST(t, TVM_CODE, right32);
+	tvm_setup(t, 0, 32, TVM_CODE);
+	tvm_get(t, 0, &s);
+	s.seg[SEG_GS].base = 0x203000;
+	tvm_set(t, 0, &s);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_true(lockstep_compared(c->lockstep) > 30);
+	assert_false(lockstep_failed(c->lockstep));
+}
+
 GUEST(number, "mov $3, %ecx\njmp 1f\n1: add $0x12345678, %ebx\ndec %ecx\njnz 1b\nhlt\n");
+
+GUEST_BITS(32, stored32, "mov $0x200000, %edi\nmovl $0, (%edi)\njmp 1f\n1: movl $0x12345678, (%edi)\nhlt\n");
+
+static void test_found32(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 32, stored32), VCPU_EXIT_INTR);
+	assert_true(lockstep_compared(c->lockstep) > 0);
+	break_code((const uint8_t[]){ 0x78, 0x56, 0x34, 0x12 });
+	tvm_setup(t, 0, 32, TVM_CODE);
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_FAIL);
+	assert_non_null(strstr(t->v[0]->fail, "memory at 0x200003"));
+}
 
 static void test_register(void **state)
 {
@@ -156,6 +191,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_right, make, drop),
+		cmocka_unit_test_setup_teardown(test_right32, make, drop),
+		cmocka_unit_test_setup_teardown(test_found32, make, drop),
 		cmocka_unit_test_setup_teardown(test_register, make, drop),
 		cmocka_unit_test_setup_teardown(test_memory, make, drop),
 		cmocka_unit_test_setup_teardown(test_longer, make, drop),

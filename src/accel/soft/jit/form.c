@@ -105,7 +105,39 @@ static void find_low8(struct form *f)
 	}
 }
 
-void form_parse(struct form *f, const struct insn *in, const uint8_t *bytes)
+static void give_modrm(struct form *f, uint8_t opcode, unsigned modrm)
+{
+	f->opcode = opcode;
+	f->modrm = (uint8_t)modrm;
+	f->has_modrm = true;
+}
+
+/*
+ * Of 32-bit code, for 64-bit code: INC and DEC by what are REX prefixes there, the second opcode of ADD to
+ * CMP, and addresses that are of 64 bits there. Bits for registers beyond the eighth are ignored in VEX and
+ * EVEX prefixes.
+ */
+static void from_32(struct form *f)
+{
+	const uint8_t op = f->opcode;
+
+	if (f->evex) {
+		f->ev[0] |= 0xf0;
+		f->ev[1] |= 0x40;
+	}
+	if (f->vex || f->map)
+		return;
+	if ((op & 0xf0) == 0x40) {
+		give_modrm(f, 0xff, 0xc0u | (op & 15));
+	} else if (op == 0x82) {
+		f->opcode = 0x80;
+	} else if ((op & 0xfc) == 0xa0) {
+		give_modrm(f, (uint8_t)(0x88 | (op & 1) | (op & 2 ? 0 : 2)), 0);
+		f->nr_imm = 0;
+	}
+}
+
+void form_parse(struct form *f, const struct insn *in, const uint8_t *bytes, unsigned bits)
 {
 	const uint8_t *p = bytes;
 
@@ -116,7 +148,7 @@ void form_parse(struct form *f, const struct insn *in, const uint8_t *bytes)
 		else if (*p == 0xf2 || *p == 0xf3)
 			f->rep = *p;
 	}
-	while ((*p & 0xf0) == 0x40)
+	while (bits == 64 && (*p & 0xf0) == 0x40)
 		f->w = *p++ & 8;
 	if (in->flags & INSN_EVEX)
 		p = parse_evex(f, p);
@@ -130,6 +162,8 @@ void form_parse(struct form *f, const struct insn *in, const uint8_t *bytes)
 	}
 	f->imm = p;
 	f->nr_imm = (uint8_t)(bytes + in->len - p);
+	if (bits == 32)
+		from_32(f);
 	/* TZCNT and LZCNT mean these on a CPU model without them. */
 	if (f->d->mn == MN_BSF || f->d->mn == MN_BSR)
 		f->rep = 0;

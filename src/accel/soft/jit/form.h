@@ -42,8 +42,11 @@ unsigned form_named(const struct insn *in, unsigned rw);
 /* Those that it writes, named or implied. */
 unsigned form_written(const struct insn *in);
 
-/* Of an instruction of 64-bit code. */
-void form_parse(struct form *, const struct insn *, const uint8_t *bytes);
+/*
+ * bits: of the code it is from, 64 or 32. What is encoded in another way in 64-bit code, or there only, is
+ * as that would have it.
+ */
+void form_parse(struct form *, const struct insn *, const uint8_t *bytes, unsigned bits);
 
 /*
  * Writes it with general registers in place of its own: reg (ModRM.reg), rm (ModRM.rm, or in the opcode),

@@ -224,7 +224,7 @@ bool jit_wants(struct soft_cpu *c, struct block *b)
 		return true;
 	if (b->runs > hot || ++b->runs <= hot)
 		return false;
-	return c->code_bits == 64 && !c->slow && b->kept && jit_make(c, b);
+	return c->flat && !c->slow && b->kept && jit_make(c, b);
 }
 
 /* Now and then: how long it stays, for who asks what translated code has of the time. */
@@ -350,6 +350,8 @@ static void finish_call(struct soft_cpu *c, const struct insn *in)
 {
 	c->rip = op_descs[in->op].operand[0].kind == OPK_REL ? cpu_next_rip(c) + in->imm :
 							       c->jr.target;
+	if (in->opsize == 4)
+		c->rip = (uint32_t)c->rip;
 }
 
 static bool run_stored(struct soft_cpu *c)

@@ -171,16 +171,17 @@ static bool take_operands(struct lockstep *l, struct soft_tlb *real, const struc
 {
 	struct soft_cpu *c = l->c;
 	unsigned mn = op_descs[in->op].mn;
-	bool taken = false;
+	bool taken = false, wide = c->code_bits == 64;
+	const uint64_t mask = wide ? UINT64_MAX : UINT32_MAX;
 
-	if ((in->flags & INSN_MEM) && ea_is_fast(in))
-		taken |= take_page(l, real, ea_fast(c, in));
+	if ((in->flags & INSN_MEM) && (ea_is_fast(in) || !wide))
+		taken |= take_page(l, real, (ea_offset(c, in, 0) + c->segbase[in->seg]) & mask);
 	if (mn == MN_PUSH || mn == MN_PUSHF || mn == MN_CALL)
-		taken |= take_page(l, real, c->r[RSP] - 8);
+		taken |= take_page(l, real, (c->r[RSP] - in->opsize) & mask);
 	else if (mn == MN_POP || mn == MN_RET)
-		taken |= take_page(l, real, c->r[RSP]);
+		taken |= take_page(l, real, c->r[RSP] & mask);
 	else if (mn == MN_LEAVE)
-		taken |= take_page(l, real, c->r[RBP]);
+		taken |= take_page(l, real, c->r[RBP] & mask);
 	return taken;
 }
 

@@ -23,7 +23,7 @@ static bool goes_on(const struct soft_cpu *c, const struct block *b)
 	if (!(last->flags & INSN_END))
 		return true;
 	/* A loop's way back is most often taken. */
-	return op_descs[last->op].mn == MN_JCC && x_is_direct(last) && c->code_bits == 64 &&
+	return op_descs[last->op].mn == MN_JCC && x_is_direct(last) && c->flat &&
 	       (to > last->next || to < 0);
 }
 

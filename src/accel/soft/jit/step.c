@@ -20,7 +20,7 @@ static const void *find_code(struct soft_cpu *c)
 	const struct jump_entry *j = &c->blocks->jump[jump_index(c->rip)];
 	const struct block *b;
 
-	if (unlikely(c->jr.alone) || c->code_bits != 64 || !mmu_canonical(c, c->rip))
+	if (unlikely(c->jr.alone) || !c->flat || !mmu_canonical(c, c->rip))
 		return NULL;
 	if (jump_renew(c, c->rip) && j->code != jit_offset(c->jit, jit_cold(c->jit))) {
 		c->r[R_PC] = c->rip & PAGE_ADDR;

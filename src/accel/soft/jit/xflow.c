@@ -89,7 +89,8 @@ uint16_t x_live_aside(struct xlat *x, unsigned i)
  */
 static void put_lookup(struct xlat *x, bool call, bool known)
 {
-	enum jit_whose whose = x->c->cpl == 3 ? JIT_LOCAL : JIT_GLOBAL;
+	/* Firmware has no global pages. */
+	enum jit_whose whose = x->c->cpl == 3 ? JIT_LOCAL : x_wide(x) ? JIT_GLOBAL : JIT_ANY;
 	uint8_t *miss[JIT_LOOKUP_MISSES];
 	unsigned n = jit_put_lookup(&x->a, x->j, whose, miss);
 	struct as *a = &x->a;
@@ -116,7 +117,7 @@ static void exit_far(struct xlat *x, int32_t off)
 {
 	x_keep_flags(x, FLAGS_ALL);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
-	as_lea(&x->a, true, EA, EA, -1, 0, off);
+	as_lea(&x->a, x_wide(x), EA, EA, -1, 0, off);
 	put_lookup(x, false, false);
 }
 
@@ -188,24 +189,30 @@ static void put_jcc(struct xlat *x)
 
 /* ---- the stack ---- */
 
-/* A store of 8 bytes below RSP, from T; RSP moves. */
+/* A store of a word below RSP, from T; RSP moves. */
 static void check_push(struct xlat *x)
 {
-	x_reach_stack(x, H_R12, -8, true);
+	x_reach_stack(x, H_R12, -x_word(x), true);
+}
+
+/* RSP = host register + disp */
+static void move_stack(struct xlat *x, unsigned base, int32_t disp)
+{
+	as_lea(&x->a, x_wide(x), H_R12, (int)base, -1, 0, disp);
 }
 
 static void finish_push(struct xlat *x, unsigned reg)
 {
-	as_at(&x->a, true, AS_STORE, reg, &x->at);
-	as_lea(&x->a, true, H_R12, H_R12, -1, 0, -8);
+	as_at(&x->a, x_wide(x), AS_STORE, reg, &x->at);
+	move_stack(x, H_R12, -x_word(x));
 	x_stored(x);
 }
 
-/* Loads the value of the instruction's memory operand (8 bytes) into EA. */
+/* Loads the value of the instruction's memory operand, a word, into EA. */
 static void load_operand(struct xlat *x)
 {
-	x_reach(x, 8, false, 0);
-	as_at(&x->a, true, AS_LOAD, EA, &x->at);
+	x_reach(x, (unsigned)x_word(x), false, 0);
+	as_at(&x->a, x_wide(x), AS_LOAD, EA, &x->at);
 }
 
 void x_push_tmp(struct xlat *x)
@@ -220,7 +227,7 @@ static bool put_push(struct xlat *x)
 	const struct insn *in = x_insn(x);
 
 	if (in->flags & INSN_MEM) {
-		if (!x_plain_address(in))
+		if (!x_plain_address(x, in))
 			return false;
 		load_operand(x);
 		as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(hc.tmp));
@@ -228,10 +235,10 @@ static bool put_push(struct xlat *x)
 		return true;
 	}
 	check_push(x);
-	if (in->flags & INSN_IMM) { /* mov qword [at], simm32 */
-		as_at(&x->a, true, 0xc7, 0, &x->at);
+	if (in->flags & INSN_IMM) { /* mov [at], simm32 */
+		as_at(&x->a, x_wide(x), 0xc7, 0, &x->at);
 		as_u32(&x->a, (uint32_t)in->imm);
-		as_lea(&x->a, true, H_R12, H_R12, -1, 0, -8);
+		move_stack(x, H_R12, -x_word(x));
 		x_stored(x);
 		return true;
 	}
@@ -248,9 +255,9 @@ static bool put_pop(struct xlat *x)
 	if (in->flags & INSN_MEM)
 		return false;
 	x_reach_stack(x, H_R12, 0, false);
-	as_at(&x->a, true, AS_LOAD, host < 0 ? T : (unsigned)host, &x->at);
+	as_at(&x->a, x_wide(x), AS_LOAD, host < 0 ? T : (unsigned)host, &x->at);
 	if (guest != RSP)
-		as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8);
+		move_stack(x, H_R12, x_word(x));
 	if (host < 0)
 		as_rm(&x->a, true, AS_STORE, T, ENV, OFF_R(guest));
 	return true;
@@ -259,8 +266,8 @@ static bool put_pop(struct xlat *x)
 static bool put_leave(struct xlat *x)
 {
 	x_reach_stack(x, H_RBP, 0, false);
-	as_lea(&x->a, true, H_R12, H_RBP, -1, 0, 8);
-	as_at(&x->a, true, AS_LOAD, H_RBP, &x->at);
+	move_stack(x, H_RBP, x_word(x));
+	as_at(&x->a, x_wide(x), AS_LOAD, H_RBP, &x->at);
 	return true;
 }
 
@@ -268,7 +275,7 @@ bool x_stack(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 
-	if (in->opsize != 8)
+	if (in->opsize != x_word(x))
 		return false;
 	switch (op_descs[in->op].mn) {
 	case MN_PUSH:
@@ -287,7 +294,7 @@ bool x_stack(struct xlat *x)
 static void put_next_rip(struct xlat *x)
 {
 	as_rm(&x->a, true, AS_LOAD, T, ENV, OFF_R(R_PC));
-	as_lea(&x->a, true, T, T, -1, 0, x_insn(x)->next);
+	as_lea(&x->a, x_wide(x), T, T, -1, 0, x_insn(x)->next);
 }
 
 static void put_return_address(struct xlat *x)
@@ -343,8 +350,8 @@ static void put_ret(struct xlat *x)
 	int32_t extra = in->flags & INSN_IMM ? (int32_t)(in->imm & 0xffff) : 0;
 
 	x_reach_stack(x, H_R12, 0, false);
-	as_at(&x->a, true, AS_LOAD, EA, &x->at);
-	as_lea(&x->a, true, H_R12, H_R12, -1, 0, 8 + extra);
+	as_at(&x->a, x_wide(x), AS_LOAD, EA, &x->at);
+	move_stack(x, H_R12, x_word(x) + extra);
 	x_keep_flags(x, FLAGS_ALL);
 	if (x_behind_sti(x)) { /* which looks at events */
 		put_unpaired(x);
@@ -365,7 +372,7 @@ static void put_target(struct xlat *x)
 	if (in->flags & INSN_MEM)
 		load_operand(x);
 	else
-		as_mov(&x->a, EA, x_reg(x, reg, EA));
+		as_rr(&x->a, x_wide(x), AS_LOAD, EA, x_reg(x, reg, EA));
 }
 
 static void put_direct_call(struct xlat *x)
@@ -381,7 +388,7 @@ static void put_direct_call(struct xlat *x)
 	put_pair(x);
 	if (far) {
 		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
-		as_lea(&x->a, true, EA, EA, -1, 0, off);
+		as_lea(&x->a, x_wide(x), EA, EA, -1, 0, off);
 		put_lookup(x, true, false);
 	} else {
 		if (live)
@@ -399,7 +406,7 @@ static bool put_call(struct xlat *x)
 		put_direct_call(x);
 		return true;
 	}
-	if ((in->flags & INSN_MEM) && !x_plain_address(in))
+	if ((in->flags & INSN_MEM) && !x_plain_address(x, in))
 		return false;
 	put_target(x);
 	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.target));
@@ -420,7 +427,7 @@ static bool put_jmp(struct xlat *x)
 		x_exit(x, x_direct_target(in));
 		return true;
 	}
-	if ((in->flags & INSN_MEM) && !x_plain_address(in))
+	if ((in->flags & INSN_MEM) && !x_plain_address(x, in))
 		return false;
 	put_target(x);
 	x_keep_flags(x, FLAGS_ALL);
@@ -436,16 +443,16 @@ bool x_is_branch(const struct insn *in)
 }
 
 /* Over 2 GiB forward from the page's start, and not from the instruction. */
-static bool leads_too_far(const struct insn *in)
+static bool leads_too_far(const struct xlat *x, const struct insn *in)
 {
-	return x_is_direct(in) && (int64_t)in->imm + in->next > INT32_MAX;
+	return x_wide(x) && x_is_direct(in) && (int64_t)in->imm + in->next > INT32_MAX;
 }
 
 bool x_branch(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 
-	if (in->opsize != 8 || leads_too_far(in))
+	if (in->opsize != x_word(x) || leads_too_far(x, in))
 		return false;
 	switch (op_descs[in->op].mn) {
 	case MN_JCC:

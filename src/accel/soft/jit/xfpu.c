@@ -24,7 +24,7 @@ bool x_mxcsr(struct xlat *x)
 	bool store = mn == MN_STMXCSR || mn == MN_VSTMXCSR;
 	struct as *a = &x->a;
 
-	if (!x_plain_address(in) ||
+	if (!x_plain_address(x, in) ||
 	    fpu_denied(x->c, in->flags & INSN_VEX ? FPN_AVX : FPN_SSE) >= 0)
 		return false;
 	x_need_vec(x, false);
@@ -126,10 +126,10 @@ static void check_operand(struct xlat *x, bool store)
 
 	flat.seg = SEG_NONE;
 	x_keep_flags(x, x->l->live[x->i]);
-	x_ea_to(x, &flat, EA, true);
+	x_ea_to(x, &flat, EA, x_wide(x));
 	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(hc.tmp));
-	if (in->seg != SEG_NONE)
-		as_rm(&x->a, true, 0x03, EA, ENV, OFF(segbase) + 8 * in->seg);
+	if (x_seg(in) != SEG_NONE)
+		as_rm(&x->a, x_wide(x), 0x03, EA, ENV, OFF(segbase) + 8 * in->seg);
 	x_check(x, insn_mem_size(in), store, 0);
 }
 
@@ -141,7 +141,7 @@ bool x_x87(struct xlat *x)
 	bool store = mem && d->operand[0].kind == OPK_M && (d->operand[0].rw & 2);
 	const uint8_t *op = x_bytes(x);
 
-	if ((mem && (!x_plain_address(in) || !insn_mem_size(in))) || fpu_denied(x->c, FPN_X87) >= 0)
+	if ((mem && (!x_plain_address(x, in) || !insn_mem_size(in))) || fpu_denied(x->c, FPN_X87) >= 0)
 		return false;
 	while ((*op & 0xf8) != 0xd8)
 		op++;

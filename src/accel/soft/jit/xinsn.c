@@ -109,6 +109,9 @@ static bool take_operand(struct plan *p, const struct op_operand *o)
 	case OPK_M:
 		take_mem(p, o);
 		return true;
+	case OPK_MOFFS:
+		take_mem(p, o);
+		return in->flags & INSN_A32;
 	case OPK_W:
 	case OPK_KRM:
 		if (mem)
@@ -158,18 +161,40 @@ static enum fpu_need need_of(const struct insn *in)
 	return op_descs[in->op].cls == OPC_AVX && in->pad[0] == FPN_BMI ? FPN_AVX : in->pad[0];
 }
 
+/*
+ * What means something else in 64-bit code, with registers beyond the eighth: VZEROUPPER is for them too, W
+ * makes general registers wide, and the fourth register of a VEX instruction has a bit more.
+ */
+static bool only_32(const struct form *f)
+{
+	const struct op_desc *d = f->d;
+
+	if (d->mn == MN_VZEROUPPER || d->mn == MN_VZEROALL ||
+	    (f->w && (d->mn == MN_VPCMPESTRI || d->mn == MN_VPCMPESTRM)))
+		return true;
+	for (unsigned i = 0; i < d->nr_operands; i++) {
+		unsigned kind = d->operand[i].kind;
+
+		if (f->w && (kind == OPK_REG || kind == OPK_RM || kind == OPK_R || kind == OPK_VVVV))
+			return true;
+		if (kind == OPK_L && (f->imm[f->nr_imm - 1] & 0x80))
+			return true;
+	}
+	return false;
+}
+
 static bool make_plan(struct xlat *x, struct plan *p)
 {
 	const struct insn *in = x_insn(x);
 	const struct op_desc *d = &op_descs[in->op];
 
 	*p = (struct plan){ .mem = false };
-	form_parse(&p->f, in, x_bytes(x));
+	form_parse(&p->f, in, x_bytes(x), x->c->code_bits);
 	if (d->cls == OPC_INT ? !x_is_int(d->mn) : !native_op(d))
 		return false;
 	if ((d->gpr_r | d->gpr_w) & NOT_IN_PLACE)
 		return false;
-	if (!x_plain_address(in))
+	if (!x_plain_address(x, in) || (!x_wide(x) && only_32(&p->f)))
 		return false;
 	for (unsigned i = 0; i < d->nr_operands; i++)
 		if (!take_operand(p, &d->operand[i]))
@@ -258,7 +283,7 @@ static void put_operation(struct xlat *x, struct plan *p)
 
 	if (x->held_at != x->a.p)
 		let_go(x);
-	if (!p->gpr && !p->mem && p->vec) {
+	if (!p->gpr && !p->mem && p->vec && x_wide(x)) {
 		as_bytes(&x->a, p->f.bytes, in->len);
 		x->held_at = x->a.p;
 		return;
@@ -306,7 +331,7 @@ static bool put_lea(struct xlat *x)
 	int host = host_reg(to);
 	struct insn flat = *in;
 
-	if (in->opsize < 4 || !x_plain_address(in))
+	if (in->opsize < 4 || !x_plain_address(x, in))
 		return false;
 	flat.seg = SEG_NONE;
 	x_ea_to(x, &flat, host < 0 ? EA : (unsigned)host, in->opsize == 8);

@@ -121,16 +121,41 @@ static inline const uint8_t *x_bytes(const struct xlat *x)
 	return x->bytes + (in->next - in->len) - (first->next - first->len);
 }
 
-/* Whether its memory operand, if any, is addressed with 64 bits and without segment checks. */
-static inline bool x_plain_address(const struct insn *in)
+/*
+ * Whether the code is of 64 bits, and what is pushed, in bytes. Else it is 32-bit code with flat segments
+ * (soft_cpu.flat): there each sum that is an address is cut to 32 bits, so it is always put together in a
+ * register of its own.
+ */
+static inline bool x_wide(const struct xlat *x)
 {
-	return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
+	return x->c->code_bits == 64;
+}
+static inline int32_t x_word(const struct xlat *x)
+{
+	return x_wide(x) ? 8 : 4;
+}
+
+/*
+ * Whether its memory operand, if any, is addressed with all bits of addresses and without segment checks. By
+ * CS no 32-bit code can store.
+ */
+static inline bool x_plain_address(const struct xlat *x, const struct insn *in)
+{
+	if (x_wide(x))
+		return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
+	return !(in->flags & INSN_A16) && (!(in->flags & INSN_MEM) || (x->c->flat_segs >> in->seg & 1));
+}
+
+/* The segment whose base its address has, or SEG_NONE: that of the others is 0. */
+static inline unsigned x_seg(const struct insn *in)
+{
+	return in->seg < SEG_FS ? SEG_NONE : in->seg;
 }
 
 /* Whether it branches to a place that is known, and which page offset that is (of any page). */
 static inline bool x_is_direct(const struct insn *in)
 {
-	return op_descs[in->op].operand[0].kind == OPK_REL && in->opsize == 8;
+	return op_descs[in->op].operand[0].kind == OPK_REL && in->opsize >= 4;
 }
 static inline int32_t x_direct_target(const struct insn *in)
 {
@@ -178,7 +203,7 @@ void x_stored(struct xlat *);
  * Keeps flags that are live. Clobbers EA, ENT and T, of which x->at may need the first two.
  */
 void x_reach(struct xlat *, unsigned size, bool write, unsigned align);
-/* The same for 8 bytes at [host register + disp], of an instruction that uses the stack. */
+/* The same for a word at [host register + disp], of an instruction that uses the stack. */
 void x_reach_stack(struct xlat *, unsigned base, int32_t disp, bool write);
 void x_stub_spot(struct xlat *, const struct stub *);
 

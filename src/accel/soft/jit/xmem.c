@@ -54,13 +54,13 @@ void x_ea_to(struct xlat *x, const struct insn *in, unsigned to, bool w)
 	} else {
 		as_lea(&x->a, w, to, b, n, in->scale, in->disp);
 	}
-	if (in->seg != SEG_NONE)
-		as_rm(&x->a, true, 0x03, to, ENV, OFF(segbase) + 8 * in->seg);
+	if (x_seg(in) != SEG_NONE)
+		as_rm(&x->a, x_wide(x), 0x03, to, ENV, OFF(segbase) + 8 * in->seg);
 }
 
 void x_ea(struct xlat *x)
 {
-	x_ea_to(x, x_insn(x), EA, true);
+	x_ea_to(x, x_insn(x), EA, x_wide(x));
 }
 
 void x_find_entry(struct xlat *x, unsigned size, bool write)
@@ -129,7 +129,7 @@ static unsigned stored_size(const struct insn *in)
 {
 	unsigned mn = op_descs[in->op].mn;
 
-	return mn == MN_PUSH || mn == MN_PUSHF || mn == MN_CALL ? 8 : insn_mem_size(in);
+	return mn == MN_PUSH || mn == MN_PUSHF || mn == MN_CALL ? in->opsize : insn_mem_size(in);
 }
 
 static void stored_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)

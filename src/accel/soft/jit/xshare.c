@@ -88,7 +88,7 @@ static void note_stack(struct finder *f, unsigned i, unsigned reg, int32_t disp,
 	const struct value *v = &f->v[reg];
 	struct share m = { .base = v->nr, .index = f->v[R_ZERO].nr, .seg = SEG_NONE, .write = write };
 
-	note(f, &f->x->l->stacked[i], m, (int64_t)v->delta + disp, 8);
+	note(f, &f->x->l->stacked[i], m, (int64_t)v->delta + disp, (unsigned)x_word(f->x));
 }
 
 static bool writes_memory(const struct op_desc *d)
@@ -96,7 +96,8 @@ static bool writes_memory(const struct op_desc *d)
 	for (unsigned i = 0; i < d->nr_operands; i++) {
 		const struct op_operand *o = &d->operand[i];
 
-		if ((o->kind == OPK_RM || o->kind == OPK_M || o->kind == OPK_W) && (o->rw & 2))
+		if ((o->kind == OPK_RM || o->kind == OPK_M || o->kind == OPK_W || o->kind == OPK_MOFFS) &&
+		    (o->rw & 2))
 			return true;
 	}
 	return false;
@@ -109,10 +110,10 @@ static void note_operand(struct finder *f, unsigned i, const struct insn *in)
 	const struct value *base = &f->v[in->base / 8], *index = &f->v[in->index / 8];
 	unsigned size = insn_mem_size(in);
 	bool write = writes_memory(d);
-	struct share m = { .base = base->nr, .index = index->nr, .scale = in->scale, .seg = in->seg,
-			   .write = write };
+	struct share m = { .base = base->nr, .index = index->nr, .scale = in->scale,
+			   .seg = (uint8_t)x_seg(in), .write = write };
 
-	if (!(in->flags & INSN_MEM) || !size || size > 64 || !x_plain_address(in) || d->mn == MN_LEA ||
+	if (!(in->flags & INSN_MEM) || !size || size > 64 || !x_plain_address(f->x, in) || d->mn == MN_LEA ||
 	    d->mn == MN_NOP || d->mn == MN_PREFETCH || (write && form_written(in)))
 		return;
 	if (d->cls != OPC_INT && d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI)
@@ -129,14 +130,14 @@ static bool is_stack(const struct insn *in)
 }
 
 /* Whether what is known of registers, and of memory, is worth nothing behind it. */
-static bool breaks(const struct insn *in)
+static bool breaks(const struct xlat *x, const struct insn *in)
 {
 	const struct op_desc *d = &op_descs[in->op];
 
 	if (!in->op || d->cls == OPC_SYS || d->cls == OPC_FPSTATE || d->cls == OPC_MMX)
 		return true;
 	if (is_stack(in))
-		return in->opsize != 8 || (d->mn == MN_POP && (in->flags & INSN_MEM));
+		return in->opsize != x_word(x) || (d->mn == MN_POP && (in->flags & INSN_MEM));
 	return d->cls == OPC_INT && !x_is_int(d->mn) && d->mn != MN_LEA && d->mn != MN_NOP &&
 	       d->mn != MN_PREFETCH && !x_is_branch(in);
 }
@@ -144,21 +145,22 @@ static bool breaks(const struct insn *in)
 static void follow_stack(struct finder *f, unsigned i, const struct insn *in)
 {
 	const struct value rsp = f->v[RSP];
+	const int32_t word = x_word(f->x);
 
 	switch (op_descs[in->op].mn) {
 	case MN_PUSH:
 	case MN_CALL:
-		note_stack(f, i, RSP, -8, true);
-		set(f, RSP, rsp, -8);
+		note_stack(f, i, RSP, -word, true);
+		set(f, RSP, rsp, -word);
 		break;
 	case MN_POP:
 		note_stack(f, i, RSP, 0, false);
-		set(f, RSP, rsp, 8);
+		set(f, RSP, rsp, word);
 		forget(f, in->rm / 8);
 		break;
 	case MN_LEAVE:
 		note_stack(f, i, RBP, 0, false);
-		set(f, RSP, f->v[RBP], 8);
+		set(f, RSP, f->v[RBP], word);
 		forget(f, RBP);
 		break;
 	default:
@@ -167,16 +169,17 @@ static void follow_stack(struct finder *f, unsigned i, const struct insn *in)
 	}
 }
 
-/* MOV, LEA, ADD and SUB of 64 bits whose result is a known distance from what was there. */
+/* MOV, LEA, ADD and SUB of all bits of addresses whose result is a known distance from what was there. */
 static bool follow_known(struct finder *f, const struct insn *in)
 {
 	const struct op_desc *d = &op_descs[in->op];
 	unsigned first = d->operand[0].kind, second = d->operand[1].kind;
 	bool mem = in->flags & INSN_MEM;
 
-	if (in->opsize != 8 || d->cls != OPC_INT)
+	if (in->opsize != x_word(f->x) || d->cls != OPC_INT)
 		return false;
-	if (d->mn == MN_LEA && x_plain_address(in) && in->index / 8 == R_ZERO && in->base / 8 < R_ZERO) {
+	if (d->mn == MN_LEA && x_plain_address(f->x, in) && in->index / 8 == R_ZERO &&
+	    in->base / 8 < R_ZERO) {
 		set(f, in->reg_n, f->v[in->base / 8], in->disp);
 		return true;
 	}
@@ -202,7 +205,7 @@ static void follow(struct finder *f, unsigned i, const struct insn *in)
 {
 	unsigned w;
 
-	if (breaks(in)) {
+	if (breaks(f->x, in)) {
 		forget_all(f);
 		return;
 	}
@@ -264,7 +267,7 @@ static void put_linear(struct xlat *x, int32_t more)
 	struct insn flat = *x_insn(x);
 
 	flat.disp += more;
-	x_ea_to(x, &flat, EA, true);
+	x_ea_to(x, &flat, EA, x_wide(x));
 }
 
 /* EA is the address of the access that looks, or that less a multiple of the page's size. */
@@ -291,7 +294,10 @@ static void put_unwatched(struct xlat *x, const struct share *s)
 	x_stub(x, STUB_CAREFUL, as_jcc(a, CC_NE));
 }
 
-/* The look is done: ENT is the TLB entry, or with a spot what it has to add. */
+/*
+ * The look is done: ENT is the TLB entry, or with a spot what it has to add: in 32-bit code to offsets in the
+ * page. There a segment's base is in the access's address, which is cut behind it.
+ */
 void x_open_share(struct xlat *x, struct share *s, unsigned seg)
 {
 	struct as *a = &x->a;
@@ -306,7 +312,9 @@ void x_open_share(struct xlat *x, struct share *s, unsigned seg)
 	}
 	if (!x->spot)
 		as_rm(a, true, AS_LOAD, ENT, ENT, TLB_OFF(s->write ? TLB_WRITE : TLB_READ, addend));
-	if (seg != SEG_NONE)
+	else if (!x_wide(x))
+		as_rm(a, true, 0x2b, ENT, ENV, x->spot + (int32_t)offsetof(struct spot, base));
+	if (seg != SEG_NONE && x_wide(x))
 		as_rm(a, true, 0x03, ENT, ENV, OFF(segbase) + (int32_t)(8 * seg));
 	as_rm(a, true, AS_STORE, ENT, ENV, SHARE_OFF(s, x, add));
 	x->spot = 0;
@@ -328,6 +336,24 @@ void x_shared_stack(struct xlat *x, struct share *s, unsigned base, int32_t disp
 	need_add(x, s);
 	x->spot = 0;
 	x->at = (struct as_addr){ (int)base, ENT, disp };
+	if (x_wide(x))
+		return;
+	as_lea(&x->a, false, EA, (int)base, -1, 0, disp);
+	x->at = (struct as_addr){ EA, ENT, 0 };
+}
+
+static void shared_operand32(struct xlat *x, struct share *s, unsigned align)
+{
+	bool clobbers = align || x_seg(x_insn(x)) != SEG_NONE;
+
+	if (clobbers) {
+		x_keep_flags(x, x->l->live[x->i]);
+		x->host_ok = false;
+	}
+	x_ea(x);
+	x_check_align(x, align);
+	need_add(x, s);
+	x->at = (struct as_addr){ EA, ENT, 0 };
 }
 
 void x_shared_operand(struct xlat *x, struct share *s, unsigned align)
@@ -336,6 +362,11 @@ void x_shared_operand(struct xlat *x, struct share *s, unsigned align)
 	unsigned base = in->base / 8;
 	struct insn flat = *in;
 
+	x->spot = 0;
+	if (!x_wide(x)) {
+		shared_operand32(x, s, align);
+		return;
+	}
 	if (align) {
 		x_keep_flags(x, x->l->live[x->i]);
 		x_ea(x);
@@ -343,7 +374,6 @@ void x_shared_operand(struct xlat *x, struct share *s, unsigned align)
 		x->host_ok = false;
 	}
 	flat.seg = SEG_NONE;
-	x->spot = 0;
 	x->at = (struct as_addr){ EA, ENT, 0 };
 	if (in->index / 8 != R_ZERO) {
 		x_ea_to(x, &flat, EA, true);
@@ -390,7 +420,7 @@ bool x_stored_share(struct xlat *x)
 void x_stored_linear(struct xlat *x, const struct stub *s)
 {
 	if (is_stack(x_insn(x))) /* RSP has moved */
-		as_lea(&x->a, true, EA, H_R12, -1, 0, s->off);
+		as_lea(&x->a, x_wide(x), EA, H_R12, -1, 0, s->off);
 	else
 		put_linear(x, s->off);
 }

@@ -6,6 +6,8 @@
  * one for stores. A miss costs several looks into the TLB, so only places that are likely to stay in
  * their page have a spot: those of loops, and what is at a fixed address.
  *
+ * In 32-bit code an access is at EA and ENT, always: addresses are cut to 32 bits.
+ *
  * A spot is a copy of a TLB entry that outlives it: whatever takes entries away for their contents
  * takes all spots (spots_drop()). Not for supervisor code under SMAP, whose rights change with EFLAGS.AC.
  * vCPU thread.
@@ -83,9 +85,9 @@ static int32_t new_spot(struct xlat *x, const struct access *w)
 /* What push, pop, call and ret have in common. */
 static int32_t stack_spot(struct xlat *x, bool write)
 {
-	unsigned n = (x->c->cpl != 3) * 2u + write;
+	unsigned n = !x_wide(x) * 4u + (x->c->cpl != 3) * 2u + write;
 
-	x->c->spot_infos[n].full = 0x1000 - 8 + 1;
+	x->c->spot_infos[n].full = 0x1000 - (uint32_t)x_word(x) + 1;
 	return spot_offset(n);
 }
 
@@ -127,33 +129,36 @@ static void reach_reg(struct xlat *x, struct access *w, bool stack)
 	w->start = x->a.p;
 	if (stack) {
 		spot = stack_spot(x, w->write);
-		as_lea(&x->a, true, EA, (int)w->base, -1, 0, w->disp);
+		as_lea(&x->a, x_wide(x), EA, (int)w->base, -1, 0, w->disp);
 	} else {
 		spot = new_spot(x, w);
 		fold = w->disp;
 		as_mov(&x->a, EA, w->base);
 	}
-	put_check(x, spot, fold, true, w);
-	x->at = (struct as_addr){ (int)w->base, ENT, w->disp };
+	put_check(x, spot, fold, x_wide(x), w);
+	if (x_wide(x))
+		x->at = (struct as_addr){ (int)w->base, ENT, w->disp };
+	else
+		x->at = (struct as_addr){ EA, ENT, 0 };
 }
 
-/* [host register + disp], 8 bytes. */
+/* [host register + disp], a word. */
 static void look_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 {
-	struct access w = { .base = base, .disp = disp, .size = 8, .write = write };
+	struct access w = { .base = base, .disp = disp, .size = (unsigned)x_word(x), .write = write };
 
 	if (has_spots(x) && base == H_R12) {
 		reach_reg(x, &w, true);
 		return;
 	}
-	as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
-	x_find_entry(x, 8, write);
+	as_lea(&x->a, x_wide(x), EA, (int)base, -1, 0, disp);
+	x_find_entry(x, w.size, write);
 	x->spot = 0;
 }
 
 void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 {
-	struct share *s = x_share(x, &x->l->stacked[x->i], 8, write);
+	struct share *s = x_share(x, &x->l->stacked[x->i], (unsigned)x_word(x), write);
 
 	if (!s || !s->open) {
 		x_keep_flags(x, x->l->live[x->i]);
@@ -167,10 +172,18 @@ void x_reach_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 	x_shared_stack(x, s, base, disp);
 }
 
-static bool in_register(const struct insn *in)
+/* Whether it can have the stack's spot. */
+static bool by_stack_spot(const struct xlat *x, const struct access *w)
 {
-	return in->index / 8 == R_ZERO && in->seg == SEG_NONE && in->base / 8 < R_ZERO &&
-	       host_reg(in->base / 8) >= 0;
+	return x_insn(x)->base / 8 == RSP && w->size <= (unsigned)x_word(x) && !w->align;
+}
+
+static bool in_register(const struct xlat *x, const struct access *w)
+{
+	const struct insn *in = x_insn(x);
+
+	return in->index / 8 == R_ZERO && x_seg(in) == SEG_NONE && in->base / 8 < R_ZERO &&
+	       host_reg(in->base / 8) >= 0 && (x_wide(x) || by_stack_spot(x, w));
 }
 
 /* The instruction's operand, by a spot whose place has its address in a register. */
@@ -180,12 +193,12 @@ static void look_operand_reg(struct xlat *x, struct access *w)
 
 	w->base = (unsigned)host_reg(in->base / 8);
 	w->disp = in->disp;
-	reach_reg(x, w, in->base / 8 == RSP && w->size <= 8 && !w->align);
+	reach_reg(x, w, by_stack_spot(x, w));
 }
 
 static void look_operand_shared(struct xlat *x, struct access *w)
 {
-	if (has_spots(x) && in_register(x_insn(x)) && stays(x)) {
+	if (has_spots(x) && in_register(x, w) && stays(x)) {
 		look_operand_reg(x, w);
 		return;
 	}
@@ -200,7 +213,7 @@ static void reach_alone(struct xlat *x, struct access *w)
 	if (!has_spots(x) || !stays(x)) {
 		x_ea(x);
 		x_check(x, w->size, w->write, w->align);
-	} else if (in_register(x_insn(x))) {
+	} else if (in_register(x, w)) {
 		look_operand_reg(x, w);
 	} else {
 		w->start = x->a.p;
@@ -225,7 +238,7 @@ void x_reach(struct xlat *x, unsigned size, bool write, unsigned align)
 		return;
 	}
 	look_operand_shared(x, &w);
-	x_open_share(x, s, x_insn(x)->seg);
+	x_open_share(x, s, x_seg(x_insn(x)));
 	x_shared_operand(x, s, 0);
 }
 
@@ -237,7 +250,7 @@ static void put_address(struct xlat *x, unsigned base, int32_t disp)
 	if (base == NO_BASE)
 		x_ea(x);
 	else
-		as_lea(&x->a, true, EA, (int)base, -1, 0, disp);
+		as_lea(&x->a, x_wide(x), EA, (int)base, -1, 0, disp);
 }
 
 void x_stub_spot(struct xlat *x, const struct stub *s)

@@ -110,7 +110,7 @@ static void put_rflags(struct xlat *x)
 
 static bool put_pushf(struct xlat *x)
 {
-	if (x_insn(x)->opsize != 8)
+	if (x_insn(x)->opsize != x_word(x))
 		return false;
 	x_keep_flags(x, FLAGS_ALL);
 	x_close_shares(x);
