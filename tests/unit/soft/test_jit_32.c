@@ -6,6 +6,7 @@
 #include "guest_asm.h"
 
 #include "accel/soft/decode/insn.h"
+#include "accel/soft/jit/jit.h"
 #include "base/bytes.h"
 #include "isa/x86/cpuid.h"
 
@@ -90,6 +91,7 @@ static void test_wraps(void **state)
 {
 	assert_int_equal(EXEC_GUEST(t, 32, wraps), VCPU_EXIT_INTR);
 	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_true(c->n.leaves[JIT_BAIL] <= 1); /* HLT */
 	assert_int_equal(c->r[RBP], 3 * 100 * 101 / 2);
 	assert_int_equal(word_at(0x100004), 3 * 100 * 101 / 2);
 	assert_int_equal(word_at(0x100008), 3 * 100 * 101 / 2);
@@ -132,7 +134,7 @@ static void test_by_gs(void **state)
 {
 	run_gs(32, 0x100ff8);
 	assert_int_equal(tvm_vector(t, 0), X86_GP);
-	assert_false(STEPPED(MN_ADD));
+	assert_true(c->n.leaves[JIT_BAIL] <= 3); /* over the page's end */
 	assert_int_equal(c->r[RBX], 2 * 100 * 101 / 2);
 	assert_int_equal(c->r[RDX], 77);
 	assert_int_equal(word_at(0x100ff4), 1);
@@ -193,6 +195,10 @@ static void run_segment(const uint8_t *code, size_t size, uint64_t desc, uint32_
 	tvm_setup(t, 0, 32, TVM_CODE);
 	tvm_put(t, TVM_GDT + SEL_SPARE, &desc, 8);
 	tvm_get(t, 0, &s);
+	/* Whether code is for flat segments does not show by these then. */
+	s.seg[SEG_FS] = (struct x86_seg){ .attr = SEG_UNUSABLE };
+	if (code != gs_read)
+		s.seg[SEG_GS] = s.seg[SEG_FS];
 	s.gpr[RSI] = offset;
 	tvm_set(t, 0, &s);
 	memset(tvm_mem(t, TVM_DATA), 0, 0x1000);
@@ -288,6 +294,24 @@ static void test_both(void **state)
 	assert_int_equal(tvm_vector(t, 0), -1);
 	assert_int_equal(c->r[RBP], 100 * 101 / 2);
 	assert_int_equal(c->r[RSP], TVM_STACK);
+}
+
+/* Upper halves that 64-bit code left are in no address, target or result. */
+GUEST(upper, "mov $100, %r12d\nxor %r13d, %r13d\nmov $0x1122334400000000, %r14\nmov $0x100000, %edi\n"
+	     "lea 2f(%rip), %rax\nmov %eax, (%rdi)\nmovw $8, 4(%rdi)\n"
+	     "1: lea 0x80000(%r14), %rsp\nlea 0x100010(%r14), %rbx\nlea 3f(%rip), %rsi\nor %r14, %rsi\n"
+	     "lea 7(%r14), %rax\nlea 9(%r14), %rdx\nljmp *(%rdi)\n"
+	     ".code32\n2: push %eax\npush %edx\ncall *%esi\npop %ecx\nmov %ecx, (%ebx)\npop %ecx\nadd %ecx, (%ebx)\n"
+	     "lea (%ebx), %ebp\nmov (%ebp), %ebp\nljmp $0x18, $4f-upper+0x10000\n3: ret\n"
+	     ".code64\n4: add %rbp, %r13\nmov $0x80000, %ecx\ncmp %rcx, %rsp\njne 5f\n"
+	     "lea 7(%r14), %rcx\ncmp %rcx, %rax\njne 5f\ndec %r12d\njnz 1b\nhlt\n5: ud2\n");
+
+static void test_upper(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 64, upper), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[13], 100 * 16);
+	assert_int_equal(c->n.leaves[JIT_BAIL], 0);
 }
 
 /* The same bytes mean something else in each mode: DEC and INC here, a REX prefix there. */
@@ -416,6 +440,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_kinds, make, drop),
 		cmocka_unit_test_setup_teardown(test_by_cs, make, drop),
 		cmocka_unit_test_setup_teardown(test_both, make, drop),
+		cmocka_unit_test_setup_teardown(test_upper, make, drop),
 		cmocka_unit_test_setup_teardown(test_same_bytes, make, drop),
 		cmocka_unit_test_setup_teardown(test_interrupts, make, drop),
 		cmocka_unit_test_setup_teardown(test_single_step, make, drop),
