@@ -145,12 +145,18 @@ static struct x86_seg check_data(struct soft_cpu *c, uint16_t sel)
 
 void seg_load(struct soft_cpu *c, unsigned seg, uint16_t sel)
 {
+	struct x86_seg now;
+
 	if (real_segs(c))
-		c->s.seg[seg] = seg_real(c, seg, sel);
+		now = seg_real(c, seg, sel);
 	else if (seg == SEG_SS)
-		c->s.seg[seg] = seg_check_ss(c, sel, c->cpl, c->code_bits == 64, X86_GP, 0);
+		now = seg_check_ss(c, sel, c->cpl, c->code_bits == 64, X86_GP, 0);
 	else
-		c->s.seg[seg] = check_data(c, sel);
+		now = check_data(c, sel);
+	/* 32-bit kernels load what is there on each way in. */
+	if (!memcmp(&now, &c->s.seg[seg], sizeof(now)))
+		return;
+	c->s.seg[seg] = now;
 	cpu_mode_changed(c);
 }
 
