@@ -22,6 +22,7 @@ struct plan {
 	struct form f;
 	struct slot reg, rm, vvvv;
 	bool mem, store, vec, gpr;
+	bool swap; /* AH..BH and AL..BL around it */
 	unsigned size, align;
 };
 
@@ -277,10 +278,27 @@ static unsigned third_scratch(struct xlat *x, const struct plan *p)
 	return ENT;
 }
 
+/* AH..BH change places with AL..BL, as these can be beside a REX prefix. */
+static void put_swapped(struct xlat *x, struct plan *p)
+{
+	const unsigned n = p->reg.guest;
+	const uint8_t xchg[2] = { 0x86, (uint8_t)(0xc0 | (n + 4) << 3 | n) };
+
+	as_bytes(&x->a, xchg, 2);
+	p->f.high8 = false;
+	if (!form_put(&x->a, &p->f, (int)n, -1, -1, &x->at))
+		x->a.full = true;
+	as_bytes(&x->a, xchg, 2);
+}
+
 static void put_operation(struct xlat *x, struct plan *p)
 {
 	const struct insn *in = p->f.in;
 
+	if (p->swap) {
+		put_swapped(x, p);
+		return;
+	}
 	if (x->held_at != x->a.p)
 		let_go(x);
 	if (!p->gpr && !p->mem && p->vec && x_wide(x)) {
@@ -308,9 +326,23 @@ static bool needs_rex(const struct slot *s)
 	return s->used && !s->high && (s->guest >= 8 || host_reg(s->guest) != (int)s->guest);
 }
 
-static bool high8_clash(const struct plan *p)
+/* AH..BH beside memory, which is addressed by high registers; what else it is of must stay in place then. */
+static bool can_swap(const struct xlat *x, const struct plan *p)
 {
-	return p->f.high8 && (p->mem || p->f.w || needs_rex(&p->reg) || needs_rex(&p->rm));
+	const struct insn *in = p->f.in;
+	const unsigned n = p->reg.guest;
+
+	if (!p->mem || !p->reg.high || p->f.w || ((p->f.d->gpr_r | p->f.d->gpr_w) & BIT32(n)))
+		return false;
+	return !x_wide(x) || (in->base / 8 != n && in->index / 8 != n);
+}
+
+static bool high8_clash(const struct xlat *x, struct plan *p)
+{
+	p->swap = p->f.high8 && can_swap(x, p);
+	if (!p->f.high8 || p->swap)
+		return false;
+	return p->mem || p->f.w || needs_rex(&p->reg) || needs_rex(&p->rm);
 }
 
 void x_flags_done(struct xlat *x)
@@ -367,7 +399,7 @@ bool x_general(struct xlat *x)
 		return x_mxcsr(x);
 	if (x_is_x87(in))
 		return x_x87(x);
-	if (!make_plan(x, &p) || high8_clash(&p))
+	if (!make_plan(x, &p) || high8_clash(x, &p))
 		return false;
 	if (p.vec)
 		x_need_vec(x, d->cls == OPC_EVEX);
