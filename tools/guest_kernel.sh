@@ -6,6 +6,7 @@
 #
 # SUITE is "native" (the suite of this machine), or a suite name such as bookworm, trixie or
 # trixie-backports, read through a private apt configuration whose mirror is this machine's own.
+# bookworm-i386 has a 32-bit kernel, which is none for clouds.
 # Leaves OUTDIR/vmlinuz, OUTDIR/version and OUTDIR/root (the unpacked packages).
 # Does nothing when OUTDIR/version is there, so a second run needs no network.
 set -eu
@@ -25,6 +26,8 @@ native_suite() {
 	echo "$VERSION_CODENAME"
 }
 
+arch=amd64 flavour=cloud-amd64
+case $suite in *-i386) arch=i386 flavour=686-pae suite=${suite%-i386} ;; esac
 [ "$suite" = native ] && suite=$(native_suite)
 site=$(mirror)
 [ -n "$site" ] || site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1)
@@ -45,7 +48,7 @@ Dir::Etc::sourcelist "$apt/sources.list";
 Dir::Etc::sourceparts "$apt/none";
 Dir::Etc::preferencesparts "$apt/none";
 Acquire::Languages "none";
-APT::Architecture "amd64";
+APT::Architecture "$arch";
 APT::Sandbox::User "root";
 END
 export APT_CONFIG="$apt/apt.conf"
@@ -53,11 +56,11 @@ echo "guest_kernel.sh: reading the package list of $suite" >&2
 apt-get -qq update
 depends() {
 	apt-cache depends -o APT::Install-Recommends=false "$1" |
-		sed -n 's/^ *Depends: \(linux-[a-z]*-[0-9].*cloud-amd64\)$/\1/p' | head -n 1
+		sed -n 's/^ *Depends: \(linux-[a-z]*-[0-9].*'"$flavour"'\)$/\1/p' | head -n 1
 }
-meta=linux-image-cloud-amd64
+meta=linux-image-$flavour
 image=$(depends "$meta")
-[ -n "$image" ] || { echo "guest_kernel.sh: $suite has no cloud kernel" >&2; exit 1; }
+[ -n "$image" ] || { echo "guest_kernel.sh: $suite has no kernel $meta" >&2; exit 1; }
 version=${image#linux-image-}
 # Newer kernels come in two packages: linux-binary-V and linux-modules-V.
 packages=$image
