@@ -81,6 +81,40 @@ static void test_calls_user(void **state)
 	assert_int_equal(c->r[RBX], 100 * 101 / 2 + 100 * (3 + 0 - 5));
 }
 
+/* To another page and back, by what is there in a table, and with parameters that the callee takes away. */
+GUEST_BITS(32, far_calls, "mov $100, %ecx\nxor %ebx, %ebx\nmovl $3f-far_calls+0x10000, 0x100000\n"
+			  "movl $4f-far_calls+0x10000, 0x100004\n"
+			  "1: push $5\npush %ecx\ncall 2f\nmov %ecx, %eax\nand $1, %eax\njmp *0x100000(,%eax,4)\n"
+			  "3: add $7, %ebx\n5: dec %ecx\njnz 1b\nhlt\n"
+			  ".org far_calls+0x1800\n2: mov 4(%esp), %eax\nadd 8(%esp), %eax\nadd %eax, %ebx\nret $8\n"
+			  "4: inc %ebx\njmp 5b\n");
+
+static void test_far_calls(void **state)
+{
+	assert_int_equal(EXEC_GUEST(t, 32, far_calls), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_false(STEPPED(MN_CALL, MN_RET, MN_JMP));
+	assert_int_equal(c->r[RBX], 100 * 101 / 2 + 100 * 5 + 50 * 7 + 50);
+	assert_int_equal(c->r[RSP], TVM_STACK);
+}
+
+/* AH to BH, loaded, stored and added to; their own register is the address. */
+GUEST_BITS(32, highs, "mov $100, %ecx\nmov $0x100000, %ebx\nxor %edx, %edx\n"
+		      "1: mov %cl, %ah\nmov %ah, (%ebx)\nmov (%ebx), %dh\nadd %dh, 1(%ebx)\nadd %bh, 2(%ebx)\n"
+		      "xchg %ah, 3(%ebx)\nmov (%ebx), %bh\nmov $0, %bh\ndec %ecx\njnz 1b\nhlt\n");
+
+static void test_highs(void **state)
+{
+	memset(tvm_mem(t, TVM_DATA), 0, 0x1000);
+	assert_int_equal(EXEC_GUEST(t, 32, highs), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_false(STEPPED(MN_MOV, MN_ADD, MN_XCHG));
+	assert_int_equal(word_at(TVM_DATA), 1 | (5050 & 255) << 8 | 0 << 16 | 1 << 24);
+	assert_int_equal(c->r[RAX], 2 << 8);
+	assert_int_equal(c->r[RDX], 1 << 8);
+	assert_int_equal(c->r[RBX], 0x100000);
+}
+
 /* Addresses are sums of 32 bits, also those of accesses that are looked up together. */
 GUEST_BITS(32, wraps, "mov $100, %ecx\nxor %ebp, %ebp\nmov $0xfffffff0, %ebx\nmov $0x80000000, %esi\n"
 		      "1: mov %ecx, 0x100010(%ebx)\nmov 0x100010(%ebx), %eax\nadd 0x100000, %eax\n"
@@ -430,6 +464,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_counts, make, drop),
 		cmocka_unit_test_setup_teardown(test_calls, make, drop),
 		cmocka_unit_test_setup_teardown(test_calls_user, make, drop),
+		cmocka_unit_test_setup_teardown(test_far_calls, make, drop),
+		cmocka_unit_test_setup_teardown(test_highs, make, drop),
 		cmocka_unit_test_setup_teardown(test_wraps, make, drop),
 		cmocka_unit_test_setup_teardown(test_stack_wraps, make, drop),
 		cmocka_unit_test_setup_teardown(test_by_gs, make, drop),
