@@ -419,6 +419,10 @@ static bool load_state(struct soft_cpu *c)
 		fpu_require(c, FPN_X87);
 		return true;
 	}
+	if (op_descs[in->op].cls == OPC_MMX || op_descs[in->op].mn == MN_EMMS) {
+		fpu_require(c, FPN_MMX);
+		return true;
+	}
 	if (fpu_denied(c, FPN_SSE_MX) >= 0)
 		return false;
 	fpu_require(c, FPN_SSE_MX);

@@ -30,7 +30,7 @@ static bool goes_on(const struct soft_cpu *c, const struct block *b)
 /* Whether o, behind b, is come to by way of b in at least half of b's runs, and not by itself. */
 static bool belongs(const struct soft_cpu *c, const struct block *b, const struct block *o)
 {
-	return !o->code && o->runs * 2 >= b->runs && o->in[0].op && op_descs[o->in[0].op].cls != OPC_MMX &&
+	return !o->code && o->runs * 2 >= b->runs && o->in[0].op &&
 	       !(c->lockstep && lockstep_alone(&o->in[0]));
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Floating point that has state of its own: x87 instructions, and MXCSR. Registers are the host's (fpu.h);
- * the pointers FOP, FIP and FDP are kept by hand, as the host's would tell of us. vCPU thread.
+ * Floating point that has state of its own: x87 instructions, and MXCSR. Registers, which are MMX's too, are
+ * the host's (fpu.h); the pointers FOP, FIP and FDP are kept by hand, as the host's would tell of us. vCPU
+ * thread.
  */
 #include "accel/soft/fpu.h"
 #include "accel/soft/jit/xlat.h"
@@ -69,7 +70,7 @@ bool x_is_x87(const struct insn *in)
 	return kind_of(&op_descs[in->op]) != X87_NONE;
 }
 
-static void need_x87(struct xlat *x)
+void x_need_x87(struct xlat *x)
 {
 	struct as *a = &x->a;
 	struct stub *s;
@@ -87,6 +88,15 @@ static void need_x87(struct xlat *x)
 	x->x87_ok = true;
 	x->ent = NULL;
 	x->vec_ok = VEC_NONE; /* the way out and in again leaves them in memory */
+}
+
+bool x_emms(struct xlat *x)
+{
+	if (fpu_denied(x->c, FPN_MMX) >= 0)
+		return false;
+	x_need_x87(x);
+	AS(&x->a, 0x0f, 0x77);
+	return true;
 }
 
 static void copy_sel(struct xlat *x, unsigned seg, int32_t to)
@@ -145,7 +155,7 @@ bool x_x87(struct xlat *x)
 		return false;
 	while ((*op & 0xf8) != 0xd8)
 		op++;
-	need_x87(x);
+	x_need_x87(x);
 	if (mem)
 		check_operand(x, store);
 	if (d->flags_r & FLAGS_STATUS || (d->flags_w && x->l->live[x->i]))

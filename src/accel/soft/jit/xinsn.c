@@ -21,7 +21,7 @@ struct slot {
 struct plan {
 	struct form f;
 	struct slot reg, rm, vvvv;
-	bool mem, store, vec, gpr;
+	bool mem, store, vec, mmx, gpr;
 	bool swap; /* AH..BH and AL..BL around it */
 	unsigned size, align;
 };
@@ -47,11 +47,12 @@ bool x_is_int(unsigned mn)
 
 static bool native_op(const struct op_desc *d)
 {
-	if (d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI && d->cls != OPC_EVEX)
+	if (d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI && d->cls != OPC_EVEX &&
+	    d->cls != OPC_MMX)
 		return false;
 	switch (d->mn) { /* what masked.c does in its own way */
 	case MN_VPMASKMOVD: case MN_VPMASKMOVQ: case MN_VMASKMOVPS: case MN_VMASKMOVPD:
-	case MN_MASKMOVDQU: case MN_VMASKMOVDQU:
+	case MN_MASKMOVDQU: case MN_VMASKMOVDQU: case MN_MASKMOVQ:
 		return false;
 	default:
 		return true;
@@ -118,6 +119,15 @@ static bool take_operand(struct plan *p, const struct op_operand *o)
 		if (mem)
 			take_mem(p, o);
 		p->vec = true;
+		return true;
+	case OPK_Q:
+		if (mem)
+			take_mem(p, o);
+		p->mmx = true;
+		return true;
+	case OPK_P:
+	case OPK_N:
+		p->mmx = true;
 		return true;
 	case OPK_V:
 	case OPK_H:
@@ -200,6 +210,8 @@ static bool make_plan(struct xlat *x, struct plan *p)
 	for (unsigned i = 0; i < d->nr_operands; i++)
 		if (!take_operand(p, &d->operand[i]))
 			return false;
+	if (p->mmx && p->vec)
+		return false;
 	p->vec |= d->cls == OPC_SSE || d->cls == OPC_AVX || d->cls == OPC_EVEX;
 	if (d->cls != OPC_INT && fpu_denied(x->c, need_of(in)) >= 0)
 		return false;
@@ -399,8 +411,12 @@ bool x_general(struct xlat *x)
 		return x_mxcsr(x);
 	if (x_is_x87(in))
 		return x_x87(x);
+	if (d->mn == MN_EMMS)
+		return x_emms(x);
 	if (!make_plan(x, &p) || high8_clash(x, &p))
 		return false;
+	if (p.mmx)
+		x_need_x87(x);
 	if (p.vec)
 		x_need_vec(x, d->cls == OPC_EVEX);
 	if (p.mem)

@@ -118,14 +118,6 @@ static void put_crossing_head(struct xlat *x)
 	x->env_ok = true;
 }
 
-/* What the interpreter does alone anyhow. */
-static bool hopeless(const struct block *b)
-{
-	const struct op_desc *d = &op_descs[b->in[0].op];
-
-	return !b->in[0].op || d->cls == OPC_MMX;
-}
-
 /* The words for traps, and where they are. */
 static void keep_span(struct xlat *x)
 {
@@ -215,7 +207,7 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 	struct xlat x = { .c = c, .j = j, .l = &lists, .host_ok = true };
 	struct block *whole;
 
-	if (hopeless(b))
+	if (!b->in[0].op)
 		return false;
 	x.b = whole = jit_longer(c, b);
 	whole->left = UINT8_MAX;

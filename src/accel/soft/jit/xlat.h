@@ -252,6 +252,9 @@ bool x_is_mxcsr(const struct insn *);
 bool x_mxcsr(struct xlat *);
 bool x_is_x87(const struct insn *);
 bool x_x87(struct xlat *);
+bool x_emms(struct xlat *);
+/* The x87 state, or MMX's, is the host's from here on. */
+void x_need_x87(struct xlat *);
 
 /* xsys.c; the same. x_sys_inline(): neither flags nor anything else is looked at. */
 bool x_sys(struct xlat *);

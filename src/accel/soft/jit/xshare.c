@@ -134,7 +134,7 @@ static bool breaks(const struct xlat *x, const struct insn *in)
 {
 	const struct op_desc *d = &op_descs[in->op];
 
-	if (!in->op || d->cls == OPC_SYS || d->cls == OPC_FPSTATE || d->cls == OPC_MMX)
+	if (!in->op || d->cls == OPC_SYS || d->cls == OPC_FPSTATE)
 		return true;
 	if (is_stack(in))
 		return in->opsize != x_word(x) || (d->mn == MN_POP && (in->flags & INSN_MEM));
