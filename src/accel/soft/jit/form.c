@@ -196,19 +196,33 @@ static void put_legacy(struct as *a, const struct form *f, unsigned rex, bool ne
 		as_byte(a, f->map == 2 ? 0x38 : 0x3a);
 }
 
+/* EVEX counts short displacements in its own way: these are of 32 bits. */
+static void put_evex_address(struct as *a, unsigned reg, const struct as_addr *m)
+{
+	unsigned b = (unsigned)m->base & 7, mod = !m->disp && b != 5 ? 0 : 2;
+	bool sib = m->index >= 0 || b == 4;
+
+	as_byte(a, mod << 6 | (reg & 7) << 3 | (sib ? 4 : b));
+	if (sib)
+		as_byte(a, (m->index >= 0 ? (unsigned)m->index & 7 : 4) << 3 | b);
+	if (mod == 2)
+		as_u32(a, (uint32_t)m->disp);
+}
+
 /* The bits of vector registers stay, unless a general register or memory takes their place. */
 static void put_evex(struct as *a, const struct form *f, int reg, int rm, const struct as_addr *mem)
 {
-	unsigned r = reg >= 0 ? (unsigned)reg : f->modrm >> 3 & 7u;
-	unsigned b = mem ? (unsigned)mem->base : rm >= 0 ? (unsigned)rm : f->modrm & 7u, first = f->ev[0];
+	unsigned r = reg >= 0 ? (unsigned)reg : f->modrm >> 3 & 7u, first = f->ev[0];
+	unsigned b = mem ? (unsigned)mem->base : rm >= 0 ? (unsigned)rm : f->modrm & 7u;
+	unsigned index = mem && mem->index >= 0 ? (unsigned)mem->index : 0;
 
 	if (reg >= 0)
 		first = (first & ~0x90u) | 0x10 | (r & 8 ? 0 : 0x80);
 	if (mem || rm >= 0)
-		first = (first & ~0x60u) | 0x40 | (b & 8 ? 0 : 0x20);
+		first = (first & ~0x60u) | (index & 8 ? 0 : 0x40) | (b & 8 ? 0 : 0x20);
 	AS(a, 0x62, (uint8_t)first, f->ev[1], f->ev[2], f->opcode);
 	if (mem)
-		as_modrm(a, r, mem);
+		put_evex_address(a, r, mem);
 	else
 		as_byte(a, 0xc0 | (r & 7) << 3 | (b & 7));
 	as_bytes(a, f->imm, f->nr_imm);

@@ -384,18 +384,6 @@ static bool put_lea(struct xlat *x)
 	return true;
 }
 
-static void find_operand(struct xlat *x, const struct plan *p)
-{
-	if (!p->f.evex) {
-		x_reach(x, p->size, p->store, p->align);
-		return;
-	}
-	/* EVEX counts short displacements in its own way */
-	x_keep_flags(x, x->l->live[x->i]);
-	x_ea(x);
-	x_check(x, p->size, p->store, p->align);
-}
-
 bool x_general(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
@@ -420,7 +408,7 @@ bool x_general(struct xlat *x)
 	if (p.vec)
 		x_need_vec(x, d->cls == OPC_EVEX);
 	if (p.mem)
-		find_operand(x, &p);
+		x_reach(x, p.size, p.store, p.align);
 	/* Flags that it reads, or that it leaves while it writes others. */
 	if (reads || (writes && x->l->live[x->i]))
 		x_need_flags(x);

@@ -96,8 +96,8 @@ static bool writes_memory(const struct op_desc *d)
 	for (unsigned i = 0; i < d->nr_operands; i++) {
 		const struct op_operand *o = &d->operand[i];
 
-		if ((o->kind == OPK_RM || o->kind == OPK_M || o->kind == OPK_W || o->kind == OPK_MOFFS) &&
-		    (o->rw & 2))
+		if ((o->kind == OPK_RM || o->kind == OPK_M || o->kind == OPK_W || o->kind == OPK_KRM ||
+		     o->kind == OPK_MOFFS) && (o->rw & 2))
 			return true;
 	}
 	return false;
@@ -116,7 +116,8 @@ static void note_operand(struct finder *f, unsigned i, const struct insn *in)
 	if (!(in->flags & INSN_MEM) || !size || size > 64 || !x_plain_address(f->x, in) || d->mn == MN_LEA ||
 	    d->mn == MN_NOP || d->mn == MN_PREFETCH || (write && form_written(in)))
 		return;
-	if (d->cls != OPC_INT && d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI)
+	if (d->cls != OPC_INT && d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI &&
+	    d->cls != OPC_EVEX)
 		return;
 	note(f, &f->x->l->operand[i], m,
 	     (int64_t)in->disp + base->delta + ((int64_t)index->delta << in->scale), size);
