@@ -290,6 +290,8 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 	b->check = false;
 	b->kept = false;
 	b->looped = false;
+	b->roams = 0;
+	b->roamed = false;
 	b->runs = 0;
 	b->code = NULL;
 	while (n < max) {
@@ -400,10 +402,10 @@ static struct block *lookup(struct soft_cpu *c, uint64_t gpa)
 	return NULL;
 }
 
-const struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off)
+struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off)
 {
 	uint64_t gpa = (b->gpa & PAGE_ADDR) | off;
-	const struct block *o = *hash_head(c->blocks, gpa, b->key);
+	struct block *o = *hash_head(c->blocks, gpa, b->key);
 
 	for (; o; o = o->hash_next)
 		if (o->gpa == gpa && o->key == b->key && !o->crosses && o->gen == b->gen)

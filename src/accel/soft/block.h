@@ -36,6 +36,8 @@ struct block {
 	uint8_t left;	 /* the instruction that host code leaves to the interpreter, if any */
 	int16_t skip;	 /* to host code for who comes from the same page, with flags in the host's */
 	uint64_t gpa2;	 /* of the second page */
+	uint64_t roams;	 /* bits of instructions whose accesses were found to be in another page each time */
+	bool roamed;	 /* one more since its host code was made */
 	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */
 };
 _Static_assert(offsetof(struct block, gpa2) <= 64, "one cache line");
@@ -135,7 +137,7 @@ bool jump_renew(struct soft_cpu *c, uint64_t lin);
 void jump_drop_page(struct soft_cpu *c, uint64_t lin);
 
 /* The block at a page offset of b's page, if it is known and as old as b; else NULL. */
-const struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off);
+struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off);
 
 /*
  * Makes one of blocks that follow each other in a page, where each begins where the one before it goes on: by

@@ -101,19 +101,20 @@ struct spot_info {
 	uint32_t place, back;
 	uint32_t missed, score; /* soft_cpu.poll at the last miss; how often they came soon */
 	int32_t disp;		/* the access: [base + disp], or the instruction's operand */
-	uint8_t base, size;
-	bool write;
+	uint8_t base, insn; /* insn: of the block */
+	bool write : 1, moved : 1, hot : 1, shared : 1; /* moved: struct xlat's; hot: struct block's looped */
+	uint8_t off; /* shared: where the access is from there on; full is for all of them */
 };
 #define MAX_SHARES  4 /* accesses of a block that are looked up together: so many sorts of them */
 #define SPOTS	    0x40000u
-#define JIT_SAMPLES 32u /* looks at the clock that are remembered, to find loops */
+#define JIT_SAMPLES 128u /* looks at the clock that are remembered, to find loops */
 #define JUMP_PAGES  BIT32(15)
 #define STACK_SPOTS 8u /* the first: of accesses by way of RSP, 4 * 32 bits + 2 * supervisor + write */
 
 struct soft_cpu {
 	/* hot */
 	uint64_t r[R_NR];
-	uint32_t fl; /* FL_* */
+	uint32_t fl; /* FL_*; the upper half is anything */
 	uint32_t poll; /* countdown to vcpu_poll() */
 	struct soft_tlb *tlb; /* of the current privilege: &tlbs[tlb_array()] */
 	/*

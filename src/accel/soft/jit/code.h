@@ -127,7 +127,7 @@ struct jit {
  * of the host's cache lines and pages of code.
  */
 #define JIT_COLD       (JIT_CODE_SIZE / 2)
-#define JIT_BLOCK_ROOM KIB(48) /* more than the largest block takes */
+#define JIT_BLOCK_ROOM KIB(96) /* more than the largest block takes */
 #define JIT_SPANS      KIB(512)
 
 /* routines.c: writes them; j->used is behind them. */
@@ -179,6 +179,8 @@ void jit_vecs_lent(struct soft_cpu *c);
 
 /* longer.c: b with what most likely follows it, to be translated in its place; or b. */
 struct block *jit_longer(struct soft_cpu *c, struct block *b);
+/* hot.c: b, which has host code, is where the clock was looked at. */
+void jit_sample(struct soft_cpu *c, struct block *b);
 /* jit.c: what it was, from b's host code. */
 struct block *jit_whole(struct soft_cpu *c, const struct block *b);
 /* xlat.c: host code for b; false: not worth it, or not possible. */

@@ -520,6 +520,7 @@ unsigned jit_try(struct soft_cpu *c, struct block *b)
 		case JIT_POLL:
 			return b->nr;
 		case JIT_BAIL:
+			c->jr.restless = 0; /* it will be again when it counts */
 			return c->hc.id & 63;
 		case JIT_STORED:
 			return stored(c, b);
@@ -532,33 +533,12 @@ unsigned jit_try(struct soft_cpu *c, struct block *b)
 	}
 }
 
-/* So many of the last JIT_SAMPLES looks at the clock make a loop of a block. */
-#define LOOP_SAMPLES 4
-
-/*
- * Where a vCPU was when it had to look at the clock is a sample of where its time goes. A block that is met
- * there again and again is a loop that runs for long, and worth what does not pay for short ones.
- */
-static void sample(struct soft_cpu *c, struct block *b)
-{
-	unsigned met = 0;
-
-	c->jr.polled = 0;
-	c->jr.sampled[c->jr.nr_sampled++ % JIT_SAMPLES] = b;
-	if (b->looped)
-		return;
-	for (unsigned i = 0; i < JIT_SAMPLES; i++)
-		met += c->jr.sampled[i] == b;
-	if (met >= LOOP_SAMPLES && jit_has_room(c->jit))
-		jit_translate_loop(c, c->jit, b);
-}
-
 bool jit_run(struct soft_cpu *c, struct block *b)
 {
 	if (unlikely(c->lockstep))
 		return lockstep_run(c, b);
 	if (c->jr.polled == c->rip)
-		sample(c, b);
+		jit_sample(c, b);
 	note_code(c, b);
 	return run(c, b, false);
 }

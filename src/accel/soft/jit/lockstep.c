@@ -213,6 +213,16 @@ static void drop_pages(struct lockstep *l)
 	l->run.nr_pages = 0;
 }
 
+/* What the next instruction wants, or, if that is nothing, one behind it: it may be looked up early. */
+static bool take_more(struct lockstep *l, struct soft_tlb *real, const struct block *b, unsigned nr)
+{
+	bool taken = false;
+
+	while (nr < b->nr && !taken)
+		taken = take_operands(l, real, &b->in[nr++]);
+	return taken;
+}
+
 /* ---- tries ---- */
 
 /* Returns how many instructions host code has done. */
@@ -232,7 +242,7 @@ static unsigned try_t1(struct lockstep *l, struct block *b)
 		l->trying = false;
 		c->tlb = real;
 		fpu_spill(c);
-		if (nr >= b->nr || !take_operands(l, real, &b->in[nr]))
+		if (nr >= b->nr || !take_more(l, real, b, nr))
 			break;
 	}
 	spots_drop(c);

@@ -16,7 +16,7 @@ struct stub *x_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)
 		return &x->l->stubs[0];
 	}
 	s = &x->l->stubs[x->nr_stubs++];
-	*s = (struct stub){ .kind = kind, .i = (uint8_t)x->i, .place = place };
+	*s = (struct stub){ .kind = kind, .i = (uint8_t)x->due, .moved = x->moved, .place = place };
 	return s;
 }
 
@@ -27,6 +27,7 @@ static uint32_t this_id(const struct xlat *x)
 
 void x_put_bail(struct xlat *x)
 {
+	x_move_out(x);
 	as_mov_imm32(&x->a, ENT, this_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_bail);
 }
@@ -148,12 +149,20 @@ static void look_around(struct xlat *x, int32_t off, unsigned live)
 	x->host_ok = false;
 }
 
+/* Whether the way there is the way back of a loop, inside which registers stay where they are. */
+static bool goes_round(const struct xlat *x, int32_t off)
+{
+	return x->moved && x_is_loop(x) && off == (int32_t)(x->b->gpa & PAGE_OFF) && !x->c->lockstep &&
+	       !x->c->telling;
+}
+
 void x_exit(struct xlat *x, int32_t off)
 {
 	const struct insn *in = x_insn(x);
 	unsigned live = live_at(x, off);
 
 	if (off < 0 || off >= 0x1000) {
+		x_move_out(x);
 		exit_far(x, off);
 		return;
 	}
@@ -161,6 +170,11 @@ void x_exit(struct xlat *x, int32_t off)
 		look_around(x, off, live);
 	if (live)
 		x_need_flags(x);
+	if (goes_round(x, off)) {
+		as_jmp_to(&x->a, x->body);
+		return;
+	}
+	x_move_out(x);
 	x_stub(x, STUB_LINK, as_jmp(&x->a))->off = off;
 }
 
@@ -179,7 +193,7 @@ static void put_jcc(struct xlat *x)
 	place = as_jcc(&x->a, back ? in->cc ^ 1u : in->cc);
 	host = x->host_ok;
 	env = x->env_ok;
-	s = x_stub(x, near ? STUB_LINK : STUB_EXIT, place);
+	s = x_stub(x, near && !x->moved ? STUB_LINK : STUB_EXIT, place);
 	s->off = aside;
 	s->host_ok = host;
 	s->env_ok = env;
@@ -250,7 +264,7 @@ static bool put_pop(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 	unsigned guest = in->rm / 8;
-	int host = host_reg(guest);
+	int host = x->home[guest];
 
 	if (in->flags & INSN_MEM)
 		return false;
@@ -454,6 +468,8 @@ bool x_branch(struct xlat *x)
 
 	if (in->opsize != x_word(x) || leads_too_far(x, in))
 		return false;
+	if (!x_is_direct(in) || op_descs[in->op].mn == MN_CALL)
+		x_move_out(x);
 	switch (op_descs[in->op].mn) {
 	case MN_JCC:
 		put_jcc(x);
@@ -484,6 +500,7 @@ static void stub_stored(struct xlat *x, const struct stub *s)
 	} else {
 		as_rm(&x->a, true, 0x2b, EA, ENT, TLB_OFF(TLB_WRITE, addend));
 	}
+	x_move_out(x);
 	as_store_imm32(&x->a, ENV, OFF(jr.stored), s->size);
 	as_mov_imm32(&x->a, ENT, this_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_store);
@@ -498,10 +515,21 @@ static void stub_link(struct xlat *x, const struct stub *s)
 
 static void stub_vec(struct xlat *x, const struct stub *s)
 {
+	bool moved = x_move_out(x);
+	uint8_t *back;
+
 	AS(&x->a, 0x4c, 0x8d, 0x1d); /* lea r11, [rip + back] */
-	as_u32(&x->a, (uint32_t)(s->back - (x->a.p + 4)));
+	as_u32(&x->a, 0);
+	back = x->a.p - 4;
 	as_mov_imm32(&x->a, ENT, this_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_vec);
+	if (!moved) {
+		as_patch(back, s->back);
+		return;
+	}
+	as_patch(back, x->a.p);
+	x_move_in(x);
+	as_jmp_to(&x->a, s->back);
 }
 
 static void stub_lookup(struct xlat *x, const struct stub *s)
@@ -545,6 +573,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		stub_link(x, s);
 		break;
 	case STUB_POLL:
+		x_move_out(x);
 		as_mov_imm32(&x->a, ENT, (uint32_t)s->off);
 		as_jmp_to(&x->a, x->j->go.exit_off);
 		break;
@@ -580,7 +609,8 @@ static void put_stubs(struct xlat *x, bool exits)
 
 		if ((s->kind == STUB_EXIT) != exits)
 			continue;
-		x->i = s->i;
+		x->i = x->due = s->i;
+		x_set_moved(x, s->moved);
 		as_patch(s->place, x->a.p);
 		put_stub(x, s);
 	}

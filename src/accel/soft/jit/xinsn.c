@@ -249,7 +249,7 @@ static void place_slot(struct xlat *x, struct slot *s, unsigned scratch)
 {
 	if (!s->used || s->high)
 		return;
-	s->host = host_reg(s->guest);
+	s->host = x->home[s->guest];
 	if (s->host >= 0)
 		return;
 	s->host = (int)scratch;
@@ -281,7 +281,7 @@ static unsigned third_scratch(struct xlat *x, const struct plan *p)
 	struct as_addr *m = &x->at;
 	bool ea = m->base == EA || m->index == EA, ent = m->base == ENT || m->index == ENT;
 
-	if (!p->mem || !p->vvvv.used || host_reg(p->vvvv.guest) >= 0 || !ea)
+	if (!p->mem || !p->vvvv.used || x->home[p->vvvv.guest] >= 0 || !ea)
 		return EA;
 	if (ent) {
 		as_lea(&x->a, true, EA, m->base, m->index, 0, m->disp);
@@ -372,7 +372,7 @@ static bool put_lea(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 	unsigned to = in->reg / 8;
-	int host = host_reg(to);
+	int host = x->home[to];
 	struct insn flat = *in;
 
 	if (in->opsize < 4 || !x_plain_address(x, in))

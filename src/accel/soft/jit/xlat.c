@@ -46,8 +46,11 @@ static void put_block(struct xlat *x, unsigned first)
 	for (x->i = first; x->i < b->nr; x->i++) {
 		bool behind = x->run_goes_on, more;
 
+		x->due = x->i;
 		x->now = NULL;
 		x->run_goes_on = false;
+		if (!behind)
+			x_look_early(x);
 		more = put_insn(x);
 		if (behind && !x->now)
 			x->a.full = true; /* dropped: the last store is not looked at; cannot be */
@@ -55,7 +58,7 @@ static void put_block(struct xlat *x, unsigned first)
 		if (!more)
 			return;
 	}
-	x->i = b->nr - 1u;
+	x->i = x->due = b->nr - 1u;
 	x_exit(x, b->in[x->i].next);
 }
 
@@ -189,7 +192,7 @@ static bool put_all(struct xlat *x, unsigned first, uint64_t lin)
 	return true;
 }
 
-static void begin(struct xlat *x)
+static void begin(struct xlat *x, bool moves)
 {
 	x->start = x->j->rw + x->j->used;
 	x->bytes = block_bytes(x->b);
@@ -198,6 +201,9 @@ static void begin(struct xlat *x)
 		x->l->operand[i].share = x->l->stacked[i].share = NULL;
 		x->l->pcs[i] = 0;
 	}
+	x_find_homes(x, x->b->looped);
+	if (!moves)
+		x->nr_moves = 0;
 	find_live_flags(x);
 }
 
@@ -211,12 +217,14 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 		return false;
 	x.b = whole = jit_longer(c, b);
 	whole->left = UINT8_MAX;
-	begin(&x);
+	begin(&x, true);
 	x_find_shares(&x);
 	if (b->crosses)
 		put_crossing_head(&x);
 	else
 		put_head(&x);
+	x_move_in(&x);
+	x.body = x.a.p;
 	if (!put_all(&x, 0, c->rip)) {
 		whole->code = NULL;
 		return false;
@@ -257,7 +265,7 @@ static const uint8_t *make_careful(struct soft_cpu *c, struct block *b, unsigned
 	struct xlat x = { .c = c, .j = c->jit, .b = b, .l = &lists };
 	const struct insn *in = &b->in[first];
 
-	begin(&x);
+	begin(&x, false);
 	x.env_ok = x.l->live[first];
 	return put_all(&x, first, c->r[R_PC] + in->next - in->len) ? x.start : NULL;
 }

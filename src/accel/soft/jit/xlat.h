@@ -29,12 +29,17 @@ struct stub {
 	uint8_t kind, i;
 	bool host_ok, env_ok; /* STUB_EXIT */
 	int32_t off;
+	bool moved; /* x->moved, there */
 	uint8_t *place; /* the jump to it */
 	uint8_t *back;	/* STUB_VEC, STUB_MISS, STUB_SPOT: where it goes on */
 	bool write; /* STUB_MISS, STUB_SPOT */
 	bool call, known; /* STUB_LOOKUP: it comes back; the instruction faults if no code can be there */
 	bool flat;  /* STUB_SPOT: it adds to an address, else to an offset in the page */
-	bool shared;	  /* STUB_STORED: from off on behind the access's address, as xshare.c has it */
+	/*
+	 * Of a share. STUB_STORED: from off on behind the access's address; STUB_MISS: the first access is
+	 * off behind the address.
+	 */
+	bool shared;
 	uint8_t size;	  /* STUB_STORED: bytes that were stored */
 	uint8_t base;	  /* as in its spot_info */
 	int32_t spot, fold; /* its offset from ENV; what is not in the address looked at */
@@ -52,14 +57,25 @@ struct share {
 	bool write; /* what was looked up: memory to write to */
 	bool open;  /* it was */
 	uint8_t left; /* accesses that come yet */
+	uint8_t first; /* instruction of the first, which looks */
+	bool stack;    /* that is not its operand, but what it does with the stack */
+	uint8_t early; /* the instruction in front of which it can be looked up as well, or NOT_EARLY */
 	int32_t lo, hi; /* bytes that are accessed, from the base on */
 };
+
+#define NOT_EARLY 0xff
 
 /* One of them. */
 struct member {
 	struct share *share; /* NULL: of none */
 	int32_t off;
 };
+
+/* A guest register in the home of another one, which is in memory (xhome.c). */
+struct move {
+	uint8_t in, out;
+};
+#define MAX_MOVES 5 /* so many have none */
 
 /*
  * Status flags are in the host's EFLAGS (host_ok), in c->fl (env_ok), in both, or nowhere when nobody
@@ -74,6 +90,7 @@ struct xlat {
 	struct block *b;
 	const uint8_t *bytes; /* the block's code */
 	unsigned i;	      /* the instruction in hand */
+	unsigned due;	      /* the same; while that is looked up early, the one in front of which it is */
 	uint8_t *start;
 	bool host_ok, env_ok;
 	uint8_t vec_ok; /* vector registers are loaded from here on; VEC_ALL: all of AVX-512 too */
@@ -81,8 +98,11 @@ struct xlat {
 	unsigned nr_stubs;
 	struct as_addr at; /* the host's address of the operand, as x_check() and x_reach() found it */
 	int32_t spot, fold; /* as in its stub; 0: without a spot, ENT is the TLB entry and EA the address */
-	bool loop_known;
-	uint32_t jump; /* xloop.c: registers that are elsewhere each time; all: there is no loop */
+	int8_t home[R_NR]; /* of each guest register: the host's, or -1: in soft_cpu.r[] */
+	struct move moves[MAX_MOVES];
+	uint8_t nr_moves;
+	bool moved;    /* they are, here */
+	uint8_t *body; /* behind the block's head, where they are */
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
 	struct share *ent; /* what this one adds is in ENT */
 	/* Guest registers that T and ENT are copies of, or NO_GUEST; while nothing was put behind held_at. */
@@ -189,13 +209,27 @@ void x_ea_to(struct xlat *, const struct insn *, unsigned to, bool w);
 void x_check(struct xlat *, unsigned size, bool write, unsigned align);
 /* Leaves to the interpreter when one of the bits is set in EA. */
 void x_check_align(struct xlat *, unsigned align);
-/* Its first part: ENT as for x_check(), EA stays. */
+/*
+ * Its first part: ENT as for x_check(), EA stays. When x->now is to be opened, EA and size are those of its
+ * whole range.
+ */
 void x_find_entry(struct xlat *, unsigned size, bool write);
 /* Its second. */
 void x_add_entry(struct xlat *, bool write);
 void x_stub_miss(struct xlat *, const struct stub *);
 /* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);
+
+/* xhome.c */
+/* Whether the block's last instruction goes back to its first. */
+bool x_is_loop(const struct xlat *x);
+/* Who changes places in this block. hot: it is for a loop. */
+void x_find_homes(struct xlat *, bool hot);
+/* Whether they have, at this place in the code: x->home says where registers are. */
+void x_set_moved(struct xlat *, bool moved);
+/* To where the block has them; and back, if they are there, which is returned. Flags stay. */
+void x_move_in(struct xlat *);
+bool x_move_out(struct xlat *);
 
 /* xspot.c */
 /*
@@ -205,11 +239,9 @@ void x_stored(struct xlat *);
 void x_reach(struct xlat *, unsigned size, bool write, unsigned align);
 /* The same for a word at [host register + disp], of an instruction that uses the stack. */
 void x_reach_stack(struct xlat *, unsigned base, int32_t disp, bool write);
+/* x->now, which is s, is looked up by the instruction in hand, and opened. */
+void x_look(struct xlat *, struct share *s);
 void x_stub_spot(struct xlat *, const struct stub *);
-
-/* xloop.c */
-/* Whether the block is in a loop through which an instruction's address goes in small steps, if at all. */
-bool x_walks(struct xlat *, const struct insn *);
 
 /* xshare.c */
 /* Finds accesses that can share a look; in front of all code. */
@@ -219,8 +251,19 @@ void x_find_shares(struct xlat *);
  * opened by a look for this access with flags kept. NULL: it is alone.
  */
 struct share *x_share(struct xlat *, const struct member *, unsigned size, bool write);
+/* Looks that are better done in front of the instruction in hand than where they are needed. */
+void x_look_early(struct xlat *x);
+/* How far the first byte of its range is from the access in hand; and all of it. */
+static inline int32_t x_range_from(const struct xlat *x)
+{
+	return x->now->lo - x->off;
+}
+static inline unsigned x_range_size(const struct xlat *x)
+{
+	return (unsigned)(x->now->hi - x->now->lo);
+}
 /*
- * Behind that look. ENT is the TLB entry, or with x->spot what it adds; EA the address modulo the page size.
+ * Behind that look, which was for the whole range. ENT is the TLB entry, or with x->spot what it adds.
  * seg: segment of the address, or SEG_NONE.
  */
 void x_open_share(struct xlat *, struct share *, unsigned seg);
@@ -267,7 +310,7 @@ bool x_behind_sti(const struct xlat *);
 /* xflow.c */
 /* Pushes what is in hc.tmp. */
 void x_push_tmp(struct xlat *);
-/* What ends a block. False: it is the interpreter's. */
+/* What ends a block, or part of one. False: it is the interpreter's. */
 bool x_branch(struct xlat *);
 bool x_is_branch(const struct insn *);
 /* push, pop, leave */

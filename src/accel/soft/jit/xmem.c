@@ -24,7 +24,7 @@ void x_need_flags(struct xlat *x)
 
 unsigned x_reg(struct xlat *x, unsigned guest, unsigned scratch)
 {
-	int h = host_reg(guest);
+	int h = x->home[guest];
 
 	if (h >= 0)
 		return (unsigned)h;
@@ -86,6 +86,10 @@ void x_find_entry(struct xlat *x, unsigned size, bool write)
 	s = x_stub(x, STUB_MISS, as_jcc(a, CC_A));
 	s->write = write;
 	s->back = again;
+	if (!x->now)
+		return;
+	s->shared = true;
+	s->off = -x_range_from(x);
 }
 
 void x_check_align(struct xlat *x, unsigned align)
@@ -111,18 +115,39 @@ void x_add_entry(struct xlat *x, bool write)
 	x->host_ok = false;
 }
 
-/* An access that leaves its page is the interpreter's, if its first page is there; else that is got. */
+/*
+ * An access that leaves its page is the interpreter's, if its first page is there; else that is got. When a
+ * share does, its accesses are looked up one by one.
+ */
 void x_stub_miss(struct xlat *x, const struct stub *s)
 {
 	struct as *a = &x->a;
-	uint8_t *crosses;
+	uint8_t *crosses, *elsewhere = NULL;
+	bool moved;
 
 	as_alu_imm(a, true, 7, T, 0xfff);
 	crosses = as_jcc(a, CC_BE);
+	if (s->shared) { /* what is accessed may be in another page than what is looked for */
+		as_lea(a, true, T, EA, -1, 0, s->off);
+		as_rr(a, true, 0x33, T, EA);
+		as_alu_imm(a, true, 7, T, 0xfff);
+		elsewhere = as_jcc(a, CC_A);
+	}
+	moved = x_move_out(x);
 	as_call(a, x->j->go.miss[s->write]);
+	if (moved)
+		x_move_in(x);
 	as_patch(as_jcc(a, CC_NE), s->back);
-	as_patch(crosses, a->p);
+	if (!s->shared) {
+		as_patch(crosses, a->p);
+		x_put_bail(x);
+		return;
+	}
 	x_put_bail(x);
+	x_set_moved(x, moved);
+	as_patch(elsewhere, a->p);
+	as_patch(crosses, a->p);
+	x_stub_careful(x);
 }
 
 static unsigned stored_size(const struct insn *in)

@@ -59,13 +59,19 @@ static bool joins(const struct share *s, const struct share *m)
 	       (s->write || !m->write) && hi - lo <= SPAN;
 }
 
+static bool is_far(int64_t off)
+{
+	return off <= -(int64_t)FARTHEST || off >= (int64_t)FARTHEST;
+}
+
 /* m: a share of one access at off. */
-static void note(struct finder *f, struct member *to, struct share m, int64_t off, unsigned size)
+static void note(struct finder *f, unsigned i, struct share m, int64_t off, unsigned size)
 {
 	struct xlat *x = f->x;
+	struct member *to = m.stack ? &x->l->stacked[i] : &x->l->operand[i];
 	struct share *s;
 
-	if (off <= -(int64_t)FARTHEST || off >= (int64_t)FARTHEST)
+	if (is_far(off))
 		return;
 	m.lo = (int32_t)off;
 	m.hi = (int32_t)(off + size);
@@ -75,6 +81,7 @@ static void note(struct finder *f, struct member *to, struct share m, int64_t of
 		if (x->nr_shares == MAX_SHARES)
 			return;
 		*s = m;
+		s->first = (uint8_t)i;
 		x->nr_shares++;
 	}
 	s->lo = MIN(s->lo, m.lo);
@@ -86,9 +93,10 @@ static void note(struct finder *f, struct member *to, struct share m, int64_t of
 static void note_stack(struct finder *f, unsigned i, unsigned reg, int32_t disp, bool write)
 {
 	const struct value *v = &f->v[reg];
-	struct share m = { .base = v->nr, .index = f->v[R_ZERO].nr, .seg = SEG_NONE, .write = write };
+	struct share m = { .base = v->nr, .index = f->v[R_ZERO].nr, .seg = SEG_NONE, .write = write,
+			   .stack = true };
 
-	note(f, &f->x->l->stacked[i], m, (int64_t)v->delta + disp, (unsigned)x_word(f->x));
+	note(f, i, m, (int64_t)v->delta + disp, (unsigned)x_word(f->x));
 }
 
 static bool writes_memory(const struct op_desc *d)
@@ -114,13 +122,12 @@ static void note_operand(struct finder *f, unsigned i, const struct insn *in)
 			   .seg = (uint8_t)x_seg(in), .write = write };
 
 	if (!(in->flags & INSN_MEM) || !size || size > 64 || !x_plain_address(f->x, in) || d->mn == MN_LEA ||
-	    d->mn == MN_NOP || d->mn == MN_PREFETCH || (write && form_written(in)))
+	    d->mn == MN_NOP || d->mn == MN_PREFETCH || (write && form_written(in)) || is_far(in->disp))
 		return;
 	if (d->cls != OPC_INT && d->cls != OPC_SSE && d->cls != OPC_AVX && d->cls != OPC_BMI &&
 	    d->cls != OPC_EVEX)
 		return;
-	note(f, &f->x->l->operand[i], m,
-	     (int64_t)in->disp + base->delta + ((int64_t)index->delta << in->scale), size);
+	note(f, i, m, (int64_t)in->disp + base->delta + ((int64_t)index->delta << in->scale), size);
 }
 
 static bool is_stack(const struct insn *in)
@@ -222,6 +229,40 @@ static void follow(struct finder *f, unsigned i, const struct insn *in)
 		forget(f, (unsigned)__builtin_ctz(w));
 }
 
+/* Registers that the first access of a share is addressed by. */
+static unsigned address_of(const struct share *s, const struct insn *in)
+{
+	unsigned mn = op_descs[in->op].mn;
+
+	if (s->stack)
+		return mn == MN_LEAVE ? BIT32(RBP) : BIT32(RSP);
+	return (BIT32(in->base / 8) | BIT32(in->index / 8)) & 0xffff;
+}
+
+/*
+ * A look clobbers status flags. Where they are needed at the first access, and not in front of an instruction
+ * before it, from which on its address is the same, the look is better done there: nobody has to keep them.
+ */
+static uint8_t place_early(const struct xlat *x, const struct share *s)
+{
+	const struct insn *in = x->b->in;
+	unsigned regs = address_of(s, &in[s->first]);
+
+	if (!x->l->live[s->first])
+		return NOT_EARLY;
+	for (unsigned i = s->first; i-- > 0;) {
+		if (breaks(x, &in[i]) || is_stack(&in[i]) || x_is_branch(&in[i]) ||
+		    (form_written(&in[i]) & regs))
+			break;
+		/* what is not accessed in the end must not become dirty */
+		if (s->write && (in[i].flags & INSN_MEM))
+			break;
+		if (!x->l->live[i])
+			return (uint8_t)i;
+	}
+	return NOT_EARLY;
+}
+
 void x_find_shares(struct xlat *x)
 {
 	struct finder f = { .x = x };
@@ -229,6 +270,8 @@ void x_find_shares(struct xlat *x)
 	forget_all(&f);
 	for (unsigned i = 0; i < x->b->nr; i++)
 		follow(&f, i, &x->b->in[i]);
+	for (unsigned n = 0; n < x->nr_shares; n++)
+		x->shares[n].early = place_early(x, &x->shares[n]);
 }
 
 /* ---- code for them ---- */
@@ -255,6 +298,23 @@ struct share *x_share(struct xlat *x, const struct member *m, unsigned size, boo
 	return s;
 }
 
+static void look_early(struct xlat *x, struct share *s)
+{
+	x->now = s;
+	x->off = (s->stack ? x->l->stacked : x->l->operand)[s->first].off;
+	x->i = s->first;
+	x_look(x, s);
+	x->i = x->due;
+	x->now = NULL;
+}
+
+void x_look_early(struct xlat *x)
+{
+	for (unsigned n = 0; n < x->nr_shares; n++)
+		if (x->shares[n].early == x->i && !x->shares[n].open)
+			look_early(x, &x->shares[n]);
+}
+
 void x_close_shares(struct xlat *x)
 {
 	x->ent = NULL;
@@ -269,19 +329,6 @@ static void put_linear(struct xlat *x, int32_t more)
 
 	flat.disp += more;
 	x_ea_to(x, &flat, EA, x_wide(x));
-}
-
-/* EA is the address of the access that looks, or that less a multiple of the page's size. */
-static void put_range(struct xlat *x, const struct share *s)
-{
-	struct as *a = &x->a;
-
-	if (s->hi - s->lo == x->size)
-		return;
-	as_lea(a, false, T, EA, -1, 0, s->lo - x->off);
-	as_alu_imm(a, false, 4, T, 0xfff);
-	as_alu_imm(a, false, 7, T, 0x1000 - (s->hi - s->lo));
-	x_stub(x, STUB_CAREFUL, as_jcc(a, CC_A));
 }
 
 /* T: the page's watch. Stores go where there is no code. */
@@ -303,7 +350,6 @@ void x_open_share(struct xlat *x, struct share *s, unsigned seg)
 {
 	struct as *a = &x->a;
 
-	put_range(x, s);
 	if (s->write) {
 		if (x->spot)
 			as_rm(a, true, AS_LOAD, T, ENV, x->spot + (int32_t)offsetof(struct spot, watch));
@@ -430,8 +476,10 @@ void x_stored_linear(struct xlat *x, const struct stub *s)
 
 void x_stub_careful(struct xlat *x)
 {
-	const uint8_t *start = x->a.p;
+	const uint8_t *start;
 
+	x_move_out(x);
+	start = x->a.p;
 	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
 	as_mov_imm32(&x->a, T, (uint32_t)(start - x->j->rw));
 	as_jmp_to(&x->a, x->j->go.careful);

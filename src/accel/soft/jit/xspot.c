@@ -46,8 +46,10 @@ static bool stays(struct xlat *x)
 	const struct insn *in = x_insn(x);
 	unsigned base = in->base / 8;
 
+	if (x->b->roams >> x->i & 1)
+		return false;
 	return (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP)) ||
-	       ((x->b->looped || x->j->eager) && x_walks(x, in));
+	       x->b->looped || x->j->eager;
 }
 
 /* ---- the access ---- */
@@ -57,6 +59,7 @@ struct access {
 	unsigned base, size, align;
 	int32_t disp;
 	bool write;
+	uint8_t off; /* of a share that is looked up: where it is from there on; size is all of its */
 	uint8_t *start;
 };
 
@@ -76,7 +79,8 @@ static int32_t new_spot(struct xlat *x, const struct access *w)
 	x->j->nr_spots++;
 	x->c->spot_infos[n] = (struct spot_info){
 		.full = 0x1000 - w->size + 1, .disp = w->disp, .base = (uint8_t)w->base,
-		.size = (uint8_t)w->size, .write = w->write,
+		.insn = (uint8_t)x->i, .write = w->write, .moved = x->moved, .hot = x->b->looped,
+		.shared = x->now, .off = w->off,
 		.place = (uint32_t)(w->start - x->j->rw),
 	};
 	return spot_offset(n);
@@ -89,6 +93,13 @@ static int32_t stack_spot(struct xlat *x, bool write)
 
 	x->c->spot_infos[n].full = 0x1000 - (uint32_t)x_word(x) + 1;
 	return spot_offset(n);
+}
+
+/* The limit of the spots for RSP is for 8 bytes. EA is the offset in the page. */
+static void put_range(struct xlat *x, unsigned size)
+{
+	as_alu_imm(&x->a, false, 7, EA, 0x1000 - (int32_t)size);
+	x_stub(x, STUB_CAREFUL, as_jcc(&x->a, CC_A));
 }
 
 /*
@@ -112,9 +123,14 @@ static void put_check(struct xlat *x, int32_t spot, int32_t fold, bool flat, con
 	s->spot = spot;
 	s->fold = fold;
 	s->flat = flat;
+	s->shared = x->now;
 	x->ent = NULL;
 	as_rm(a, true, AS_LOAD, ENT, ENV, SPOT_OFF(spot, add));
 	info_of(x->c, (uint32_t)spot)->back = (uint32_t)(a->p - x->j->rw);
+	if (w->size > (unsigned)x_word(x) && spot < spot_offset(STACK_SPOTS))
+		put_range(x, w->size);
+	if (w->align && w->off)
+		as_lea(a, true, EA, EA, -1, 0, w->off);
 	x_check_align(x, w->align);
 	x->spot = spot;
 	x->fold = fold;
@@ -142,16 +158,26 @@ static void reach_reg(struct xlat *x, struct access *w, bool stack)
 		x->at = (struct as_addr){ EA, ENT, 0 };
 }
 
+/* What is looked up is the whole range of a share. */
+static void widen(const struct xlat *x, struct access *w)
+{
+	w->disp += x_range_from(x);
+	w->size = x_range_size(x);
+	w->off = (uint8_t)-x_range_from(x);
+}
+
 /* [host register + disp], a word. */
 static void look_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 {
 	struct access w = { .base = base, .disp = disp, .size = (unsigned)x_word(x), .write = write };
 
+	if (x->now)
+		widen(x, &w);
 	if (has_spots(x) && base == H_R12) {
 		reach_reg(x, &w, true);
 		return;
 	}
-	as_lea(&x->a, x_wide(x), EA, (int)base, -1, 0, disp);
+	as_lea(&x->a, x_wide(x), EA, (int)base, -1, 0, w.disp);
 	x_find_entry(x, w.size, write);
 	x->spot = 0;
 }
@@ -183,17 +209,20 @@ static bool in_register(const struct xlat *x, const struct access *w)
 	const struct insn *in = x_insn(x);
 
 	return in->index / 8 == R_ZERO && x_seg(in) == SEG_NONE && in->base / 8 < R_ZERO &&
-	       host_reg(in->base / 8) >= 0 && (x_wide(x) || by_stack_spot(x, w));
+	       x->home[in->base / 8] >= 0 && (x_wide(x) || by_stack_spot(x, w));
 }
 
 /* The instruction's operand, by a spot whose place has its address in a register. */
 static void look_operand_reg(struct xlat *x, struct access *w)
 {
 	const struct insn *in = x_insn(x);
+	bool stack = by_stack_spot(x, w);
 
-	w->base = (unsigned)host_reg(in->base / 8);
+	w->base = (unsigned)x->home[in->base / 8];
 	w->disp = in->disp;
-	reach_reg(x, w, by_stack_spot(x, w));
+	if (x->now)
+		widen(x, w);
+	reach_reg(x, w, stack);
 }
 
 static void look_operand_shared(struct xlat *x, struct access *w)
@@ -204,7 +233,9 @@ static void look_operand_shared(struct xlat *x, struct access *w)
 	}
 	x_ea(x);
 	x_check_align(x, w->align);
-	x_find_entry(x, w->size, w->write);
+	if (x_range_from(x))
+		as_lea(&x->a, x_wide(x), EA, EA, -1, 0, x_range_from(x));
+	x_find_entry(x, x_range_size(x), w->write);
 	x->spot = 0;
 }
 
@@ -242,6 +273,22 @@ void x_reach(struct xlat *x, unsigned size, bool write, unsigned align)
 	x_shared_operand(x, s, 0);
 }
 
+/* The first part of what the other two do, for another instruction. */
+void x_look(struct xlat *x, struct share *s)
+{
+	struct access w = { .base = NO_BASE, .size = x->size, .write = s->write };
+	const struct insn *in = x_insn(x);
+	unsigned mn = op_descs[in->op].mn;
+
+	if (!s->stack)
+		look_operand_shared(x, &w);
+	else if (mn == MN_PUSH || mn == MN_CALL)
+		look_stack(x, H_R12, -x_word(x), true);
+	else
+		look_stack(x, mn == MN_LEAVE ? H_RBP : H_R12, 0, false);
+	x_open_share(x, s, s->stack ? SEG_NONE : x_seg(in));
+}
+
 /* ---- out of the way ---- */
 
 /* The access's address into EA, from the same registers again. */
@@ -256,16 +303,28 @@ static void put_address(struct xlat *x, unsigned base, int32_t disp)
 void x_stub_spot(struct xlat *x, const struct stub *s)
 {
 	struct as *a = &x->a;
-	uint8_t *fail;
+	uint8_t *fail, *restless;
+	bool moved;
 
 	put_address(x, s->base, s->off);
 	as_lea(a, true, ENT, ENV, -1, 0, s->spot);
 	AS(a, 0x49, 0xc7, 0xc3); /* mov r11, simm32 */
 	as_u32(a, (uint32_t)s->fold);
+	moved = x_move_out(x);
 	as_call(a, x->j->go.fill[s->write][s->flat]);
+	if (moved)
+		x_move_in(x);
 	fail = as_jcc(a, CC_NE);
 	as_jmp_to(a, s->back);
 	as_patch(fail, a->p);
+	if (s->shared) {
+		as_rm(a, false, 0x83, 7, ENV, OFF(jr.restless)); /* cmp dword [restless], 0 */
+		as_byte(a, 0);
+		restless = as_jcc(a, CC_NE);
+		x_stub_careful(x);
+		x_set_moved(x, moved);
+		as_patch(restless, a->p);
+	}
 	x_put_bail(x);
 }
 
@@ -279,16 +338,23 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id)
 	struct spot_info *info = info_of(c, spot);
 	struct block *b = jit_id_block(c->blocks, id);
 	struct xlat_lists lists __attribute__((uninitialized));
-	struct xlat x = { .c = c, .j = j, .b = b, .l = &lists, .bytes = block_bytes(b), .i = id & 63 };
+	struct xlat x = { .c = c, .j = j, .b = b, .l = &lists, .bytes = block_bytes(b),
+			  .i = id & 63, .due = id & 63 };
 	uint8_t *place = j->rw + info->place;
 	struct as *a = &x.a;
 
 	info->place = 0;
+	b->roams |= BIT64(info->insn);
+	b->roamed = true;
 	if (!jit_has_room(j))
 		return;
+	x_find_homes(&x, info->hot);
+	x_set_moved(&x, info->moved);
 	*a = (struct as){ .p = j->rw + j->used, .end = j->rw + JIT_COLD };
 	put_address(&x, info->base, info->disp);
-	x_find_entry(&x, info->size, info->write);
+	x_find_entry(&x, 0x1001 - info->full, info->write);
+	lists.stubs[0].shared = info->shared;
+	lists.stubs[0].off = info->off;
 	if (info->write) {
 		as_rm(a, true, AS_LOAD, T, ENT, TLB_MORE(TLB_WRITE, watch));
 		as_rm(a, true, AS_STORE, T, ENV, SPOT_OFF((int32_t)spot, watch));
