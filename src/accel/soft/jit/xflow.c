@@ -69,7 +69,7 @@ uint16_t x_live_out(struct xlat *x)
 
 	if (!(in->flags & INSN_END))
 		return live_at(x, in->next);
-	if (mn == MN_JCC && x_is_direct(in))
+	if ((mn == MN_JCC || mn == MN_JCXZ) && x_is_direct(in))
 		return live_at(x, in->next) | live_at(x, x_direct_target(in));
 	if ((mn == MN_JMP || mn == MN_CALL) && x_is_direct(in))
 		return live_at(x, x_direct_target(in));
@@ -199,6 +199,22 @@ static void put_jcc(struct xlat *x)
 	s->env_ok = env;
 	if (!inside)
 		x_exit(x, ahead);
+}
+
+/* It has a short displacement only, and touches no flags. */
+static void put_jcxz(struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	struct stub *s;
+
+	if (in->flags & INSN_A32)
+		as_byte(&x->a, 0x67);
+	AS(&x->a, 0xe3, 5); /* jrcxz over the jump */
+	s = x_stub(x, STUB_EXIT, as_jmp(&x->a));
+	s->off = in->next;
+	s->host_ok = x->host_ok;
+	s->env_ok = x->env_ok;
+	x_exit(x, x_direct_target(in));
 }
 
 /* ---- the stack ---- */
@@ -453,7 +469,7 @@ bool x_is_branch(const struct insn *in)
 {
 	unsigned mn = op_descs[in->op].mn;
 
-	return mn == MN_JCC || mn == MN_JMP || mn == MN_CALL || mn == MN_RET;
+	return mn == MN_JCC || mn == MN_JCXZ || mn == MN_JMP || mn == MN_CALL || mn == MN_RET;
 }
 
 /* Over 2 GiB forward from the page's start, and not from the instruction. */
@@ -473,6 +489,11 @@ bool x_branch(struct xlat *x)
 	switch (op_descs[in->op].mn) {
 	case MN_JCC:
 		put_jcc(x);
+		return true;
+	case MN_JCXZ:
+		if (in->flags & INSN_A16)
+			return false;
+		put_jcxz(x);
 		return true;
 	case MN_RET:
 		put_ret(x);

@@ -67,6 +67,8 @@ static bool keeps_first(const struct xlat *x)
 {
 	const struct block *b = x->b;
 
+	if (x_looks_first(x))
+		return true;
 	for (unsigned i = 0; i < b->nr; i++) {
 		const struct insn *in = &b->in[i];
 		unsigned mn = op_descs[in->op].mn;

@@ -161,9 +161,11 @@ static inline int32_t x_word(const struct xlat *x)
  */
 static inline bool x_plain_address(const struct xlat *x, const struct insn *in)
 {
+	if (!(in->flags & INSN_MEM))
+		return true;
 	if (x_wide(x))
 		return !(in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK));
-	return !(in->flags & INSN_A16) && (!(in->flags & INSN_MEM) || (x->c->flat_segs >> in->seg & 1));
+	return !(in->flags & INSN_A16) && (x->c->flat_segs >> in->seg & 1);
 }
 
 /* The segment whose base its address has, or SEG_NONE: that of the others is 0. */
@@ -253,6 +255,8 @@ void x_find_shares(struct xlat *);
 struct share *x_share(struct xlat *, const struct member *, unsigned size, bool write);
 /* Looks that are better done in front of the instruction in hand than where they are needed. */
 void x_look_early(struct xlat *x);
+/* Whether there are any at the block's beginning. */
+bool x_looks_first(const struct xlat *x);
 /* How far the first byte of its range is from the access in hand; and all of it. */
 static inline int32_t x_range_from(const struct xlat *x)
 {

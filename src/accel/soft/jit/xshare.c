@@ -242,6 +242,7 @@ static unsigned address_of(const struct share *s, const struct insn *in)
 /*
  * A look clobbers status flags. Where they are needed at the first access, and not in front of an instruction
  * before it, from which on its address is the same, the look is better done there: nobody has to keep them.
+ * Or they are kept once for all looks, at the block's beginning.
  */
 static uint8_t place_early(const struct xlat *x, const struct share *s)
 {
@@ -257,7 +258,7 @@ static uint8_t place_early(const struct xlat *x, const struct share *s)
 		/* what is not accessed in the end must not become dirty */
 		if (s->write && (in[i].flags & INSN_MEM))
 			break;
-		if (!x->l->live[i])
+		if (!x->l->live[i] || !i)
 			return (uint8_t)i;
 	}
 	return NOT_EARLY;
@@ -302,10 +303,19 @@ static void look_early(struct xlat *x, struct share *s)
 {
 	x->now = s;
 	x->off = (s->stack ? x->l->stacked : x->l->operand)[s->first].off;
+	x_keep_flags(x, x->l->live[x->i]);
 	x->i = s->first;
 	x_look(x, s);
 	x->i = x->due;
 	x->now = NULL;
+}
+
+bool x_looks_first(const struct xlat *x)
+{
+	for (unsigned n = 0; n < x->nr_shares; n++)
+		if (!x->shares[n].early)
+			return true;
+	return false;
 }
 
 void x_look_early(struct xlat *x)
