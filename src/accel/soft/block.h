@@ -138,6 +138,8 @@ void jump_drop_page(struct soft_cpu *c, uint64_t lin);
 
 /* The block at a page offset of b's page, if it is known and as old as b; else NULL. */
 struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned off);
+/* So many blocks, one behind the other, are looked at for who reads status flags. */
+#define LIVE_DEPTH 3
 
 /*
  * Makes one of blocks that follow each other in a page, where each begins where the one before it goes on: by

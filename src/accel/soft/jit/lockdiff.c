@@ -22,7 +22,8 @@ static unsigned undefined_flags(const struct block *b, unsigned nr)
 	return undefined & FLAGS_STATUS;
 }
 
-static unsigned flags_read_at(struct soft_cpu *c, const struct block *b, int64_t off, unsigned flags);
+static unsigned flags_read_at(struct soft_cpu *c, const struct block *b, int64_t off, unsigned flags,
+			      unsigned depth);
 
 /* Of `flags`, those that the instructions from i on read; *left: that are neither read nor written there. */
 static unsigned flags_read(struct soft_cpu *c, const struct block *b, unsigned i, unsigned flags,
@@ -42,22 +43,50 @@ static unsigned flags_read(struct soft_cpu *c, const struct block *b, unsigned i
 		if (!(d->attr & OPA_FLCOND))
 			flags &= ~(unsigned)(d->flags_w | d->flags_u);
 		if (d->mn == MN_JCC && i + 1u < b->nr)
-			read |= flags_read_at(c, b, (int64_t)b->in[i].imm + b->in[i].next, flags);
+			read |= flags_read_at(c, b, (int64_t)b->in[i].imm + b->in[i].next, flags, LIVE_DEPTH);
 	}
 	*left = flags;
 	return read;
 }
 
-/* The same in the block at an offset in b's page; what is not decided there counts as read. */
-static unsigned flags_read_at(struct soft_cpu *c, const struct block *b, int64_t off, unsigned flags)
+static bool is_conditional(const struct insn *in)
 {
-	const struct block *to = off >= 0 && off < 0x1000 ? block_known(c, b, (unsigned)off) : NULL;
+	return op_descs[in->op].mn == MN_JCC || op_descs[in->op].mn == MN_JCXZ;
+}
+
+/* Whether the translator looks at what it branches to. */
+static bool goes_to(const struct insn *in)
+{
+	unsigned mn = op_descs[in->op].mn;
+
+	return op_descs[in->op].operand[0].kind == OPK_REL &&
+	       (is_conditional(in) || mn == MN_JMP || mn == MN_CALL);
+}
+
+/*
+ * The same from an offset in b's page on, over as many blocks as the translator looks at; what is not decided
+ * then counts as read.
+ */
+static unsigned flags_read_at(struct soft_cpu *c, const struct block *b, int64_t off, unsigned flags,
+			      unsigned depth)
+{
+	const struct block *to = NULL;
+	const struct insn *last;
 	unsigned left, read;
 
+	if (depth && off >= 0 && off < 0x1000)
+		to = block_known(c, b, (unsigned)off);
 	if (!to)
 		return flags;
 	read = flags_read(c, to, 0, flags, &left);
-	return read | left;
+	last = &to->in[to->nr - 1];
+	if (goes_to(last))
+		read |= flags_read_at(c, to, (int64_t)last->imm + last->next, left, depth - 1);
+	else if (last->flags & INSN_END)
+		return read | left;
+	if (!(last->flags & INSN_END) || is_conditional(last))
+		read |= flags_read_at(c, to, last->next, left, depth - 1);
+	return read;
 }
 
 /* Of flags in front of instruction nr, where the run ended, those that may be read. */
@@ -70,16 +99,15 @@ static unsigned live_flags(struct soft_cpu *c, const struct lock_run *run, unsig
 	unsigned left, read = flags_read(c, b, nr, flags, &left);
 
 	if (nr == b->nr && !(last->flags & INSN_END && d->operand[0].kind != OPK_REL))
-		return flags_read_at(c, b, (int64_t)(run->t1.rip - (run->before.rip & PAGE_ADDR)), flags);
-	if (!left)
-		return read;
+		return flags_read_at(c, b, (int64_t)(run->t1.rip - (run->before.rip & PAGE_ADDR)), flags,
+				     LIVE_DEPTH);
 	if (!(last->flags & INSN_END))
-		return read | flags_read_at(c, b, last->next, left);
-	if (d->operand[0].kind != OPK_REL)
+		return read | flags_read_at(c, b, last->next, left, LIVE_DEPTH);
+	if (!goes_to(last))
 		return read | left;
-	read |= flags_read_at(c, b, (int64_t)last->imm + last->next, left);
-	if (d->mn == MN_JCC)
-		read |= flags_read_at(c, b, last->next, left);
+	read |= flags_read_at(c, b, (int64_t)last->imm + last->next, left, LIVE_DEPTH);
+	if (is_conditional(last))
+		read |= flags_read_at(c, b, last->next, left, LIVE_DEPTH);
 	return read;
 }
 

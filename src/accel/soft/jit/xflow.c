@@ -41,39 +41,54 @@ void x_bail(struct xlat *x)
 
 /* ---- flags behind the block ---- */
 
-/* Flags that code at page offset off reads before it writes them, as far as the interpreter knows it. */
-static uint16_t live_at(struct xlat *x, int32_t off)
+static uint16_t live_from(struct xlat *x, int32_t off, unsigned depth);
+
+/* Flags that are read behind a block's last instruction, by where that goes. */
+static uint16_t live_behind(struct xlat *x, const struct insn *in, unsigned depth)
 {
-	const struct block *b;
+	unsigned mn = op_descs[in->op].mn;
+
+	if (!(in->flags & INSN_END))
+		return live_from(x, in->next, depth);
+	if (!x_is_direct(in))
+		return FLAGS_ALL;
+	if (mn == MN_JCC || mn == MN_JCXZ)
+		return live_from(x, in->next, depth) | live_from(x, x_direct_target(in), depth);
+	return mn == MN_JMP || mn == MN_CALL ? live_from(x, x_direct_target(in), depth) : FLAGS_ALL;
+}
+
+static uint16_t live_from(struct xlat *x, int32_t off, unsigned depth)
+{
+	const struct block *b = NULL;
 	unsigned live = 0, killed = 0;
 
-	if (off < 0 || off >= 0x1000)
+	if (depth && off >= 0 && off < 0x1000)
+		b = block_known(x->c, x->b, (unsigned)off);
+	if (!b)
 		return FLAGS_ALL;
-	b = block_known(x->c, x->b, (unsigned)off);
-	for (unsigned i = 0; b && i < b->nr && killed != FLAGS_ALL; i++) {
+	for (unsigned i = 0; i < b->nr && killed != FLAGS_ALL; i++) {
 		const struct op_desc *d = &op_descs[b->in[i].op];
 
 		if (b->in[i].op == 0 || d->cls == OPC_SYS)
-			break;
+			return (uint16_t)(live | (FLAGS_ALL & ~killed));
 		live |= d->flags_r & FLAGS_STATUS & ~killed;
 		if (!(d->attr & OPA_FLCOND))
 			killed |= (d->flags_w | d->flags_u) & FLAGS_STATUS;
 	}
-	return (uint16_t)(live | (FLAGS_ALL & ~killed));
+	if (killed != FLAGS_ALL)
+		live |= live_behind(x, &b->in[b->nr - 1], depth - 1) & ~killed;
+	return (uint16_t)live;
+}
+
+/* Flags that code at page offset off reads before it writes them, as far as the interpreter knows it. */
+static uint16_t live_at(struct xlat *x, int32_t off)
+{
+	return live_from(x, off, LIVE_DEPTH);
 }
 
 uint16_t x_live_out(struct xlat *x)
 {
-	const struct insn *in = &x->b->in[x->b->nr - 1];
-	unsigned mn = op_descs[in->op].mn;
-
-	if (!(in->flags & INSN_END))
-		return live_at(x, in->next);
-	if ((mn == MN_JCC || mn == MN_JCXZ) && x_is_direct(in))
-		return live_at(x, in->next) | live_at(x, x_direct_target(in));
-	if ((mn == MN_JMP || mn == MN_CALL) && x_is_direct(in))
-		return live_at(x, x_direct_target(in));
-	return FLAGS_ALL;
+	return live_behind(x, &x->b->in[x->b->nr - 1], LIVE_DEPTH);
 }
 
 uint16_t x_live_aside(struct xlat *x, unsigned i)
