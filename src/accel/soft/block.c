@@ -290,7 +290,7 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 	b->check = false;
 	b->kept = false;
 	b->looped = false;
-	b->roams = 0;
+	memset(b->roams, 0, sizeof(b->roams));
 	b->roamed = false;
 	b->runs = 0;
 	b->code = NULL;

@@ -97,6 +97,7 @@ struct jit_span {
 	uint32_t start, pcs; /* offsets in the code memory: first byte; words of 16 bits */
 	uint32_t id;	     /* of the block's first instruction */
 };
+#define JIT_PC_MAX 0x7fff
 /* Offset behind an instruction's code, from the block's first byte; and whether flags are in EFLAGS. */
 static inline uint16_t jit_pc_word(size_t end, bool host_flags)
 {
@@ -127,7 +128,7 @@ struct jit {
  * of the host's cache lines and pages of code.
  */
 #define JIT_COLD       (JIT_CODE_SIZE / 2)
-#define JIT_BLOCK_ROOM KIB(96) /* more than the largest block takes */
+#define JIT_BLOCK_ROOM KIB(192) /* more than the largest block takes */
 #define JIT_SPANS      KIB(512)
 
 /* routines.c: writes them; j->used is behind them. */
@@ -190,14 +191,18 @@ void jit_translate_loop(struct soft_cpu *c, struct jit *j, struct block *b);
 
 #define JIT_NO_ID UINT32_MAX
 
-/* Which instruction of which block, in 32 bits: LONG_MAX is below 64, blocks are at multiples of 16. */
+/* Which instruction of which block, in 32 bits: LONG_MAX is below 256, blocks are at multiples of 64. */
 static inline uint32_t jit_id(const struct block_cache *bc, const struct block *b, unsigned i)
 {
-	return (uint32_t)(((uintptr_t)b - (uintptr_t)bc->arena) >> 4 << 6) | i;
+	return (uint32_t)(((uintptr_t)b - (uintptr_t)bc->arena) >> 6 << 8) | i;
 }
 static inline struct block *jit_id_block(const struct block_cache *bc, uint32_t id)
 {
-	return (struct block *)(bc->arena + ((size_t)(id >> 6) << 4));
+	return (struct block *)(bc->arena + ((size_t)(id >> 8) << 6));
+}
+static inline unsigned jit_id_insn(uint32_t id)
+{
+	return id & 0xff;
 }
 
 #endif

@@ -23,7 +23,7 @@ static void make_loop(struct soft_cpu *c, struct block *b)
 
 	if ((b->looped && !whole->roamed) || !jit_has_room(c->jit))
 		return;
-	b->roams = whole->roams;
+	memcpy(b->roams, whole->roams, sizeof(b->roams));
 	whole->roamed = b->roamed = false;
 	jit_translate_loop(c, c->jit, b);
 }

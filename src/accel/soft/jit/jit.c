@@ -335,9 +335,9 @@ static void settle(struct soft_cpu *c)
 static bool run_bailed(struct soft_cpu *c)
 {
 	struct block *b = jit_id_block(c->blocks, c->hc.id);
-	const struct insn *in = &b->in[c->hc.id & 63];
+	const struct insn *in = &b->in[jit_id_insn(c->hc.id)];
 
-	if ((c->hc.id & 63) == b->left) {
+	if (jit_id_insn(c->hc.id) == b->left) {
 		c->n.unknown++;
 		c->n.left[op_descs[in->op].mn]++;
 	}
@@ -357,7 +357,7 @@ static void finish_call(struct soft_cpu *c, const struct insn *in)
 static bool run_stored(struct soft_cpu *c)
 {
 	struct block *b = jit_id_block(c->blocks, c->hc.id);
-	const struct insn *in = &b->in[c->hc.id & 63];
+	const struct insn *in = &b->in[jit_id_insn(c->hc.id)];
 
 	c->blk = b;
 	c->cur = in;
@@ -413,7 +413,7 @@ void jit_vecs_lent(struct soft_cpu *c)
  */
 static bool load_state(struct soft_cpu *c)
 {
-	const struct insn *in = &jit_id_block(c->blocks, c->hc.id)->in[c->hc.id & 63];
+	const struct insn *in = &jit_id_block(c->blocks, c->hc.id)->in[jit_id_insn(c->hc.id)];
 
 	if (op_descs[in->op].cls == OPC_X87) {
 		fpu_require(c, FPN_X87);
@@ -444,7 +444,7 @@ static bool bad_target(struct soft_cpu *c)
 
 	if (likely(mmu_canonical(c, c->rip)) || id == JIT_NO_ID)
 		return false;
-	in = &jit_id_block(c->blocks, id)->in[id & 63];
+	in = &jit_id_block(c->blocks, id)->in[jit_id_insn(id)];
 	if (op_descs[in->op].mn == MN_RET)
 		c->r[RSP] -= 8 + (in->flags & INSN_IMM ? in->imm & 0xffff : 0);
 	else if (op_descs[in->op].mn == MN_CALL)
@@ -493,7 +493,7 @@ static bool run(struct soft_cpu *c, struct block *b, bool once)
 /* How many instructions are done with a store to code. */
 static unsigned stored(struct soft_cpu *c, struct block *b)
 {
-	const struct insn *in = &b->in[c->hc.id & 63];
+	const struct insn *in = &b->in[jit_id_insn(c->hc.id)];
 
 	c->blk = b;
 	c->cur = in;
@@ -502,7 +502,7 @@ static unsigned stored(struct soft_cpu *c, struct block *b)
 	else
 		c->rip = cpu_next_rip(c);
 	c->cur = NULL;
-	return (c->hc.id & 63) + 1;
+	return jit_id_insn(c->hc.id) + 1;
 }
 
 unsigned jit_try(struct soft_cpu *c, struct block *b)
@@ -515,18 +515,18 @@ unsigned jit_try(struct soft_cpu *c, struct block *b)
 	for (;;) {
 		switch (enter(c, code)) {
 		case JIT_RIP:
-			return bad_target(c) ? c->hc.id & 63 : b->nr;
+			return bad_target(c) ? jit_id_insn(c->hc.id) : b->nr;
 		case JIT_LINK:
 		case JIT_POLL:
 			return b->nr;
 		case JIT_BAIL:
 			c->jr.restless = 0; /* it will be again when it counts */
-			return c->hc.id & 63;
+			return jit_id_insn(c->hc.id);
 		case JIT_STORED:
 			return stored(c, b);
 		case JIT_VEC:
 			if (!load_state(c))
-				return c->hc.id & 63;
+				return jit_id_insn(c->hc.id);
 			code = c->jr.resume;
 			continue;
 		}

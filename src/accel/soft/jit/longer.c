@@ -8,7 +8,7 @@
 #include "accel/soft/jit/lockstep.h"
 #include "accel/soft/jit/xlat.h"
 
-#define PARTS 12
+#define PARTS 20
 
 /* Whether host code may go on behind the block's last instruction as if nothing had been there. */
 static bool goes_on(const struct soft_cpu *c, const struct block *b)

@@ -94,7 +94,7 @@ static const struct insn *execute(struct soft_cpu *c, struct insn *in)
 const void *jit_step(struct soft_cpu *c, uint32_t id)
 {
 	struct block *b = jit_id_block(c->blocks, id);
-	struct insn *in = &b->in[id & 63];
+	struct insn *in = &b->in[jit_id_insn(id)];
 	uint64_t stamp = c->stamp, unmapped = c->unmapped;
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
 	const struct insn *next;

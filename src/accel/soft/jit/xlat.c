@@ -55,6 +55,7 @@ static void put_block(struct xlat *x, unsigned first)
 		if (behind && !x->now)
 			x->a.full = true; /* dropped: the last store is not looked at; cannot be */
 		x->l->pcs[x->i] = jit_pc_word((size_t)(x->a.p - x->start), x->op_flags);
+		x->a.full |= x->a.p - x->start > JIT_PC_MAX;
 		if (!more)
 			return;
 	}
@@ -280,7 +281,7 @@ const void *jit_careful(struct soft_cpu *c)
 
 	jit_vecs_lent(c);
 	if (jit_has_room(j))
-		code = make_careful(c, jit_id_block(c->blocks, c->hc.id), c->hc.id & 63);
+		code = make_careful(c, jit_id_block(c->blocks, c->hc.id), jit_id_insn(c->hc.id));
 	if (!code) {
 		c->hc.vec_live = JIT_VEC_NONE;
 		return j->rx + (j->go.leave_bail - j->rw);

@@ -46,7 +46,7 @@ static bool stays(struct xlat *x)
 	const struct insn *in = x_insn(x);
 	unsigned base = in->base / 8;
 
-	if (x->b->roams >> x->i & 1)
+	if (x->b->roams[x->i / 64] >> x->i % 64 & 1)
 		return false;
 	return (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP)) ||
 	       x->b->looped || x->j->eager;
@@ -339,12 +339,12 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id)
 	struct block *b = jit_id_block(c->blocks, id);
 	struct xlat_lists lists __attribute__((uninitialized));
 	struct xlat x = { .c = c, .j = j, .b = b, .l = &lists, .bytes = block_bytes(b),
-			  .i = id & 63, .due = id & 63 };
+			  .i = jit_id_insn(id), .due = jit_id_insn(id) };
 	uint8_t *place = j->rw + info->place;
 	struct as *a = &x.a;
 
 	info->place = 0;
-	b->roams |= BIT64(info->insn);
+	b->roams[info->insn / 64] |= BIT64(info->insn % 64);
 	b->roamed = true;
 	if (!jit_has_room(j))
 		return;
