@@ -500,7 +500,8 @@ static void jump_note(struct soft_cpu *c, struct block *b, uint64_t lin, bool gl
 	j->gen_at = b->gen_at;
 	j->gen = b->gen;
 	/* Lockstep, and who wants to hear of each block, have them run one by one. */
-	j->code = jit_offset(c->jit, b->code && !c->lockstep && !c->telling ? b->code : jit_cold(c->jit));
+	j->code = b->code && !c->lockstep && !c->telling ? b->code : jit_cold(c->jit);
+	j->page = lin & PAGE_ADDR;
 	c->blocks->jump_block[i] = b;
 }
 

@@ -58,13 +58,14 @@ static inline bool block_valid(const struct block *b)
 #define JUMP_CACHE_BITS 16
 #define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)
 
-/* What host code looks at on its way, but for the generation itself; two in a cache line. */
+/* What host code looks at on its way, but for the generation itself: a cache line. */
 struct jump_entry {
-	_Alignas(32) uint64_t lin;
+	_Alignas(64) uint64_t lin;
 	uint64_t stamp;
 	_Atomic uint32_t *gen_at; /* gen_at, gen: the block's */
 	uint32_t gen;
-	uint32_t code; /* offset in the code memory: the block's, or the translator's way out */
+	const void *code; /* the block's, or the translator's way out */
+	uint64_t page;	  /* lin's, as soft_cpu.r[R_PC] has it */
 };
 
 struct block_cache {

@@ -139,12 +139,13 @@ void jit_put_flags_in(struct as *, unsigned scratch);
 
 /*
  * Looks for the address in EA in the jump cache: an entry made under this paging and mode, of a block that is
- * still valid. Its code is in T then; or goes by the jumps at these places with EA as it was, the last one
- * as jit_put_poll()'s. Clobbers ENT and T.
+ * still valid. ENT is the entry then, whose code is gone to by jit_put_go(); or goes by the jumps at these places
+ * with EA as it was, the last one as jit_put_poll()'s. Clobbers ENT and T.
  */
 enum jit_whose { JIT_ANY, JIT_LOCAL, JIT_GLOBAL }; /* pages: other entries are not taken */
 #define JIT_LOOKUP_MISSES 4
-unsigned jit_put_lookup(struct as *, const struct jit *, enum jit_whose, uint8_t *miss[JIT_LOOKUP_MISSES]);
+unsigned jit_put_lookup(struct as *a, enum jit_whose, uint8_t *miss[JIT_LOOKUP_MISSES]);
+void jit_put_go(struct as *a, bool call);
 
 /* Counts down soft_cpu.poll: returns the place of a jump that is taken when something is there. */
 uint8_t *jit_put_poll(struct as *);

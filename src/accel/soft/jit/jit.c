@@ -138,7 +138,8 @@ const void *jit_cold(struct jit *j)
 	return j->rx + (j->go.cold - j->rw);
 }
 
-uint32_t jit_offset(const struct jit *j, const void *code)
+/* Where in the code memory it is. */
+static uint32_t jit_offset(const struct jit *j, const void *code)
 {
 	return (uint32_t)((const uint8_t *)code - j->rx);
 }
@@ -259,7 +260,7 @@ static void note_code(struct soft_cpu *c, const struct block *b)
 	unsigned i = jump_index(c->rip);
 
 	if (c->blocks->jump_block[i] == b)
-		c->blocks->jump[i].code = jit_offset(c->jit, b->code);
+		c->blocks->jump[i].code = b->code;
 }
 
 /* The last span that begins at or before an offset. */
@@ -370,33 +371,31 @@ static bool run_stored(struct soft_cpu *c)
 	return run_rest(c, b, in + 1);
 }
 
-static bool upper_halves(const struct soft_cpu *c)
+typedef uint64_t vec128 __attribute__((vector_size(16)));
+
+/* What is not zero of bytes from to end of vector registers 0 to 15. */
+static bool any_upper(const struct soft_cpu *c, size_t from, size_t end)
 {
-	uint64_t bits = 0;
+	vec128 bits = { 0, 0 }, v;
 
 	for (unsigned i = 0; i < 16; i++) {
-		uint64_t v[4];
-
-		memcpy(v, c->s.vec[i], sizeof(v));
-		bits |= v[2] | v[3];
+		for (size_t at = from; at < end; at += sizeof(v)) {
+			memcpy(&v, &c->s.vec[i][at], sizeof(v));
+			bits |= v;
+		}
 	}
-	return bits;
+	return bits[0] | bits[1];
+}
+
+static bool upper_halves(const struct soft_cpu *c)
+{
+	return any_upper(c, 16, 32);
 }
 
 /* Bits that VEX instructions clear and old SSE instructions keep. */
 static bool upper_zmm(const struct soft_cpu *c)
 {
-	uint64_t bits = 0;
-
-	if (!(c->s.xcr0 & 0xe0))
-		return false;
-	for (unsigned i = 0; i < 16; i++) {
-		uint64_t v[8];
-
-		memcpy(v, c->s.vec[i], sizeof(v));
-		bits |= v[4] | v[5] | v[6] | v[7];
-	}
-	return bits;
+	return (c->s.xcr0 & 0xe0) && any_upper(c, 32, 64);
 }
 
 void jit_vecs_lent(struct soft_cpu *c)

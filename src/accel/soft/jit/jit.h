@@ -37,8 +37,6 @@ struct jit *jit_free(struct jit *); /* returns NULL */
 void jit_flush(struct soft_cpu *, bool release);
 /* What a jump cache entry has for code when its block has none. */
 const void *jit_cold(struct jit *);
-/* Where in the code memory it is. */
-uint32_t jit_offset(const struct jit *, const void *code);
 /* What host code has copied from the software TLB may be wrong from here on. */
 void spots_drop(struct soft_cpu *);
 /* Whether the largest block is certain to fit. */

@@ -337,27 +337,19 @@ static void put_jump_slot(struct as *a)
 {
 	AS(a, 0x4d, 0x69, 0xee); /* imul r13, r14, imm32 */
 	as_u32(a, JUMP_HASH_FACTOR);
-	AS(a, 0x49, 0xc1, 0xed, JUMP_HASH_SHIFT - 5); /* shr r13, imm8 */
-	as_alu_imm(a, false, 4, ENT, (JUMP_CACHE_SIZE - 1) << 5);
-	_Static_assert(sizeof(struct jump_entry) == 32, "the shift");
+	AS(a, 0x49, 0xc1, 0xed, JUMP_HASH_SHIFT - 6); /* shr r13, imm8 */
+	as_alu_imm(a, false, 4, ENT, (JUMP_CACHE_SIZE - 1) << 6);
+	_Static_assert(sizeof(struct jump_entry) == 64, "the shift");
 	_Static_assert(offsetof(struct block_cache, jump) == 0, "the base");
 	as_rm(a, true, 0x03, ENT, ENV, OFF(blocks));
 }
 
-/* T = the code of the entry at ENT, which goes on at the address in EA. */
-static void put_entry_code(struct as *a, const struct jit *j)
+void jit_put_go(struct as *a, bool call)
 {
-	as_rm(a, false, AS_LOAD, T, ENT, offsetof(struct jump_entry, code));
-	as_mov(a, ENT, EA);
-	as_alu_imm(a, true, 4, ENT, -4096);
-	as_rm(a, true, AS_STORE, ENT, ENV, OFF_R(R_PC));
-	AS(a, 0x4c, 0x8d, 0x2d); /* lea r13, [rip + code memory] */
-	as_u32(a, (uint32_t)(j->rw - (a->p + 4)));
-	as_rr(a, true, 0x03, T, ENT);
+	as_rm(a, false, 0xff, call ? 2 : 4, ENT, offsetof(struct jump_entry, code));
 }
 
-unsigned jit_put_lookup(struct as *a, const struct jit *j, enum jit_whose whose,
-			uint8_t *miss[JIT_LOOKUP_MISSES])
+unsigned jit_put_lookup(struct as *a, enum jit_whose whose, uint8_t *miss[JIT_LOOKUP_MISSES])
 {
 	uint8_t *same = NULL;
 	unsigned n = 0;
@@ -380,7 +372,8 @@ unsigned jit_put_lookup(struct as *a, const struct jit *j, enum jit_whose whose,
 	as_rm(a, false, 0x3b, T, ENT, offsetof(struct jump_entry, gen));
 	miss[n++] = as_jcc(a, CC_NE);
 	miss[n++] = jit_put_poll(a);
-	put_entry_code(a, j);
+	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, page));
+	as_rm(a, true, AS_STORE, T, ENV, OFF_R(R_PC));
 	return n;
 }
 
@@ -391,8 +384,8 @@ static uint8_t *put_lookup(struct as *a, const struct jit *j, uint8_t *from_know
 
 	as_store_imm32(a, ENV, OFF(hc.id), JIT_NO_ID);
 	as_patch(from_known, a->p);
-	n = jit_put_lookup(a, j, JIT_ANY, miss);
-	AS(a, 0x41, 0xff, 0xe3); /* jmp r11 */
+	n = jit_put_lookup(a, JIT_ANY, miss);
+	jit_put_go(a, false);
 	as_patch(miss[--n], j->go.poll);
 	while (n)
 		as_patch(miss[--n], a->p);

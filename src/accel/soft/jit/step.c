@@ -22,9 +22,9 @@ static const void *find_code(struct soft_cpu *c)
 
 	if (unlikely(c->jr.alone) || !c->flat || !mmu_canonical(c, c->rip))
 		return NULL;
-	if (jump_renew(c, c->rip) && j->code != jit_offset(c->jit, jit_cold(c->jit))) {
+	if (jump_renew(c, c->rip) && j->code != jit_cold(c->jit)) {
 		c->r[R_PC] = c->rip & PAGE_ADDR;
-		return c->jit->rx + j->code;
+		return j->code;
 	}
 	b = block_find(c);
 	if (c->blocks->flushes != flushes)

@@ -108,10 +108,10 @@ static void put_lookup(struct xlat *x, bool call, bool known)
 	/* Firmware has no global pages. */
 	enum jit_whose whose = x->c->cpl == 3 ? JIT_LOCAL : x_wide(x) ? JIT_GLOBAL : JIT_ANY;
 	uint8_t *miss[JIT_LOOKUP_MISSES];
-	unsigned n = jit_put_lookup(&x->a, x->j, whose, miss);
+	unsigned n = jit_put_lookup(&x->a, whose, miss);
 	struct as *a = &x->a;
 
-	AS(a, 0x41, 0xff, call ? 0xd3 : 0xe3); /* call or jmp r11 */
+	jit_put_go(a, call);
 	x_stub(x, STUB_LOOKUP_POLL, miss[--n]);
 	while (n) {
 		struct stub *s = x_stub(x, STUB_LOOKUP, miss[--n]);
