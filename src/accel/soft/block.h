@@ -36,7 +36,7 @@ struct block {
 	uint8_t left;	 /* the instruction that host code leaves to the interpreter, if any */
 	int16_t skip;	 /* to host code for who comes from the same page, with flags in the host's */
 	uint64_t gpa2;	 /* of the second page */
-	uint64_t roams[2]; /* bits of instructions whose accesses were found to be in another page each time */
+	uint64_t roams[2]; /* bits of instructions whose accesses are in another page each time */
 	bool roamed;	 /* one more since its host code was made */
 	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */
 };
