@@ -99,6 +99,96 @@ static void test_long_loop(void **state)
 	assert_int_equal(c->r[RBX], long_sum(mem));
 }
 
+/* An access that is in another page each time has no spot for long, and the loop's code is made without. */
+GUEST(roaming, "mov $0x400000, %esi\nxor %ebx, %ebx\nmov $600000, %ecx\n"
+	       "1: add (%rsi), %rbx\nadd $1, %rbx\nxor $0x1000, %esi\nadd 8(%rsi), %rbx\n"
+	       "dec %ecx\njnz 1b\nhlt\n");
+
+static void test_roaming(void **state)
+{
+	*(uint64_t *)tvm_mem(t, PAGE) = 3;
+	*(uint64_t *)tvm_mem(t, PAGE + 8) = 10;
+	*(uint64_t *)tvm_mem(t, PAGE + 0x1000) = 5;
+	*(uint64_t *)tvm_mem(t, PAGE + 0x1008) = 100;
+	assert_int_equal(EXEC_GUEST(t, 64, roaming), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[RBX], 300000ull * (3 + 5 + 10 + 100 + 2));
+	assert_true(c->n.looped > 0);
+	assert_true(c->n.spot_fills < 1000);
+}
+
+/* Registers that change places in a loop are back at each way out of it; so are those of a block that faults. */
+GUEST(places, "mov $0x1111, %r12d\nmov $0x2222, %r13d\nmov $0x3333, %r14d\nmov $0x4444, %ebx\n"
+	      "mov $0x5555, %edi\nmov $0x6666, %ebp\nmov $0x400000, %esi\nmov $1, %r8d\nmov $2, %r9d\n"
+	      "mov $3, %r10d\nmov $4, %r11d\nmov $5, %r15d\nmov $200000, %ecx\n"
+	      "1: add (%rsi), %r8\nlea (%r8,%r9,2), %r9\nxor %r9, %r10\nrol $7, %r10\nadd %r10, %r11\n"
+	      "mov %r11, %r15\nadd %r15, %r8\nmov %r8, 0x4000(%rsi)\nadd $0x208, %esi\nand $0x403ff8, %esi\n"
+	      "dec %ecx\njnz 1b\nmov $1, %esi\nror $1, %rsi\nadd %r8, %r8\nadd %r9, %r9\nadd %r10, %r10\n"
+	      "add %r8, %r9\nadd %r9, %r10\nadd %r10, %r8\nmov (%rsi), %rax\nadd %r8, %r9\nhlt\n");
+
+static void test_places(void **state)
+{
+	uint64_t r8 = 1, r9 = 2, r10 = 3, r11 = 4;
+	uint8_t *mem = tvm_mem(t, PAGE);
+	uint32_t at = 0;
+
+	for (unsigned i = 0; i < 0x4000; i++)
+		mem[i] = (uint8_t)(i * 31 + 5);
+	for (unsigned i = 0; i < 200000; i++) {
+		uint64_t v;
+
+		memcpy(&v, mem + at, 8);
+		r8 += v;
+		r9 = r8 + r9 * 2;
+		r10 ^= r9;
+		r10 = r10 << 7 | r10 >> 57;
+		r11 += r10;
+		r8 += r11;
+		at = (at + 0x208) & 0x3ff8;
+	}
+	assert_int_equal(EXEC_GUEST(t, 64, places), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), X86_GP);
+	r9 = 2 * r8 + 2 * r9;
+	r10 = r9 + 2 * r10;
+	assert_int_equal(c->r[R9], r9);
+	assert_int_equal(c->r[R10], r10);
+	assert_int_equal(c->r[R8], 2 * r8 + r10);
+	assert_int_equal(c->r[R11], r11);
+	assert_int_equal(c->r[R15], r11);
+	assert_int_equal(c->r[R12], 0x1111);
+	assert_int_equal(c->r[R13], 0x2222);
+	assert_int_equal(c->r[R14], 0x3333);
+	assert_int_equal(c->r[RBX], 0x4444);
+	assert_int_equal(c->r[RDI], 0x5555);
+	assert_int_equal(c->r[RBP], 0x6666);
+}
+
+/* The same when a store in between leaves host code, as there is code in the page. */
+GUEST(places_code, "mov $0x3333, %r14d\nmov $1, %r8d\nmov $2, %r9d\nmov $3, %r10d\nmov $3000, %ecx\n"
+		   "1: add %rcx, %r8\nadd %r8, %r9\nadd %r9, %r10\nxor %r10, %r8\nadd %r8, %r9\n"
+		   "mov %cl, 2f(%rip)\nadd %r8, %r10\nadd %r9, %r8\ndec %ecx\njnz 1b\nhlt\n2: .byte 0\n");
+
+static void test_places_code(void **state)
+{
+	uint64_t r8 = 1, r9 = 2, r10 = 3;
+
+	for (unsigned i = 3000; i; i--) {
+		r8 += i;
+		r9 += r8;
+		r10 += r9;
+		r8 ^= r10;
+		r9 += r8;
+		r10 += r8;
+		r8 += r9;
+	}
+	assert_int_equal(EXEC_GUEST(t, 64, places_code), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal(c->r[R8], r8);
+	assert_int_equal(c->r[R9], r9);
+	assert_int_equal(c->r[R10], r10);
+	assert_int_equal(c->r[R14], 0x3333);
+}
+
 /* Accesses that share a look, by registers whose distance is known; then they are in two pages. */
 GUEST(shared, "mov $0x400fc0, %edi\nxor %ebx, %ebx\nmov $80, %ecx\n"
 	      "1: lea 8(%rdi), %rsi\nmov %rdi, %rdx\nadd $16, %rdx\n"
@@ -309,6 +399,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_crossing, make, drop),
 		cmocka_unit_test_setup_teardown(test_over_end, make, drop),
 		cmocka_unit_test_setup_teardown(test_long_loop, make, drop),
+		cmocka_unit_test_setup_teardown(test_roaming, make, drop),
+		cmocka_unit_test_setup_teardown(test_places, make, drop),
+		cmocka_unit_test_setup_teardown(test_places_code, make, drop),
 		cmocka_unit_test_setup_teardown(test_shared, make, drop),
 		cmocka_unit_test_setup_teardown(test_stack_over, make, drop),
 		cmocka_unit_test_setup_teardown(test_remapped, make, drop),

@@ -139,8 +139,8 @@ void jit_put_flags_in(struct as *, unsigned scratch);
 
 /*
  * Looks for the address in EA in the jump cache: an entry made under this paging and mode, of a block that is
- * still valid. ENT is the entry then, to whose code jit_put_go() goes; or goes by the jumps at these places with
- * EA as it was, the last one as jit_put_poll()'s. Clobbers ENT and T.
+ * still valid. ENT is the entry then, to whose code jit_put_go() goes; or goes by the jumps at these places
+ * with EA as it was, the last one as jit_put_poll()'s. Clobbers ENT and T.
  */
 enum jit_whose { JIT_ANY, JIT_LOCAL, JIT_GLOBAL }; /* pages: other entries are not taken */
 #define JIT_LOOKUP_MISSES 4

@@ -290,18 +290,13 @@ static unsigned named_by(const struct insn *in, const struct op_operand *o)
 	}
 }
 
-unsigned form_named(const struct insn *in, unsigned rw)
-{
-	const struct op_desc *d = &op_descs[in->op];
-	unsigned named = 0;
-
-	for (unsigned i = 0; i < d->nr_operands; i++)
-		if (d->operand[i].rw & rw)
-			named |= named_by(in, &d->operand[i]);
-	return named;
-}
-
 unsigned form_written(const struct insn *in)
 {
-	return op_descs[in->op].gpr_w | form_named(in, OPRW_W);
+	const struct op_desc *d = &op_descs[in->op];
+	unsigned written = d->gpr_w;
+
+	for (unsigned i = 0; i < d->nr_operands; i++)
+		if (d->operand[i].rw & 2)
+			written |= named_by(in, &d->operand[i]);
+	return written;
 }

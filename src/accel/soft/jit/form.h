@@ -33,13 +33,7 @@ static inline unsigned form_gpr(const struct insn *in, unsigned n, unsigned size
 	return *high ? n - 4 : n;
 }
 
-/*
- * The general registers that its operands name (and not only imply) and it reads or writes; those of its
- * address are not among them. A bit for each.
- */
-enum { OPRW_R = 1, OPRW_W = 2 };
-unsigned form_named(const struct insn *in, unsigned rw);
-/* Those that it writes, named or implied. */
+/* The general registers that it writes, named or implied; a bit for each. */
 unsigned form_written(const struct insn *in);
 
 /*

@@ -301,10 +301,11 @@ struct share *x_share(struct xlat *x, const struct member *m, unsigned size, boo
 
 static void look_early(struct xlat *x, struct share *s)
 {
-	x->now = s;
-	x->off = (s->stack ? x->l->stacked : x->l->operand)[s->first].off;
 	x_keep_flags(x, x->l->live[x->i]);
 	x->i = s->first;
+	x->now = s;
+	x->off = (s->stack ? x->l->stacked : x->l->operand)[x->i].off;
+	x->size = (uint8_t)(s->stack ? (unsigned)x_word(x) : insn_mem_size(x_insn(x)));
 	x_look(x, s);
 	x->i = x->due;
 	x->now = NULL;
