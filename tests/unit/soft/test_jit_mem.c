@@ -166,7 +166,7 @@ static void test_places(void **state)
 /* The same when a store in between leaves host code, as there is code in the page. */
 GUEST(places_code, "mov $0x3333, %r14d\nmov $1, %r8d\nmov $2, %r9d\nmov $3, %r10d\nmov $3000, %ecx\n"
 		   "1: add %rcx, %r8\nadd %r8, %r9\nadd %r9, %r10\nxor %r10, %r8\nadd %r8, %r9\n"
-		   "mov %cl, 2f(%rip)\nadd %r8, %r10\nadd %r9, %r8\ndec %ecx\njnz 1b\nhlt\n2: .byte 0\n");
+		   "mov %cl, 2f(%rip)\nadd %r8, %r10\nadd %r9, %r8\ndec %ecx\njnz 1b\nhlt\n.skip 1024, 0xcc\n2: .byte 0\n");
 
 static void test_places_code(void **state)
 {
@@ -187,6 +187,7 @@ static void test_places_code(void **state)
 	assert_int_equal(c->r[R9], r9);
 	assert_int_equal(c->r[R10], r10);
 	assert_int_equal(c->r[R14], 0x3333);
+	assert_true(c->n.leaves[JIT_STORED] > 2900);
 }
 
 /* Accesses that share a look, by registers whose distance is known; then they are in two pages. */
