@@ -43,7 +43,7 @@ static void count(const struct xlat *x, struct usage *u)
 		if (!x_is_inside(x, i) && x_is_branch(in))
 			break; /* they are back by then */
 		insn_gprs(in, &r, &w);
-		u->traps |= d->mn == MN_DIV || d->mn == MN_IDIV || d->cls == OPC_X87;
+		u->traps |= d->mn == MN_DIV || d->mn == MN_IDIV || d->cls == OPC_X87 || d->cls == OPC_MMX;
 		for (; r; r &= r - 1)
 			u->times[__builtin_ctz(r)]++;
 		for (; w; w &= w - 1)
