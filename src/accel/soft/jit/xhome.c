@@ -84,7 +84,7 @@ void x_find_homes(struct xlat *x, bool hot)
 	struct usage u = { .traps = false };
 
 	for (unsigned reg = 0; reg < ARRAY_SIZE(x->home); reg++)
-		x->home[reg] = (int8_t)host_reg(reg);
+		x->home[reg] = host_reg(reg);
 	count(x, &u);
 	while (!u.traps && x->nr_moves < MAX_MOVES) {
 		unsigned in = busiest(&u), out = idlest(&u, gone);
@@ -102,7 +102,7 @@ void x_set_moved(struct xlat *x, bool moved)
 	x->moved = moved;
 	for (unsigned n = 0; n < x->nr_moves; n++) {
 		const struct move *m = &x->moves[n];
-		int8_t host = (int8_t)host_reg(m->out);
+		int host = host_reg(m->out);
 
 		x->home[m->in] = moved ? host : -1;
 		x->home[m->out] = moved ? -1 : host;

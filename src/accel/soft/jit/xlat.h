@@ -98,7 +98,7 @@ struct xlat {
 	unsigned nr_stubs;
 	struct as_addr at; /* the host's address of the operand, as x_check() and x_reach() found it */
 	int32_t spot, fold; /* as in its stub; 0: without a spot, ENT is the TLB entry and EA the address */
-	int8_t home[R_NR]; /* of each guest register: the host's, or -1: in soft_cpu.r[] */
+	int home[R_NR]; /* of each guest register: the host's, or -1: in soft_cpu.r[] */
 	struct move moves[MAX_MOVES];
 	uint8_t nr_moves;
 	bool moved;    /* they are, here */
