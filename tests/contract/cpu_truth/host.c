@@ -147,7 +147,8 @@ int host_init(void)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-	stack_t ss = {.ss_size = 65536, .ss_sp = malloc(65536)};
+	static uint8_t stack[65536];
+	stack_t ss = {.ss_size = sizeof(stack), .ss_sp = stack};
 	int fd = memfd_create("scratch", MFD_CLOEXEC);
 
 	if (!map_at(CTX, sizeof(*ctx), PROT_READ | PROT_WRITE) ||

@@ -55,7 +55,7 @@ void soft_prog(const struct prog *);
 void host_run_prog(const struct prog *, struct truth_state *, struct truth_result *r);
 /*
  * hot: after how many runs blocks are translated; JIT_NEVER: by the interpreter. False: it went elsewhere,
- * or did not come to its end in time.
+ * did not come to its end in time, or wrote over its code.
  */
 bool soft_run_prog(const struct prog *, unsigned hot, struct truth_state *, struct truth_result *r);
 

@@ -328,6 +328,10 @@ bool soft_run_prog(const struct prog *p, unsigned hot, struct truth_state *s, st
 	} else {
 		done = run_blocks(p, hot, r);
 	}
+	if (memcmp(rb->host + AT_CODE + (p->at - CODE), p->bytes, p->len)) { /* an address was overwritten */
+		soft_prog(p);
+		done = false;
+	}
 out:
 	cpu->cur = NULL;
 	store(s);
