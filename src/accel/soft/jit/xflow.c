@@ -16,7 +16,8 @@ struct stub *x_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)
 		return &x->l->stubs[0];
 	}
 	s = &x->l->stubs[x->nr_stubs++];
-	*s = (struct stub){ .kind = kind, .i = (uint8_t)x->due, .moved = x->moved, .place = place };
+	*s = (struct stub){ .kind = kind, .i = (uint8_t)x->due, .moved = x->moved, .host_ok = x->host_ok,
+			    .env_ok = x->env_ok, .place = place };
 	return s;
 }
 
@@ -200,18 +201,12 @@ static void put_jcc(struct xlat *x)
 	int32_t to = x_direct_target(in);
 	bool inside = x_is_inside(x, x->i), back = to >= 0 && to < in->next && !inside;
 	int32_t aside = back ? in->next : to, ahead = back ? to : in->next;
-	bool near = aside >= in->next && aside < 0x1000 && !x_behind_sti(x), host, env;
+	bool near = aside >= in->next && aside < 0x1000 && !x_behind_sti(x);
 	uint8_t *place;
-	struct stub *s;
 
 	x_need_flags(x);
 	place = as_jcc(&x->a, back ? in->cc ^ 1u : in->cc);
-	host = x->host_ok;
-	env = x->env_ok;
-	s = x_stub(x, near && !x->moved ? STUB_LINK : STUB_EXIT, place);
-	s->off = aside;
-	s->host_ok = host;
-	s->env_ok = env;
+	x_stub(x, near && !x->moved ? STUB_LINK : STUB_EXIT, place)->off = aside;
 	if (!inside)
 		x_exit(x, ahead);
 }
@@ -220,15 +215,11 @@ static void put_jcc(struct xlat *x)
 static void put_jcxz(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
-	struct stub *s;
 
 	if (in->flags & INSN_A32)
 		as_byte(&x->a, 0x67);
 	AS(&x->a, 0xe3, 5); /* jrcxz over the jump */
-	s = x_stub(x, STUB_EXIT, as_jmp(&x->a));
-	s->off = in->next;
-	s->host_ok = x->host_ok;
-	s->env_ok = x->env_ok;
+	x_stub(x, STUB_EXIT, as_jmp(&x->a))->off = in->next;
 	x_exit(x, x_direct_target(in));
 }
 

@@ -135,3 +135,12 @@ bool x_move_out(struct xlat *x)
 		change_places(x, false);
 	return moved;
 }
+
+void x_call(struct xlat *x, const uint8_t *routine)
+{
+	bool moved = x_move_out(x);
+
+	as_call(&x->a, routine);
+	if (moved)
+		x_move_in(x);
+}

@@ -27,9 +27,8 @@ enum stub_kind {
 
 struct stub {
 	uint8_t kind, i;
-	bool host_ok, env_ok; /* STUB_EXIT */
+	bool host_ok, env_ok, moved; /* of struct xlat, as they were there */
 	int32_t off;
-	bool moved; /* x->moved, there */
 	uint8_t *place; /* the jump to it */
 	uint8_t *back;	/* STUB_VEC, STUB_MISS, STUB_SPOT: where it goes on */
 	bool write; /* STUB_MISS, STUB_SPOT */
@@ -232,6 +231,8 @@ void x_set_moved(struct xlat *, bool moved);
 /* To where the block has them; and back, if they are there, which is returned. Flags stay. */
 void x_move_in(struct xlat *);
 bool x_move_out(struct xlat *);
+/* Calls a routine that comes back, with registers where they always are. */
+void x_call(struct xlat *, const uint8_t *routine);
 
 /* xspot.c */
 /*

@@ -123,7 +123,6 @@ void x_stub_miss(struct xlat *x, const struct stub *s)
 {
 	struct as *a = &x->a;
 	uint8_t *crosses, *elsewhere = NULL;
-	bool moved;
 
 	as_alu_imm(a, true, 7, T, 0xfff);
 	crosses = as_jcc(a, CC_BE);
@@ -133,10 +132,7 @@ void x_stub_miss(struct xlat *x, const struct stub *s)
 		as_alu_imm(a, true, 7, T, 0xfff);
 		elsewhere = as_jcc(a, CC_A);
 	}
-	moved = x_move_out(x);
-	as_call(a, x->j->go.miss[s->write]);
-	if (moved)
-		x_move_in(x);
+	x_call(x, x->j->go.miss[s->write]);
 	as_patch(as_jcc(a, CC_NE), s->back);
 	if (!s->shared) {
 		as_patch(crosses, a->p);
@@ -144,7 +140,7 @@ void x_stub_miss(struct xlat *x, const struct stub *s)
 		return;
 	}
 	x_put_bail(x);
-	x_set_moved(x, moved);
+	x_set_moved(x, s->moved);
 	as_patch(elsewhere, a->p);
 	as_patch(crosses, a->p);
 	x_stub_careful(x);

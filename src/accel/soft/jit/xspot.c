@@ -95,7 +95,7 @@ static int32_t stack_spot(struct xlat *x, bool write)
 	return spot_offset(n);
 }
 
-/* The limit of the spots for RSP is for 8 bytes. EA is the offset in the page. */
+/* The limit of the spots for RSP is for a word. EA is the offset in the page. */
 static void put_range(struct xlat *x, unsigned size)
 {
 	as_alu_imm(&x->a, false, 7, EA, 0x1000 - (int32_t)size);
@@ -304,16 +304,12 @@ void x_stub_spot(struct xlat *x, const struct stub *s)
 {
 	struct as *a = &x->a;
 	uint8_t *fail, *restless;
-	bool moved;
 
 	put_address(x, s->base, s->off);
 	as_lea(a, true, ENT, ENV, -1, 0, s->spot);
 	AS(a, 0x49, 0xc7, 0xc3); /* mov r11, simm32 */
 	as_u32(a, (uint32_t)s->fold);
-	moved = x_move_out(x);
-	as_call(a, x->j->go.fill[s->write][s->flat]);
-	if (moved)
-		x_move_in(x);
+	x_call(x, x->j->go.fill[s->write][s->flat]);
 	fail = as_jcc(a, CC_NE);
 	as_jmp_to(a, s->back);
 	as_patch(fail, a->p);
@@ -322,7 +318,7 @@ void x_stub_spot(struct xlat *x, const struct stub *s)
 		as_byte(a, 0);
 		restless = as_jcc(a, CC_NE);
 		x_stub_careful(x);
-		x_set_moved(x, moved);
+		x_set_moved(x, s->moved);
 		as_patch(restless, a->p);
 	}
 	x_put_bail(x);

@@ -187,19 +187,17 @@ bool x_sys(struct xlat *x)
 
 bool x_step(struct xlat *x)
 {
-	bool end = x_insn(x)->flags & INSN_END, moved;
+	bool end = x_insn(x)->flags & INSN_END;
 
 	x_close_shares(x);
 	x_keep_flags(x, x->l->live[x->i]);
-	moved = x_move_out(x);
 	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
 	if (end) {
+		x_move_out(x);
 		as_jmp_to(&x->a, x->j->go.step_end);
 		return false;
 	}
-	as_call(&x->a, x->j->go.step);
-	if (moved)
-		x_move_in(x);
+	x_call(x, x->j->go.step);
 	x->env_ok = true;
 	x->host_ok = x->x87_ok = false;
 	x->vec_ok = VEC_NONE;
