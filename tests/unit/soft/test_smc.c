@@ -165,9 +165,11 @@ static void test_crossing_remap(void **state)
 GUEST(spin, "xor %eax, %eax\n"
 	    "1: .byte 0xeb, 0x00\n" /* jmp +0; the patch makes it jmp to the hlt */
 	    "inc %eax\n"
+	    "mov %eax, 0x400000\n" /* on a busy host it may begin late: the patcher waits for it */
 	    "jmp 1b\n"
 	    "hlt\n");
-GUEST(patcher, "mov $3000000, %ecx\n1: dec %ecx\njnz 1b\nmovb $4, 0x10003\nhlt\n");
+GUEST(patcher, "0: cmpl $0, 0x400000\nje 0b\nmov $3000000, %ecx\n1: dec %ecx\njnz 1b\n"
+	       "movb $11, 0x10003\nhlt\n");
 
 static void test_cross_modify(void **state)
 {
