@@ -107,6 +107,8 @@ struct spot_info {
 };
 #define MAX_SHARES  4 /* accesses of a block that are looked up together: so many sorts of them */
 #define SPOTS	    0x40000u
+/* What poll begins at: blocks between two looks at events, and, a few times that, at the clock (jit/jit.h). */
+#define POLL_BLOCKS 2048u
 #define JIT_SAMPLES 128u /* looks at the clock that are remembered, to find loops */
 #define JUMP_PAGES  BIT32(15)
 #define STACK_SPOTS 8u /* the first: of accesses by way of RSP, 4 * 32 bits + 2 * supervisor + write */
@@ -183,6 +185,8 @@ struct soft_cpu {
 		uint64_t polled; /* c->rip at the last JIT_POLL */
 		const struct block *sampled[JIT_SAMPLES]; /* which blocks those were in */
 		unsigned nr_sampled;
+		uint32_t lulls; /* so many times poll may begin again */
+		uint64_t lull_until; /* before this TSC, with no event to be taken */
 	} jr;
 	uint32_t spots_used;	       /* the first; a list */
 	uint64_t insns;	 /* executed by the interpreter */

@@ -19,13 +19,10 @@
 #include "isa/x86/reset.h"
 #include <x86intrin.h>
 
-/* Blocks between two looks at the clock: some tens of microseconds. */
-#define POLL_BLOCKS 2048
-
 /* What counts as idle: little work in all that time. */
 #define IDLE_NS	   (4 * NS_PER_SEC)
 #define IDLE_SHARE 64 /* of it may be work */
-#define IDLE_LOOKS 10000 /* at the clock, of all vCPUs: the same, less what timers cause */
+#define IDLE_LOOKS 3000 /* at the clock, of all vCPUs: the same, less what timers cause */
 #define IDLE_CODE  MIB(32) /* is kept for IDLE_NS: to make it again takes a tenth of a second */
 
 /* Events that have no condition. */
@@ -356,6 +353,7 @@ static bool attend(struct soft_cpu *c, enum vcpu_exit *why)
 			fpu_host(c);
 			vcpu_poll(c->vcpu);
 			c->poll = POLL_BLOCKS;
+			jit_begin_lull(c);
 			atomic_fetch_add_explicit(&c->looks, 1, memory_order_relaxed);
 		}
 		ev = vcpu_events(c->vcpu);

@@ -85,6 +85,7 @@ struct jit_routines {
 	uint8_t *miss[2];
 	uint8_t *leave_rip, *leave_poll, *leave_bail; /* JIT_RIP, JIT_POLL, JIT_BAIL, all in place */
 	uint8_t *poll;	   /* JIT_POLL at the address in EA, flags in c->fl */
+	uint8_t *lull; /* called; ZF: poll was 0, nothing is due yet, and it counts down anew. All registers stay. */
 	uint8_t *careful;  /* jit_careful() from instruction ENT on; site in T */
 	uint8_t *unpaired; /* RET T to EA, which is not where the last CALL said: lookup */
 };
@@ -147,8 +148,8 @@ enum jit_whose { JIT_ANY, JIT_LOCAL, JIT_GLOBAL }; /* pages: other entries are n
 unsigned jit_put_lookup(struct as *a, enum jit_whose, uint8_t *miss[JIT_LOOKUP_MISSES]);
 void jit_put_go(struct as *a, bool call);
 
-/* Counts down soft_cpu.poll: returns the place of a jump that is taken when something is there. */
-uint8_t *jit_put_poll(struct as *);
+/* Counts down soft_cpu.poll: returns the place of a jump, with CC_E one that is taken when something is there. */
+uint8_t *jit_put_poll(struct as *, unsigned cc);
 
 /* Compares soft_cpu.hc.vec_live with a JIT_VEC_*. */
 void jit_put_vec_test(struct as *, unsigned value);

@@ -8,6 +8,7 @@
 #include "accel/soft/jit/code.h"
 #include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
+#include "core/vm.h"
 
 #include <cpuid.h>
 #include <sys/mman.h>
@@ -530,6 +531,19 @@ unsigned jit_try(struct soft_cpu *c, struct block *b)
 			continue;
 		}
 	}
+}
+
+/*
+ * How long the clock is not looked at, and how often poll may begin anew in that time at most: pairs of calls
+ * are on the stack until host code is left (xflow.c).
+ */
+#define LULL_US 20
+#define LULLS	8
+
+void jit_begin_lull(struct soft_cpu *c)
+{
+	c->jr.lulls = LULLS;
+	c->jr.lull_until = __rdtsc() + c->vcpu->vm->tsc_khz * LULL_US / 1000;
 }
 
 bool jit_run(struct soft_cpu *c, struct block *b)

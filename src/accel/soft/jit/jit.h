@@ -57,6 +57,9 @@ bool jit_wants(struct soft_cpu *c, struct block *b);
  */
 bool jit_run(struct soft_cpu *c, struct block *b);
 
+/* The clock was just looked at: for a while host code need not come back for that. */
+void jit_begin_lull(struct soft_cpu *c);
+
 /* Behind a fault of the instruction that host code had the interpreter execute. */
 void jit_unstop(struct soft_cpu *c);
 

@@ -284,11 +284,50 @@ static uint8_t *put_exit_vec(struct as *a, const uint8_t *ret)
 	return start;
 }
 
-uint8_t *jit_put_poll(struct as *a)
+uint8_t *jit_put_poll(struct as *a, unsigned cc)
 {
 	as_rm(a, false, 0x83, 5, ENV, OFF(poll)); /* sub dword [poll], 1 */
 	as_byte(a, 1);
-	return as_jcc(a, CC_E);
+	return as_jcc(a, cc);
+}
+
+/*
+ * Called where poll has come to 0. It begins at a number that is not the same each time, as a loop's turns are
+ * counted: else the clock would be looked at from the same place of a large one, and that be taken for all
+ * that is hot (hot.c).
+ */
+static uint8_t *put_lull(struct as *a)
+{
+	uint8_t *start = a->p, *due[3], *out;
+
+	put_push(a, H_RAX, false);
+	put_push(a, H_RDX, false);
+	AS(a, 0x0f, 0x31);		       /* rdtsc */
+	AS(a, 0x48, 0xc1, 0xe2, 0x20);	       /* shl rdx, 32 */
+	as_rr(a, true, 0x0b, H_RAX, H_RDX);    /* or */
+	as_rm(a, true, 0x3b, H_RAX, ENV, OFF(jr.lull_until));
+	due[0] = as_jcc(a, CC_AE);
+	as_rm(a, true, AS_LOAD, H_RAX, ENV, OFF(vcpu));
+	as_rm(a, false, AS_LOAD, H_RAX, H_RAX, offsetof(struct vcpu, events));
+	as_rm(a, false, 0x85, H_RAX, ENV, OFF(ev_mask)); /* test */
+	due[1] = as_jcc(a, CC_NE);
+	as_rm(a, false, 0x83, 5, ENV, OFF(jr.lulls)); /* sub dword [lulls], 1 */
+	as_byte(a, 1);
+	due[2] = as_jcc(a, CC_E);
+	AS(a, 0x0f, 0x31); /* rdtsc */
+	as_alu_imm(a, false, 4, H_RAX, POLL_BLOCKS / 8 - 1);
+	as_alu_imm(a, false, 0, H_RAX, POLL_BLOCKS - POLL_BLOCKS / 8);
+	as_rm(a, false, AS_STORE, H_RAX, ENV, OFF(poll));
+	as_rr(a, false, 0x33, H_RAX, H_RAX); /* ZF */
+	out = a->p;
+	put_push(a, H_RDX, true);
+	put_push(a, H_RAX, true);
+	as_byte(a, 0xc3);
+	for (unsigned i = 0; i < ARRAY_SIZE(due); i++)
+		as_patch(due[i], a->p);
+	as_rr(a, true, 0x85, ENV, ENV); /* not ZF */
+	as_jmp_to(a, out);
+	return start;
 }
 
 /* The vCPU is the first argument. */
@@ -371,7 +410,7 @@ unsigned jit_put_lookup(struct as *a, enum jit_whose whose, uint8_t *miss[JIT_LO
 	as_rm(a, false, AS_LOAD, T, T, 0);
 	as_rm(a, false, 0x3b, T, ENT, offsetof(struct jump_entry, gen));
 	miss[n++] = as_jcc(a, CC_NE);
-	miss[n++] = jit_put_poll(a);
+	miss[n++] = jit_put_poll(a, CC_E);
 	as_rm(a, true, AS_LOAD, T, ENT, offsetof(struct jump_entry, page));
 	as_rm(a, true, AS_STORE, T, ENV, OFF_R(R_PC));
 	return n;
@@ -555,10 +594,11 @@ static uint8_t *put_unpaired(struct as *a, const uint8_t *lookup)
 static void put_call_step(struct as *a)
 {
 	put_gprs(a, AS_STORE);
-	put_spill(a);
+	put_lend_vecs(a);
 	as_rr(a, false, AS_LOAD, H_RSI, ENT);
 	put_call_c(a, (uintptr_t)jit_step);
 	as_mov(a, ENT, H_RAX);
+	put_load_vecs(a);
 	put_gprs(a, AS_LOAD);
 }
 
@@ -622,6 +662,7 @@ void jit_put_routines(struct jit *j)
 	j->go.exit_store = put_exit_store(&a, ret);
 	j->go.exit_vec = put_exit_vec(&a, ret);
 	j->go.poll = put_leave_to(&a, JIT_POLL, ret);
+	j->go.lull = put_lull(&a);
 	j->go.lookup_from = a.p;
 	as_rm(&a, false, AS_STORE, T, ENV, OFF(hc.id));
 	j->go.lookup = put_lookup(&a, j, as_jmp(&a));

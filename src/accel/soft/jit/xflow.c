@@ -111,12 +111,13 @@ static void put_lookup(struct xlat *x, bool call, bool known)
 	uint8_t *miss[JIT_LOOKUP_MISSES];
 	unsigned n = jit_put_lookup(&x->a, whose, miss);
 	struct as *a = &x->a;
+	struct stub *s;
 
 	jit_put_go(a, call);
-	x_stub(x, STUB_LOOKUP_POLL, miss[--n]);
+	s = x_stub(x, STUB_LOOKUP_POLL, miss[--n]);
+	s->back = s->place + 4;
 	while (n) {
-		struct stub *s = x_stub(x, STUB_LOOKUP, miss[--n]);
-
+		s = x_stub(x, STUB_LOOKUP, miss[--n]);
 		s->back = a->p;
 		s->call = call;
 		s->known = known;
@@ -160,8 +161,12 @@ void x_put_gen_check(struct xlat *x, const _Atomic uint32_t *gen_at, uint32_t ge
 /* A loop's way back: now and then something has to be looked at. */
 static void look_around(struct xlat *x, int32_t off, unsigned live)
 {
+	struct stub *s;
+
 	x_keep_flags(x, live);
-	x_stub(x, STUB_POLL, jit_put_poll(&x->a))->off = off;
+	s = x_stub(x, STUB_POLL, jit_put_poll(&x->a, CC_E));
+	s->off = off;
+	s->back = x->a.p;
 	x->host_ok = false;
 }
 
@@ -172,17 +177,37 @@ static bool goes_round(const struct xlat *x, int32_t off)
 	       !x->c->telling;
 }
 
+/* Both in one jump, where nothing has to be done in between. */
+static void look_and_go(struct xlat *x, int32_t off)
+{
+	uint8_t *again = x->a.p, *place = jit_put_poll(&x->a, CC_NE);
+	struct stub *s;
+
+	if (goes_round(x, off))
+		as_patch(place, x->body);
+	else
+		x_stub(x, STUB_LINK, place)->off = off;
+	s = x_stub(x, STUB_POLL, as_jmp(&x->a));
+	s->off = off;
+	s->back = again;
+}
+
 void x_exit(struct xlat *x, int32_t off)
 {
 	const struct insn *in = x_insn(x);
 	unsigned live = live_at(x, off);
+	bool looks = off < in->next || x_behind_sti(x);
 
 	if (off < 0 || off >= 0x1000) {
 		x_move_out(x);
 		exit_far(x, off);
 		return;
 	}
-	if (off < in->next || x_behind_sti(x))
+	if (looks && !live && (!x->moved || goes_round(x, off))) {
+		look_and_go(x, off);
+		return;
+	}
+	if (looks)
 		look_around(x, off, live);
 	if (live)
 		x_need_flags(x);
@@ -559,6 +584,13 @@ static void stub_vec(struct xlat *x, const struct stub *s)
 	as_jmp_to(&x->a, s->back);
 }
 
+/* Goes back when nothing is due. */
+static void stub_poll(struct xlat *x, const struct stub *s)
+{
+	as_call(&x->a, x->j->go.lull);
+	as_patch(as_jcc(&x->a, CC_E), s->back);
+}
+
 static void stub_lookup(struct xlat *x, const struct stub *s)
 {
 	const struct jit_routines *go = &x->j->go;
@@ -600,6 +632,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		stub_link(x, s);
 		break;
 	case STUB_POLL:
+		stub_poll(x, s);
 		x_move_out(x);
 		as_mov_imm32(&x->a, ENT, (uint32_t)s->off);
 		as_jmp_to(&x->a, x->j->go.exit_off);
@@ -613,6 +646,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		as_jmp_to(&x->a, x->j->go.cold);
 		break;
 	case STUB_LOOKUP_POLL:
+		stub_poll(x, s);
 		as_jmp_to(&x->a, x->j->go.poll);
 		break;
 	case STUB_UNPAIRED:
