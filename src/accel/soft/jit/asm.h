@@ -155,6 +155,10 @@ static inline void as_lea(struct as *a, bool w, unsigned reg, int base, int inde
 	unsigned mod = base < 0 ? 0 : !disp && (b & 7) != 5 ? 0 : disp == (int8_t)disp ? 1 : 2;
 	unsigned rex = as_rex(w, reg, index < 0 ? 0 : x, base < 0 ? 0 : b);
 
+	if (base >= 0 && index < 0 && !disp) {
+		as_rr(a, w, AS_LOAD, reg, b);
+		return;
+	}
 	if (base >= 0 && index < 0) {
 		as_rm(a, w, AS_LEA, reg, b, disp);
 		return;

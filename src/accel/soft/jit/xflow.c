@@ -358,13 +358,6 @@ static void put_next_rip(struct xlat *x)
 	as_lea(&x->a, x_wide(x), T, T, -1, 0, x_insn(x)->next);
 }
 
-static void put_return_address(struct xlat *x)
-{
-	check_push(x);
-	put_next_rip(x);
-	finish_push(x, T);
-}
-
 /*
  * Calls and returns in pairs, so that the host's processor foresees where a return goes: host code of CALL
  * pushes the guest's return address and calls. RET compares, and returns. What comes back that way
@@ -374,10 +367,14 @@ static void put_return_address(struct xlat *x)
  * All calls count down to a look at the clock, for which host code is left: so that many are on the stack at
  * most, and a return, which has to have had a call, need not count.
  */
-static void put_pair(struct xlat *x)
+static void put_return_address(struct xlat *x)
 {
+	check_push(x);
 	put_next_rip(x);
+	as_at(&x->a, x_wide(x), AS_STORE, T, &x->at);
 	AS(&x->a, 0x41, 0x53); /* push r11 */
+	move_stack(x, H_R12, -x_word(x));
+	x_stored(x);
 }
 
 static uint8_t *put_host_call(struct xlat *x)
@@ -446,7 +443,6 @@ static void put_direct_call(struct xlat *x)
 	x_keep_flags(x, live); /* which a shared look does not */
 	if (!far)
 		look_around(x, off, live);
-	put_pair(x);
 	if (far) {
 		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
 		as_lea(&x->a, x_wide(x), EA, EA, -1, 0, off);
@@ -473,7 +469,6 @@ static bool put_call(struct xlat *x)
 	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.target));
 	put_return_address(x);
 	x_keep_flags(x, FLAGS_ALL);
-	put_pair(x);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(jr.target));
 	put_lookup(x, true, true);
 	put_back(x);

@@ -149,7 +149,7 @@ bool x_x87(struct xlat *x)
 	const struct op_desc *d = &op_descs[in->op];
 	bool mem = in->flags & INSN_MEM;
 	bool store = mem && d->operand[0].kind == OPK_M && (d->operand[0].rw & 2);
-	const uint8_t *op = x_bytes(x);
+	const uint8_t *op = x_bytes(x, x_insn(x));
 
 	if ((mem && (!x_plain_address(x, in) || !insn_mem_size(in))) || fpu_denied(x->c, FPN_X87) >= 0)
 		return false;

@@ -194,13 +194,12 @@ static bool only_32(const struct form *f)
 	return false;
 }
 
-static bool make_plan(struct xlat *x, struct plan *p)
+static bool make_plan(const struct xlat *x, const struct insn *in, struct plan *p)
 {
-	const struct insn *in = x_insn(x);
 	const struct op_desc *d = &op_descs[in->op];
 
 	*p = (struct plan){ .mem = false };
-	form_parse(&p->f, in, x_bytes(x), x->c->code_bits);
+	form_parse(&p->f, in, x_bytes(x, in), x->c->code_bits);
 	if (d->cls == OPC_INT ? !x_is_int(d->mn) : !native_op(d))
 		return false;
 	if ((d->gpr_r | d->gpr_w) & NOT_IN_PLACE)
@@ -224,7 +223,7 @@ static bool make_plan(struct xlat *x, struct plan *p)
 	return !p->mem || (p->size && p->size <= 64 && !(p->store && p->vvvv.used));
 }
 
-static const uint8_t holders[2] = { T, ENT };
+static const uint8_t holders[2] = { T, EA };
 
 static void let_go(struct xlat *x)
 {
@@ -275,12 +274,14 @@ static void store_slot(struct xlat *x, const struct slot *s)
 			x->held[i] = NO_GUEST;
 }
 
-/* A register for the third operand, which what x->at is made of leaves. */
+/* A register for the third operand, which what x->at is made of leaves, or the second one. */
 static unsigned third_scratch(struct xlat *x, const struct plan *p)
 {
 	struct as_addr *m = &x->at;
 	bool ea = m->base == EA || m->index == EA, ent = m->base == ENT || m->index == ENT;
 
+	if (p->rm.host == EA)
+		return ENT;
 	if (!p->mem || !p->vvvv.used || x->home[p->vvvv.guest] >= 0 || !ea)
 		return EA;
 	if (ent) {
@@ -288,6 +289,44 @@ static unsigned third_scratch(struct xlat *x, const struct plan *p)
 		*m = (struct as_addr){ EA, -1, 0 };
 	}
 	return ENT;
+}
+
+/*
+ * A guest register in memory as ModRM.rm can be an operand there. Not where that would be another operation,
+ * or of 32 bits and written, as then the upper half is, too.
+ */
+static bool stays_in_memory(const struct xlat *x, const struct plan *p)
+{
+	const struct slot *s = &p->rm;
+	const struct op_desc *d = p->f.d;
+
+	if (p->mem || !s->used || s->high || x->home[s->guest] >= 0 || !p->f.has_modrm || p->f.high8)
+		return false;
+	if (x->held[0] == s->guest || x->held[1] == s->guest)
+		return false;
+	if (d->mn == MN_BT || (d->cls != OPC_INT && d->cls != OPC_BMI))
+		return false;
+	if (s->written)
+		return d->mn == MN_MOV && !s->read && p->f.in->opsize == 8;
+	for (unsigned i = 0; i < d->nr_operands; i++)
+		if (d->operand[i].kind == OPK_RM)
+			return true;
+	return false;
+}
+
+/* ADD to CMP, and MOV, have an encoding for each direction: the operand that is in memory becomes ModRM.rm. */
+static void turn(const struct xlat *x, struct plan *p)
+{
+	const uint8_t op = p->f.opcode;
+	const struct slot reg = p->reg;
+
+	if (p->mem || p->f.map || p->f.vex || ((op & 0xc4) && (op & 0xfc) != 0x88) || p->f.high8)
+		return;
+	if (!reg.used || !p->rm.used || reg.written || x->home[reg.guest] >= 0 || x->home[p->rm.guest] < 0)
+		return;
+	p->f.opcode ^= 2;
+	p->reg = p->rm;
+	p->rm = reg;
 }
 
 /* AH..BH change places with AL..BL, as these can be beside a REX prefix. */
@@ -306,6 +345,7 @@ static void put_swapped(struct xlat *x, struct plan *p)
 static void put_operation(struct xlat *x, struct plan *p)
 {
 	const struct insn *in = p->f.in;
+	bool in_memory;
 
 	if (p->swap) {
 		put_swapped(x, p);
@@ -318,11 +358,16 @@ static void put_operation(struct xlat *x, struct plan *p)
 		x->held_at = x->a.p;
 		return;
 	}
+	turn(x, p);
+	in_memory = stays_in_memory(x, p);
+	if (in_memory)
+		x->at = (struct as_addr){ ENV, -1, OFF_R(p->rm.guest) };
 	place_slot(x, &p->reg, T);
-	place_slot(x, &p->rm, ENT);
+	if (!in_memory)
+		place_slot(x, &p->rm, EA);
 	place_slot(x, &p->vvvv, third_scratch(x, p));
 	if (!form_put(&x->a, &p->f, p->reg.used ? p->reg.host : -1, p->rm.used ? p->rm.host : -1,
-		      p->vvvv.used ? p->vvvv.host : -1, p->mem ? &x->at : NULL)) {
+		      p->vvvv.used ? p->vvvv.host : -1, p->mem || in_memory ? &x->at : NULL)) {
 		x->a.full = true; /* make_plan() keeps these away */
 		return;
 	}
@@ -355,6 +400,18 @@ static bool high8_clash(const struct xlat *x, struct plan *p)
 	if (!p->f.high8 || p->swap)
 		return false;
 	return p->mem || p->f.w || needs_rex(&p->reg) || needs_rex(&p->rm);
+}
+
+bool x_is_native(const struct xlat *x, unsigned i)
+{
+	const struct insn *in = &x->b->in[i];
+	const struct op_desc *d = &op_descs[in->op];
+	struct plan p;
+
+	if (x_is_mxcsr(in) || x_is_branch(in) || d->mn == MN_DIV || d->mn == MN_IDIV || in->fn == exec_ud ||
+	    in->fn == exec_gp0 || !make_plan(x, in, &p) || high8_clash(x, &p) || p.mmx)
+		return false;
+	return !p.vec || x->vec_ok >= (d->cls == OPC_EVEX ? VEC_ALL : VEC_SOME);
 }
 
 void x_flags_done(struct xlat *x)
@@ -401,7 +458,7 @@ bool x_general(struct xlat *x)
 		return x_x87(x);
 	if (d->mn == MN_EMMS)
 		return x_emms(x);
-	if (!make_plan(x, &p) || high8_clash(x, &p))
+	if (!make_plan(x, in, &p) || high8_clash(x, &p))
 		return false;
 	if (p.mmx)
 		x_need_x87(x);

@@ -44,15 +44,17 @@ static void put_block(struct xlat *x, unsigned first)
 	const struct block *b = x->b;
 
 	for (x->i = first; x->i < b->nr; x->i++) {
-		bool behind = x->run_goes_on, more;
+		unsigned next = x->run_next, stubs = x->nr_stubs;
+		bool more;
 
 		x->due = x->i;
 		x->now = NULL;
-		x->run_goes_on = false;
-		if (!behind)
+		if (next == x->i)
+			x->run_next = 0;
+		if (!next)
 			x_look_early(x);
 		more = put_insn(x);
-		if (behind && !x->now)
+		if (next && (next == x->i ? !x->now : stubs != x->nr_stubs))
 			x->a.full = true; /* dropped: the last store is not looked at; cannot be */
 		x->l->pcs[x->i] = jit_pc_word((size_t)(x->a.p - x->start), x->op_flags);
 		x->a.full |= x->a.p - x->start > JIT_PC_MAX;

@@ -104,13 +104,14 @@ struct xlat {
 	uint8_t *body; /* behind the block's head, where they are */
 	bool op_flags; /* what host_ok was when the instruction's operation was put */
 	struct share *ent; /* what this one adds is in ENT */
-	/* Guest registers that T and ENT are copies of, or NO_GUEST; while nothing was put behind held_at. */
+	/* Guest registers that T and EA are copies of, or NO_GUEST; while nothing was put behind held_at. */
 	uint8_t held[2];
 	const uint8_t *held_at;
 	struct share *now; /* the access in hand is this one's; else NULL */
 	int32_t off;	   /* where in it, and how many bytes */
 	uint8_t size;
-	bool run_goes_on; /* stores in a row of which the watch is not looked at yet: these bytes */
+	/* Stores in a row of which the watch is not looked at yet: the next one, or 0; these bytes. */
+	uint8_t run_next;
 	int32_t run_lo, run_hi;
 	unsigned nr_shares;
 	struct share shares[MAX_SHARES];
@@ -132,10 +133,10 @@ static inline const struct insn *x_insn(const struct xlat *x)
 	return &x->b->in[x->i];
 }
 
-/* The instruction's encoding. */
-static inline const uint8_t *x_bytes(const struct xlat *x)
+/* An instruction's encoding. */
+static inline const uint8_t *x_bytes(const struct xlat *x, const struct insn *in)
 {
-	const struct insn *in = x_insn(x), *first = x->b->in;
+	const struct insn *first = x->b->in;
 
 	return x->bytes + (in->next - in->len) - (first->next - first->len);
 }
@@ -200,7 +201,7 @@ void x_need_flags(struct xlat *);
 unsigned x_reg(struct xlat *, unsigned guest, unsigned scratch);
 /* EA = linear address of the instruction's memory operand. Flags may be clobbered: keep them before. */
 void x_ea(struct xlat *);
-/* The same for another instruction and register; w: 64 bits of it. */
+/* The same for another instruction and register; w: 64 bits of it. T may be clobbered. */
 void x_ea_to(struct xlat *, const struct insn *, unsigned to, bool w);
 /*
  * Makes EA from a linear address the host's, for an access of size bytes, with ENT the TLB entry; or
@@ -290,6 +291,8 @@ void x_need_vec(struct xlat *, bool all);
 /* xinsn.c */
 /* Whether it is an integer instruction that stays what it is. */
 bool x_is_int(unsigned mn);
+/* Whether instruction i is one that x_general() copies, and that neither looks at anything else nor traps. */
+bool x_is_native(const struct xlat *, unsigned i);
 /* false: it is the interpreter's, and nothing was put that matters. */
 bool x_general(struct xlat *);
 /* Status flags are where the instruction left them. */

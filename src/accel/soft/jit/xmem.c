@@ -43,11 +43,8 @@ void x_ea_to(struct xlat *x, const struct insn *in, unsigned to, bool w)
 	} else if (base != R_ZERO) {
 		b = (int)x_reg(x, base, EA);
 	}
-	if (index != R_ZERO) {
-		n = (int)x_reg(x, index, ENT);
-		if (n == ENT)
-			x->ent = NULL;
-	}
+	if (index != R_ZERO)
+		n = (int)x_reg(x, index, T);
 	if (b >= 0 && n < 0 && !in->disp && w) {
 		if (b != (int)to)
 			as_mov(&x->a, to, (unsigned)b);

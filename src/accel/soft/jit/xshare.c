@@ -446,21 +446,62 @@ void x_shared_operand(struct xlat *x, struct share *s, unsigned align)
 
 /* ---- behind stores ---- */
 
-/*
- * Whether the next instruction stores to the same share, and nothing can be left in between: then one look
- * at the watch is enough for both. Nobody can have run what the first one wrote meanwhile: there was no code.
- */
-static bool goes_on(const struct xlat *x)
+/* Whether instruction i has an operand of an open share, with nothing to look at. */
+static bool is_open(const struct xlat *x, unsigned i)
 {
-	const struct insn *in = x_insn(x) + 1;
+	const struct insn *in = &x->b->in[i];
+	const struct share *s = x->l->operand[i].share;
+
+	return s && s->open && x_wide(x) && !(in->flags & INSN_LOCK) &&
+	       (op_descs[in->op].cls == OPC_INT || !in->pad[1]);
+}
+
+static bool stores_to(const struct xlat *x, unsigned i, const struct share *s)
+{
+	const struct insn *in = &x->b->in[i];
 	const struct op_desc *d = &op_descs[in->op];
 
-	if (x->i + 1u >= x->b->nr)
-		return false;
 	if (d->mn == MN_PUSH && !(in->flags & INSN_MEM))
-		return x->l->stacked[x->i + 1].share == x->now;
-	return d->mn == MN_MOV && d->operand[0].kind == OPK_RM && (in->flags & INSN_MEM) && in->opsize >= 4 &&
-	       x->l->operand[x->i + 1].share == x->now && writes_memory(d);
+		return x->l->stacked[i].share == s;
+	if (!(in->flags & INSN_MEM) || x->l->operand[i].share != s || !writes_memory(d))
+		return false;
+	return d->cls == OPC_INT ? d->mn == MN_MOV && d->operand[0].kind == OPK_RM && in->opsize >= 4 :
+				   is_open(x, i) && x_is_native(x, i);
+}
+
+/* Whether host code of instruction i cannot be left in the middle. */
+static bool stays_inside(const struct xlat *x, unsigned i)
+{
+	const struct insn *in = &x->b->in[i];
+	const struct op_desc *d = &op_descs[in->op];
+
+	for (unsigned n = 0; n < x->nr_shares; n++)
+		if (x->shares[n].early == i && !x->shares[n].open)
+			return false;
+	if (d->mn == MN_NOP || d->mn == MN_PREFETCH)
+		return true;
+	if (d->mn == MN_LEA)
+		return in->opsize >= 4 && x_plain_address(x, in);
+	if ((in->flags & INSN_MEM) && (writes_memory(d) || !is_open(x, i)))
+		return false;
+	return x_is_native(x, i);
+}
+
+#define ROW 16
+
+/*
+ * The next instruction that stores to the same share, if nothing can be left in between: then one look at the
+ * watch is enough for both. Nobody can have run what the first one wrote meanwhile: there was no code. 0: none.
+ */
+static unsigned next_in_row(const struct xlat *x)
+{
+	for (unsigned i = x->i + 1; i < x->b->nr && i < x->i + ROW; i++) {
+		if (stores_to(x, i, x->now))
+			return i;
+		if (!stays_inside(x, i))
+			return 0;
+	}
+	return 0;
 }
 
 bool x_stored_share(struct xlat *x)
@@ -469,10 +510,10 @@ bool x_stored_share(struct xlat *x)
 		x->run_lo = x->run_hi = x->off;
 	x->run_lo = MIN(x->run_lo, x->off);
 	x->run_hi = MAX(x->run_hi, x->off + x->size);
-	x->run_goes_on = goes_on(x);
-	if (!x->run_goes_on)
+	x->run_next = (uint8_t)next_in_row(x);
+	if (!x->run_next)
 		as_rm(&x->a, true, AS_LOAD, T, ENV, SHARE_OFF(x->now, x, watch));
-	return x->run_goes_on;
+	return x->run_next;
 }
 
 void x_stored_linear(struct xlat *x, const struct stub *s)
