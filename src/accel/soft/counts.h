@@ -60,6 +60,7 @@ struct soft_counts {
 	uint64_t unknown, left[MN_NR];
 	uint64_t fills[3]; /* of the TLB, by enum tlb_kind */
 	uint64_t spot_fills; /* of places in host code that keep a page (xspot.c), from the TLB */
+	uint64_t stepped_over; /* instructions whose access was not in one page, or of none */
 	uint64_t invlpg;
 	uint64_t events; /* that -d int told */
 	uint64_t tlb_flushes[TLB_WHYS], code_flushes[CODE_WHYS];

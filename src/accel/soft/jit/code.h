@@ -81,6 +81,8 @@ struct jit_routines {
 	 * goes where it leads; step_end is jumped to. Flags are in c->fl, before and behind.
 	 */
 	uint8_t *step, *step_end;
+	/* Called: step of an instruction whose access is not in one page; vector registers and flags are the host's. */
+	uint8_t *step_over;
 	/* Called: gets EA into the TLB for reads or writes; ZF: cannot be. T and ENT are clobbered. */
 	uint8_t *miss[2];
 	uint8_t *leave_rip, *leave_poll, *leave_bail; /* JIT_RIP, JIT_POLL, JIT_BAIL, all in place */
@@ -159,6 +161,7 @@ void jit_put_vec_test(struct as *, unsigned value);
  * it goes on, with the flags in c->fl. Raises what the instruction raises.
  */
 const void *jit_step(struct soft_cpu *c, uint32_t id);
+const void *jit_step_over(struct soft_cpu *c, uint32_t id);
 /*
  * step.c: host code at c->rip, which the jump cache does not know; or the way out. Raises what fetching
  * raises.

@@ -591,27 +591,29 @@ static uint8_t *put_unpaired(struct as *a, const uint8_t *lookup)
 }
 
 /* Comes back with the result in ENT. */
-static void put_call_step(struct as *a)
+static void put_call_step(struct as *a, const void *(*step)(struct soft_cpu *, uint32_t))
 {
 	put_gprs(a, AS_STORE);
 	put_lend_vecs(a);
 	as_rr(a, false, AS_LOAD, H_RSI, ENT);
-	put_call_c(a, (uintptr_t)jit_step);
+	put_call_c(a, (uintptr_t)step);
 	as_mov(a, ENT, H_RAX);
 	put_load_vecs(a);
 	put_gprs(a, AS_LOAD);
 }
 
 /* The stack is aligned in host code, so not behind a call. */
-static uint8_t *put_step(struct as *a)
+static uint8_t *put_step(struct as *a, const void *(*step)(struct soft_cpu *, uint32_t))
 {
 	uint8_t *start = a->p, *leave;
 
 	as_alu_imm(a, true, 5, H_RSP, 8);
-	put_call_step(a);
+	put_call_step(a, step);
 	as_alu_imm(a, true, 0, H_RSP, 8);
 	as_rr(a, true, 0x85, ENT, ENT); /* test */
 	leave = as_jcc(a, CC_NE);
+	if (step == jit_step_over)
+		jit_put_flags_in(a, T);
 	as_byte(a, 0xc3);
 	as_patch(leave, a->p);
 	as_rm(a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack));
@@ -623,7 +625,7 @@ static uint8_t *put_step_end(struct as *a)
 {
 	uint8_t *start = a->p;
 
-	put_call_step(a);
+	put_call_step(a, jit_step);
 	as_rm(a, true, AS_LOAD, H_RSP, ENV, OFF(jr.stack)); /* what calls left may be of another mode */
 	AS(a, 0x41, 0xff, 0xe5);			     /* jmp r13 */
 	return start;
@@ -674,7 +676,8 @@ void jit_put_routines(struct jit *j)
 		j->go.miss[i] = put_miss(&a, i ? TLB_WRITE : TLB_READ);
 	for (unsigned i = 0; i < 4; i++)
 		j->go.fill[i >> 1][i & 1] = put_fill(&a, i >> 1, i & 1, j->go.miss[i >> 1]);
-	j->go.step = put_step(&a);
+	j->go.step = put_step(&a, jit_step);
+	j->go.step_over = put_step(&a, jit_step_over);
 	j->go.step_end = put_step_end(&a);
 	j->go.leave_rip = put_leave_only(&a, JIT_RIP, ret);
 	j->go.leave_poll = put_leave_only(&a, JIT_POLL, ret);

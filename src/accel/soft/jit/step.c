@@ -91,34 +91,12 @@ static const struct insn *execute(struct soft_cpu *c, struct insn *in)
 	return next;
 }
 
-/*
- * Programs have strings between vector instructions, which look at no vector registers: these come back then.
- * Behind what leads into a kernel they are seldom needed soon.
- */
-static bool is_string(const struct insn *in)
+static const void *step(struct soft_cpu *c, struct block *b, struct insn *in)
 {
-	unsigned mn = op_descs[in->op].mn;
-
-	return mn == MN_STOS || mn == MN_MOVS || mn == MN_SCAS || mn == MN_CMPS || mn == MN_LODS;
-}
-
-const void *jit_step(struct soft_cpu *c, uint32_t id)
-{
-	struct block *b = jit_id_block(c->blocks, id);
-	struct insn *in = &b->in[jit_id_insn(id)];
 	uint64_t stamp = c->stamp, unmapped = c->unmapped;
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
 	const struct insn *next;
-	uint8_t vec_live;
 
-	jit_vecs_lent(c);
-	vec_live = c->hc.vec_live;
-	c->hc.vec_live = JIT_VEC_NONE; /* should it fault or leave */
-	if (unlikely(c->lockstep) && lockstep_trying(c->lockstep)) {
-		c->hc.id = id;
-		return routine(c->jit, c->jit->go.leave_bail);
-	}
-	c->n.left[op_descs[in->op].mn]++;
 	c->blk = b;
 	c->insns += left; /* less what a fault takes back */
 	next = execute(c, in);
@@ -134,9 +112,54 @@ const void *jit_step(struct soft_cpu *c, uint32_t id)
 		return go_on(c);
 	if (unlikely(vcpu_events(c->vcpu) & c->ev_mask))
 		c->poll = 1; /* its own doing: nobody else told host code */
-	if (is_string(in))
-		c->hc.vec_live = vec_live;
 	return NULL;
+}
+
+/*
+ * Programs have strings between vector instructions, which look at no vector registers: these come back then.
+ * Behind what leads into a kernel they are seldom needed soon.
+ */
+static bool is_string(const struct insn *in)
+{
+	unsigned mn = op_descs[in->op].mn;
+
+	return mn == MN_STOS || mn == MN_MOVS || mn == MN_SCAS || mn == MN_CMPS || mn == MN_LODS;
+}
+
+static const void *step_lent(struct soft_cpu *c, uint32_t id, bool over)
+{
+	struct block *b = jit_id_block(c->blocks, id);
+	struct insn *in = &b->in[jit_id_insn(id)];
+	const void *to;
+	uint8_t vec_live;
+
+	jit_vecs_lent(c);
+	vec_live = c->hc.vec_live;
+	c->hc.vec_live = JIT_VEC_NONE; /* should it fault or leave */
+	if (unlikely(c->lockstep) && lockstep_trying(c->lockstep)) {
+		c->hc.id = id;
+		return routine(c->jit, c->jit->go.leave_bail);
+	}
+	to = step(c, b, in);
+	if (to || !(over || is_string(in)))
+		return to;
+	c->hc.vec_live = vec_live;
+	jit_vecs_lent(c);
+	return NULL;
+}
+
+const void *jit_step(struct soft_cpu *c, uint32_t id)
+{
+	const struct block *b = jit_id_block(c->blocks, id);
+
+	c->n.left[op_descs[b->in[jit_id_insn(id)].op].mn]++;
+	return step_lent(c, id, false);
+}
+
+const void *jit_step_over(struct soft_cpu *c, uint32_t id)
+{
+	c->n.stepped_over++;
+	return step_lent(c, id, true);
 }
 
 bool jit_miss(struct soft_cpu *c, uint64_t lin, unsigned kind)

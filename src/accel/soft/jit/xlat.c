@@ -39,6 +39,15 @@ static bool put_insn(struct xlat *x)
 	return x_stack(x) || x_general(x) || x_sys(x) || x_step(x);
 }
 
+static void note_behind(struct xlat *x)
+{
+	struct behind *be = &x->l->behind[x->i];
+
+	*be = (struct behind){ .at = x->a.p, .x87_ok = x->x87_ok };
+	for (unsigned i = 0; i < ARRAY_SIZE(be->held); i++)
+		be->held[i] = x->held_at == x->a.p ? x->held[i] : NO_GUEST;
+}
+
 static void put_block(struct xlat *x, unsigned first)
 {
 	const struct block *b = x->b;
@@ -56,6 +65,7 @@ static void put_block(struct xlat *x, unsigned first)
 		more = put_insn(x);
 		if (next && (next == x->i ? !x->now : stubs != x->nr_stubs))
 			x->a.full = true; /* dropped: the last store is not looked at; cannot be */
+		note_behind(x);
 		x->l->pcs[x->i] = jit_pc_word((size_t)(x->a.p - x->start), x->op_flags);
 		x->a.full |= x->a.p - x->start > JIT_PC_MAX;
 		if (!more)
@@ -206,6 +216,7 @@ static void begin(struct xlat *x, bool moves)
 		x->l->operand[i].share = x->l->stacked[i].share = NULL;
 		x->l->pcs[i] = 0;
 	}
+	x->knows_behind = true;
 	x_find_homes(x, x->b->looped);
 	if (!moves)
 		x->nr_moves = 0;

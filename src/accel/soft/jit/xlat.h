@@ -115,11 +115,20 @@ struct xlat {
 	int32_t run_lo, run_hi;
 	unsigned nr_shares;
 	struct share shares[MAX_SHARES];
+	bool knows_behind; /* l->behind is filled in */
 	struct xlat_lists *l;
+};
+
+/* Where an instruction's code ends, and what is known there. (Not which share ENT is of, if a look was in it.) */
+struct behind {
+	uint8_t *at;
+	uint8_t held[2];
+	bool x87_ok;
 };
 
 /* What is too much to be zeroed for each block. */
 struct xlat_lists {
+	struct behind behind[LONG_MAX];
 	struct member operand[LONG_MAX], stacked[LONG_MAX]; /* accesses of each instruction */
 	uint16_t pcs[LONG_MAX];
 	uint16_t live[LONG_MAX + 1];
@@ -219,6 +228,8 @@ void x_find_entry(struct xlat *, unsigned size, bool write);
 /* Its second. */
 void x_add_entry(struct xlat *, bool write);
 void x_stub_miss(struct xlat *, const struct stub *);
+/* Out of the way: an access cannot be done here. The interpreter does it, and the block goes on, if it can. */
+void x_step_over(struct xlat *);
 /* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);
 

@@ -112,6 +112,35 @@ void x_add_entry(struct xlat *x, bool write)
 	x->host_ok = false;
 }
 
+static bool goes_on_behind(const struct xlat *x)
+{
+	const struct insn *in = x_insn(x);
+	const struct op_desc *d = &op_descs[in->op];
+
+	if (!x->knows_behind || x->l->behind[x->i].x87_ok || (in->flags & INSN_END) || !x_is_inside(x, x->i))
+		return false;
+	if (d->cls == OPC_INT)
+		return x_is_int(d->mn);
+	return d->cls == OPC_SSE || d->cls == OPC_AVX || d->cls == OPC_BMI || d->cls == OPC_EVEX;
+}
+
+void x_step_over(struct xlat *x)
+{
+	static const uint8_t holders[2] = { T, EA };
+	const struct behind *be = &x->l->behind[x->i];
+
+	if (!goes_on_behind(x)) {
+		x_put_bail(x);
+		return;
+	}
+	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
+	x_call(x, x->j->go.step_over);
+	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++)
+		if (be->held[i] != NO_GUEST)
+			as_rm(&x->a, true, AS_LOAD, holders[i], ENV, OFF_R(be->held[i]));
+	as_jmp_to(&x->a, be->at);
+}
+
 /*
  * An access that leaves its page is the interpreter's, if its first page is there; else that is got. When a
  * share does, its accesses are looked up one by one.
@@ -133,7 +162,7 @@ void x_stub_miss(struct xlat *x, const struct stub *s)
 	as_patch(as_jcc(a, CC_NE), s->back);
 	if (!s->shared) {
 		as_patch(crosses, a->p);
-		x_put_bail(x);
+		x_step_over(x);
 		return;
 	}
 	x_put_bail(x);

@@ -313,14 +313,15 @@ void x_stub_spot(struct xlat *x, const struct stub *s)
 	fail = as_jcc(a, CC_NE);
 	as_jmp_to(a, s->back);
 	as_patch(fail, a->p);
-	if (s->shared) {
-		as_rm(a, false, 0x83, 7, ENV, OFF(jr.restless)); /* cmp dword [restless], 0 */
-		as_byte(a, 0);
-		restless = as_jcc(a, CC_NE);
+	as_rm(a, false, 0x83, 7, ENV, OFF(jr.restless)); /* cmp dword [restless], 0 */
+	as_byte(a, 0);
+	restless = as_jcc(a, CC_NE);
+	if (s->shared)
 		x_stub_careful(x);
-		x_set_moved(x, s->moved);
-		as_patch(restless, a->p);
-	}
+	else
+		x_step_over(x);
+	x_set_moved(x, s->moved);
+	as_patch(restless, a->p);
 	x_put_bail(x);
 }
 
