@@ -23,6 +23,16 @@ void *xcalloc(size_t n, size_t size)
 	return p;
 }
 
+void *xaligned(size_t align, size_t size)
+{
+	void *p = aligned_alloc(align, size);
+
+	if (!p)
+		out_of_memory(1, size);
+	zero_and_release(p, size);
+	return p;
+}
+
 void *xrealloc(void *p, size_t n, size_t size)
 {
 	size_t bytes;

@@ -132,7 +132,7 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 	 * Large enough for the heap to map it, so it is zeroed without being touched: most of it is
 	 * software TLB that a guest may never fill.
 	 */
-	c = xnew(struct soft_cpu);
+	c = xnew_aligned(struct soft_cpu);
 	c->vcpu = v;
 	c->vm = sv;
 	c->map = sv->map;

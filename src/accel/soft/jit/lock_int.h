@@ -19,7 +19,8 @@ struct lock_state {
 struct lock_page {
 	uint8_t *host; /* the guest's */
 	uint64_t lin;  /* one of its addresses */
-	uint8_t t1[0x1000], t0[0x1000];
+	_Alignas(64) uint8_t t1[0x1000]; /* as much as an instruction can ask for */
+	_Alignas(64) uint8_t t0[0x1000];
 };
 
 /* A run of a block by both: of its first nr instructions, from `before`. */

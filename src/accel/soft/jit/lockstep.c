@@ -36,7 +36,7 @@ struct lockstep {
 
 struct lockstep *lockstep_new(struct soft_cpu *c)
 {
-	struct lockstep *l = xnew(struct lockstep);
+	struct lockstep *l = xnew_aligned(struct lockstep);
 
 	l->c = c;
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++)

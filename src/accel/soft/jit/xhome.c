@@ -33,17 +33,25 @@ struct usage {
 	bool traps; /* the host may, and then finds registers by the place alone (jit_trap()) */
 };
 
+static bool may_trap(const struct insn *in)
+{
+	const struct op_desc *d = &op_descs[in->op];
+
+	if (d->cls == OPC_SSE || d->cls == OPC_AVX || d->cls == OPC_EVEX)
+		return (in->flags & INSN_MEM) && in->pad[1]; /* native.c's alignment */
+	return d->mn == MN_DIV || d->mn == MN_IDIV || d->cls == OPC_X87 || d->cls == OPC_MMX;
+}
+
 static void count(const struct xlat *x, struct usage *u)
 {
 	for (unsigned i = 0; i < x->b->nr; i++) {
 		const struct insn *in = &x->b->in[i];
-		const struct op_desc *d = &op_descs[in->op];
 		unsigned r, w;
 
 		if (!x_is_inside(x, i) && x_is_branch(in))
 			break; /* they are back by then */
 		insn_gprs(in, &r, &w);
-		u->traps |= d->mn == MN_DIV || d->mn == MN_IDIV || d->cls == OPC_X87 || d->cls == OPC_MMX;
+		u->traps |= may_trap(in);
 		for (; r; r &= r - 1)
 			u->times[__builtin_ctz(r)]++;
 		for (; w; w &= w - 1)

@@ -150,15 +150,15 @@ static bool take_operand(struct plan *p, const struct op_operand *o)
 }
 
 /*
- * A lock over two lines is the interpreter's (exec.h), and where the processor asks for alignment the
- * interpreter raises what is due.
+ * A lock over two lines is the interpreter's (exec.h). Where the processor asks for alignment the host's does,
+ * too, and its trap leads to the interpreter (jit_trap()), which raises what is due.
  */
 static unsigned alignment(const struct plan *p)
 {
 	const struct op_desc *d = p->f.d;
 
 	if (d->cls != OPC_INT)
-		return p->f.in->pad[1]; /* native.c's */
+		return 0;
 	if (d->mn == MN_CMPXCHG8B)
 		return p->size - 1;
 	if ((p->f.in->flags & INSN_LOCK) || d->mn == MN_XCHG)

@@ -278,7 +278,7 @@ void jit_translate_loop(struct soft_cpu *c, struct jit *j, struct block *b)
 static const uint8_t *make_careful(struct soft_cpu *c, struct block *b, unsigned first)
 {
 	struct xlat_lists lists __attribute__((uninitialized));
-	struct xlat x = { .c = c, .j = c->jit, .b = b, .l = &lists };
+	struct xlat x = { .c = c, .j = c->jit, .b = b, .l = &lists, .careful = true };
 	const struct insn *in = &b->in[first];
 
 	begin(&x, false);

@@ -115,6 +115,7 @@ struct xlat {
 	int32_t run_lo, run_hi;
 	unsigned nr_shares;
 	struct share shares[MAX_SHARES];
+	bool careful; /* what is accessed leaves its page, or there is code in it */
 	bool knows_behind; /* l->behind is filled in */
 	struct xlat_lists *l;
 };

@@ -40,13 +40,16 @@ static bool has_spots(const struct xlat *x)
 	return x->c->cpl == 3 || !(x->c->s.cr4 & CR4_SMAP);
 }
 
-/* Whether the place of the instruction's operand is likely to be in the same page the next time. */
+/*
+ * Whether the place of the instruction's operand is likely to be in the same page the next time. The stack's is
+ * not, where it had to be made again with care: the frame is in two pages.
+ */
 static bool stays(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 	unsigned base = in->base / 8;
 
-	if (x->b->roams[x->i / 64] >> x->i % 64 & 1)
+	if ((x->b->roams[x->i / 64] >> x->i % 64 & 1) || (x->careful && base == RSP))
 		return false;
 	return (in->index / 8 == R_ZERO && (base == R_ZERO || base == R_PC || base == RSP)) ||
 	       x->b->looped || x->j->eager;
@@ -173,7 +176,7 @@ static void look_stack(struct xlat *x, unsigned base, int32_t disp, bool write)
 
 	if (x->now)
 		widen(x, &w);
-	if (has_spots(x) && base == H_R12) {
+	if (has_spots(x) && base == H_R12 && !x->careful) {
 		reach_reg(x, &w, true);
 		return;
 	}
