@@ -620,6 +620,12 @@ static void put_stub(struct xlat *x, struct stub *s)
 	case STUB_STORED_RCX:
 		stub_stored(x, s);
 		break;
+	case STUB_STORED_STRING:
+		x_stub_stored_string(x);
+		break;
+	case STUB_STEP_OVER:
+		x_step_over(x);
+		break;
 	case STUB_VEC:
 		stub_vec(x, s);
 		break;

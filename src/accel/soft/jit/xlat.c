@@ -36,7 +36,7 @@ static bool put_insn(struct xlat *x)
 	}
 	if (x_is_branch(in))
 		return x_branch(x) ? x_is_inside(x, x->i) : x_step(x);
-	return x_stack(x) || x_general(x) || x_sys(x) || x_step(x);
+	return x_stack(x) || x_general(x) || x_string(x) || x_sys(x) || x_step(x);
 }
 
 static void note_behind(struct xlat *x)

@@ -11,6 +11,8 @@ enum stub_kind {
 	STUB_BAIL,  /* the interpreter goes on with instruction i */
 	STUB_STORED, /* a store of instruction i was to a watched line */
 	STUB_STORED_RCX, /* the same, with flags live in the host's and RCX in hc.tmp */
+	STUB_STORED_STRING, /* REP STOS or MOVS were; EA is where on the host, T what the guest's address is more */
+	STUB_STEP_OVER, /* x_step_over() */
 	STUB_VEC,   /* vector registers or the x87 state are not loaded */
 	STUB_LINK,  /* a direct jump to page offset off, to be patched */
 	STUB_POLL,  /* something has to be looked at, in front of page offset off */
@@ -318,6 +320,10 @@ bool x_x87(struct xlat *);
 bool x_emms(struct xlat *);
 /* The x87 state, or MMX's, is the host's from here on. */
 void x_need_x87(struct xlat *);
+
+/* xstring.c; the same */
+bool x_string(struct xlat *);
+void x_stub_stored_string(struct xlat *);
 
 /* xsys.c; the same. x_sys_inline(): neither flags nor anything else is looked at. */
 bool x_sys(struct xlat *);

@@ -120,7 +120,7 @@ static bool goes_on_behind(const struct xlat *x)
 	if (!x->knows_behind || x->l->behind[x->i].x87_ok || (in->flags & INSN_END) || !x_is_inside(x, x->i))
 		return false;
 	if (d->cls == OPC_INT)
-		return x_is_int(d->mn);
+		return x_is_int(d->mn) || d->mn == MN_STOS || d->mn == MN_MOVS;
 	return d->cls == OPC_SSE || d->cls == OPC_AVX || d->cls == OPC_BMI || d->cls == OPC_EVEX;
 }
 
