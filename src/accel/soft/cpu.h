@@ -105,7 +105,9 @@ struct spot_info {
 	bool write : 1, moved : 1, hot : 1, shared : 1; /* moved: struct xlat's; hot: struct block's looped */
 	uint8_t off; /* shared: where the access is from there on; full is for all of them */
 };
-#define MAX_SHARES  4 /* accesses of a block that are looked up together: so many sorts of them */
+/* Accesses of a block that are looked up together: so many sorts of them at a time; in code that is hot. */
+#define FEW_SHARES  4
+#define MAX_SHARES  8
 #define SPOTS	    0x40000u
 /* What poll begins at: blocks between two looks at events, and, a few times that, at the clock (jit/jit.h). */
 #define POLL_BLOCKS 2048u
@@ -130,9 +132,10 @@ struct soft_cpu {
 		struct share_look {
 			uint64_t add;
 			_Atomic uint64_t *watch;
-		} shares[MAX_SHARES]; /* of the block that runs (jit/xshare.c) */
+		} shares[FEW_SHARES]; /* of the block that runs (jit/xshare.c); the rest is in more_shares */
 	} hc;
 	_Alignas(64) struct spot spots[SPOTS]; /* of places in host code */
+	struct share_look more_shares[MAX_SHARES - FEW_SHARES];
 
 	const struct insn *cur; /* executing now; for faults and traps */
 	uint64_t segbase[SEG_NR + 1]; /* [SEG_NONE] = 0; in 64-bit mode only FS and GS are used */

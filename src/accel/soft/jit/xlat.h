@@ -59,12 +59,17 @@ struct share {
 	bool open;  /* it was */
 	uint8_t left; /* accesses that come yet */
 	uint8_t first; /* instruction of the first, which looks */
+	uint8_t last;
+	uint8_t nr;   /* accesses */
+	uint8_t slot; /* of soft_cpu.hc.shares, or NO_SLOT: they are looked up one by one */
 	bool stack;    /* that is not its operand, but what it does with the stack */
 	uint8_t early; /* the instruction in front of which it can be looked up as well, or NOT_EARLY */
 	int32_t lo, hi; /* bytes that are accessed, from the base on */
 };
 
-#define NOT_EARLY 0xff
+#define NOT_EARLY  0xff
+#define NO_SLOT	   0xff
+#define CANDIDATES 32
 
 /* One of them. */
 struct member {
@@ -115,8 +120,8 @@ struct xlat {
 	/* Stores in a row of which the watch is not looked at yet: the next one, or 0; these bytes. */
 	uint8_t run_next;
 	int32_t run_lo, run_hi;
-	unsigned nr_shares;
-	struct share shares[MAX_SHARES];
+	unsigned nr_shares; /* in l->shares */
+	uint64_t early[2];  /* a bit for each instruction in front of which some are looked up */
 	bool careful; /* what is accessed leaves its page, or there is code in it */
 	bool knows_behind; /* l->behind is filled in */
 	struct xlat_lists *l;
@@ -132,6 +137,7 @@ struct behind {
 /* What is too much to be zeroed for each block. */
 struct xlat_lists {
 	struct behind behind[LONG_MAX];
+	struct share shares[CANDIDATES];
 	struct member operand[LONG_MAX], stacked[LONG_MAX]; /* accesses of each instruction */
 	uint16_t pcs[LONG_MAX];
 	uint16_t live[LONG_MAX + 1];

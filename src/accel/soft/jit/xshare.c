@@ -11,6 +11,7 @@
  */
 #include "accel/soft/jit/xlat.h"
 
+#define SLOT_SIZE ((int32_t)sizeof(struct share_look))
 #define SPAN	 240	   /* bytes at most between the first and the last one of those that share */
 #define FARTHEST BIT32(30) /* displacements that are nobody's structure */
 
@@ -75,10 +76,10 @@ static void note(struct finder *f, unsigned i, struct share m, int64_t off, unsi
 		return;
 	m.lo = (int32_t)off;
 	m.hi = (int32_t)(off + size);
-	for (s = &x->shares[f->closed]; s < &x->shares[x->nr_shares] && !joins(s, &m); s++)
+	for (s = &x->l->shares[f->closed]; s < &x->l->shares[x->nr_shares] && !joins(s, &m); s++)
 		;
-	if (s == &x->shares[x->nr_shares]) {
-		if (x->nr_shares == MAX_SHARES)
+	if (s == &x->l->shares[x->nr_shares]) {
+		if (x->nr_shares == CANDIDATES)
 			return;
 		*s = m;
 		s->first = (uint8_t)i;
@@ -86,7 +87,8 @@ static void note(struct finder *f, unsigned i, struct share m, int64_t off, unsi
 	}
 	s->lo = MIN(s->lo, m.lo);
 	s->hi = MAX(s->hi, m.hi);
-	s->left++;
+	s->last = (uint8_t)i;
+	s->left = ++s->nr;
 	*to = (struct member){ s, (int32_t)off };
 }
 
@@ -264,6 +266,52 @@ static uint8_t place_early(const struct xlat *x, const struct share *s)
 	return NOT_EARLY;
 }
 
+/* From where to where what was looked up is kept. */
+static unsigned begin_of(const struct share *s)
+{
+	return s->early == NOT_EARLY ? s->first : s->early;
+}
+static bool overlaps(const struct share *s, const struct share *o)
+{
+	return begin_of(s) <= o->last && begin_of(o) <= s->last;
+}
+
+/* A slot that none has meanwhile. */
+static uint8_t free_slot(const struct xlat *x, const struct share *s, unsigned nr_slots)
+{
+	uint32_t taken = 0;
+
+	for (unsigned n = 0; n < x->nr_shares; n++) {
+		const struct share *o = &x->l->shares[n];
+
+		if (o->slot != NO_SLOT && overlaps(s, o))
+			taken |= BIT32(o->slot);
+	}
+	taken = ~taken & (BIT32(nr_slots) - 1);
+	return taken ? (uint8_t)__builtin_ctz(taken) : NO_SLOT;
+}
+
+/* Those that save most come first. */
+static void give_slots(struct xlat *x)
+{
+	const unsigned nr_slots = x->b->looped ? MAX_SHARES : FEW_SHARES;
+	uint8_t most = 0;
+
+	for (unsigned n = 0; n < x->nr_shares; n++)
+		most = MAX(most, x->l->shares[n].nr);
+	for (unsigned nr = most; nr > 1; nr--) {
+		for (unsigned n = 0; n < x->nr_shares; n++) {
+			struct share *s = &x->l->shares[n];
+
+			if (s->nr != nr)
+				continue;
+			s->slot = free_slot(x, s, nr_slots);
+			if (s->slot != NO_SLOT && s->early != NOT_EARLY)
+				x->early[s->early / 64] |= BIT64(s->early % 64);
+		}
+	}
+}
+
 void x_find_shares(struct xlat *x)
 {
 	struct finder f = { .x = x };
@@ -271,22 +319,32 @@ void x_find_shares(struct xlat *x)
 	forget_all(&f);
 	for (unsigned i = 0; i < x->b->nr; i++)
 		follow(&f, i, &x->b->in[i]);
-	for (unsigned n = 0; n < x->nr_shares; n++)
-		x->shares[n].early = place_early(x, &x->shares[n]);
+	for (unsigned n = 0; n < x->nr_shares; n++) {
+		struct share *s = &x->l->shares[n];
+
+		s->slot = NO_SLOT;
+		s->early = s->nr > 1 ? place_early(x, s) : NOT_EARLY;
+	}
+	give_slots(x);
 }
 
 /* ---- code for them ---- */
 
-#define SHARE_OFF(s, x, field)                                                              \
-	(OFF(hc.shares) + (int32_t)((size_t)((s) - (x)->shares) * sizeof(struct share_look) + \
-				    offsetof(struct share_look, field)))
+static int32_t slot_off(const struct share *s)
+{
+	int32_t at = s->slot < FEW_SHARES ? OFF(hc.shares) : OFF(more_shares) - FEW_SHARES * SLOT_SIZE;
+
+	return at + s->slot * SLOT_SIZE;
+}
+
+#define SHARE_OFF(s, field) (slot_off(s) + (int32_t)offsetof(struct share_look, field))
 
 struct share *x_share(struct xlat *x, const struct member *m, unsigned size, bool write)
 {
 	struct share *s = m->share;
 
 	x->now = NULL;
-	if (!s)
+	if (!s || s->slot == NO_SLOT)
 		return NULL;
 	s->left--;
 	if (m->off < s->lo || m->off + (int32_t)size > s->hi || (write && !s->write))
@@ -311,26 +369,33 @@ static void look_early(struct xlat *x, struct share *s)
 	x->now = NULL;
 }
 
+static bool looks_early(const struct xlat *x, unsigned i)
+{
+	return x->early[i / 64] >> i % 64 & 1;
+}
+
 bool x_looks_first(const struct xlat *x)
 {
-	for (unsigned n = 0; n < x->nr_shares; n++)
-		if (!x->shares[n].early)
-			return true;
-	return false;
+	return x->early[0] & 1;
 }
 
 void x_look_early(struct xlat *x)
 {
-	for (unsigned n = 0; n < x->nr_shares; n++)
-		if (x->shares[n].early == x->i && !x->shares[n].open)
-			look_early(x, &x->shares[n]);
+	if (!looks_early(x, x->i))
+		return;
+	for (unsigned n = 0; n < x->nr_shares; n++) {
+		struct share *s = &x->l->shares[n];
+
+		if (s->early == x->i && s->slot != NO_SLOT && !s->open)
+			look_early(x, s);
+	}
 }
 
 void x_close_shares(struct xlat *x)
 {
 	x->ent = NULL;
 	for (unsigned n = 0; n < x->nr_shares; n++)
-		x->shares[n].open = false;
+		x->l->shares[n].open = false;
 }
 
 /* The linear address of the access in hand, and more, into EA. */
@@ -347,7 +412,7 @@ static void put_unwatched(struct xlat *x, const struct share *s)
 {
 	struct as *a = &x->a;
 
-	as_rm(a, true, AS_STORE, T, ENV, SHARE_OFF(s, x, watch));
+	as_rm(a, true, AS_STORE, T, ENV, SHARE_OFF(s, watch));
 	as_rm(a, true, 0x83, 7, T, 0); /* cmp qword [watch], 0 */
 	as_byte(a, 0);
 	x_stub(x, STUB_CAREFUL, as_jcc(a, CC_NE));
@@ -374,7 +439,7 @@ void x_open_share(struct xlat *x, struct share *s, unsigned seg)
 		as_rm(a, true, 0x2b, ENT, ENV, x->spot + (int32_t)offsetof(struct spot, base));
 	if (seg != SEG_NONE && x_wide(x))
 		as_rm(a, true, 0x03, ENT, ENV, OFF(segbase) + (int32_t)(8 * seg));
-	as_rm(a, true, AS_STORE, ENT, ENV, SHARE_OFF(s, x, add));
+	as_rm(a, true, AS_STORE, ENT, ENV, SHARE_OFF(s, add));
 	x->spot = 0;
 	x->host_ok = false;
 	x->ent = s;
@@ -385,7 +450,7 @@ void x_open_share(struct xlat *x, struct share *s, unsigned seg)
 static void need_add(struct xlat *x, struct share *s)
 {
 	if (x->ent != s)
-		as_rm(&x->a, true, AS_LOAD, ENT, ENV, SHARE_OFF(s, x, add));
+		as_rm(&x->a, true, AS_LOAD, ENT, ENV, SHARE_OFF(s, add));
 	x->ent = s;
 }
 
@@ -475,9 +540,8 @@ static bool stays_inside(const struct xlat *x, unsigned i)
 	const struct insn *in = &x->b->in[i];
 	const struct op_desc *d = &op_descs[in->op];
 
-	for (unsigned n = 0; n < x->nr_shares; n++)
-		if (x->shares[n].early == i && !x->shares[n].open)
-			return false;
+	if (looks_early(x, i))
+		return false;
 	if (d->mn == MN_NOP || d->mn == MN_PREFETCH)
 		return true;
 	if (d->mn == MN_LEA)
@@ -512,7 +576,7 @@ bool x_stored_share(struct xlat *x)
 	x->run_hi = MAX(x->run_hi, x->off + x->size);
 	x->run_next = (uint8_t)next_in_row(x);
 	if (!x->run_next)
-		as_rm(&x->a, true, AS_LOAD, T, ENV, SHARE_OFF(x->now, x, watch));
+		as_rm(&x->a, true, AS_LOAD, T, ENV, SHARE_OFF(x->now, watch));
 	return x->run_next;
 }
 
