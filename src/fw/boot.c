@@ -111,9 +111,11 @@ static int check_extent(struct fw_boot *b, uint64_t first, uint64_t end, struct 
 	return 0;
 }
 
-static int parse_elf_kernel(struct fw_boot *b, const uint8_t *data, size_t len, struct err *e)
+/* The first have bytes of len are in data. */
+static int parse_elf_kernel(struct fw_boot *b, const uint8_t *data, size_t have, size_t len,
+			    struct err *e)
 {
-	int r = elf_parse(data, len, &b->elf, e);
+	int r = elf_parse_head(data, have, len, &b->elf, e);
 	uint64_t end = b->elf.end;
 
 	if (r < 0)
@@ -125,23 +127,34 @@ static int parse_elf_kernel(struct fw_boot *b, const uint8_t *data, size_t len, 
 	return check_extent(b, b->elf.first, end, e);
 }
 
+/* Where an ELF kernel's program headers are. */
+#define HEAD KIB(64)
+
+static int parse_payload(struct fw_boot *b, struct err *e)
+{
+	autofree uint8_t *head = xcalloc(1, HEAD);
+	size_t total;
+	ssize_t n = unpack_head(b->kernel.data + b->bz.payload_off, b->bz.payload_len, head, HEAD,
+				&total, e);
+
+	if (n < 0)
+		return n == -ENOTSUP ? 0 : (int)n;
+	b->packed = elf_is(head, (size_t)n);
+	return b->packed ? parse_elf_kernel(b, head, (size_t)n, total, e) : 0;
+}
+
 static int parse_bzimage(struct fw_boot *b, struct err *e)
 {
-	const uint8_t *data = b->kernel.data;
-	int r = bzimage_parse(data, b->kernel.len, &b->bz, e);
+	int r = bzimage_parse(b->kernel.data, b->kernel.len, &b->bz, e);
 
+	b->packed = false;
 	if (r < 0)
 		return r;
 	b->has_bz = true;
-	if (b->bz.payload_len) {
-		r = unpack(data + b->bz.payload_off, b->bz.payload_len, &b->unpacked,
-			   &b->unpacked_len, e);
-		if (r < 0 && r != -ENOTSUP)
-			return r;
-		if (!r && elf_is(b->unpacked, b->unpacked_len))
-			return parse_elf_kernel(b, b->unpacked, b->unpacked_len, e);
-	}
-	unpack_free(take_ptr(b->unpacked));
+	if (b->bz.payload_len)
+		r = parse_payload(b, e);
+	if (r < 0 || b->packed)
+		return r;
 	b->how = BOOT_BZIMAGE;
 	return check_extent(b, b->bz.pref_address, b->bz.pref_address + b->bz.init_size, e);
 }
@@ -152,7 +165,7 @@ static int parse_kernel(struct fw_boot *b, struct err *e)
 	size_t len = b->kernel.len;
 
 	if (elf_is(data, len))
-		return parse_elf_kernel(b, data, len, e);
+		return parse_elf_kernel(b, data, len, len, e);
 	if (bzimage_is(data, len))
 		return parse_bzimage(b, e);
 	return err_set(e, EINVAL, "neither a bzImage nor an ELF kernel for x86-64");
@@ -225,7 +238,6 @@ struct fw_boot *fw_boot_free(struct fw_boot *b)
 	kernel_map_fini(&b->map);
 	file_fini(&b->kernel);
 	file_fini(&b->initrd);
-	unpack_free(b->unpacked);
 	free(b->append);
 	free(b);
 	return NULL;
@@ -271,22 +283,66 @@ static int zero_at(struct map *map, uint64_t gpa, uint64_t len, struct err *e)
 	return 0;
 }
 
+/* On the first boot RAM is zero already: leave its pages untouched. */
+static int zero_rest(struct fw_boot *b, struct map *map, const struct elf_seg *s, struct err *e)
+{
+	return b->placed ? zero_at(map, s->paddr + s->filesz, s->memsz - s->filesz, e) : 0;
+}
+
 static int place_elf(struct fw_boot *b, struct map *map, const uint8_t *data, struct err *e)
 {
 	for (unsigned i = 0; i < b->elf.nr_segs; i++) {
 		const struct elf_seg *s = &b->elf.seg[i];
-		uint64_t n = data == b->kernel.data
-				     ? kernel_map_segment(&b->map, s->paddr, s->off, s->filesz)
-				     : 0;
+		uint64_t n = kernel_map_segment(&b->map, s->paddr, s->off, s->filesz);
 		int r = write_at(map, s->paddr + n, data + s->off + n, s->filesz - n, e);
 
-		/* On the first boot RAM is zero already: leave its pages untouched. */
-		if (!r && b->placed)
-			r = zero_at(map, s->paddr + s->filesz, s->memsz - s->filesz, e);
+		if (!r)
+			r = zero_rest(b, map, s, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+struct placing {
+	struct fw_boot *b;
+	struct map *map;
+	uint64_t end; /* up to here it was unpacked */
+};
+
+/* What is of segments in a piece of the kernel goes to its place. */
+static int place_piece(void *arg, const uint8_t *data, size_t len, size_t at, struct err *e)
+{
+	struct placing *p = arg;
+
+	p->end = at + len;
+	for (unsigned i = 0; i < p->b->elf.nr_segs; i++) {
+		const struct elf_seg *s = &p->b->elf.seg[i];
+		uint64_t from = MAX(s->off, at), end = MIN(s->off + s->filesz, p->end);
+		int r = from < end ? write_at(p->map, s->paddr + (from - s->off),
+					      data + (from - at), end - from, e)
+				   : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int place_packed(struct fw_boot *b, struct map *map, struct err *e)
+{
+	struct placing p = { .b = b, .map = map };
+	int r = unpack(b->kernel.data + b->bz.payload_off, b->bz.payload_len, place_piece, &p, e);
+
+	for (unsigned i = 0; !r && i < b->elf.nr_segs; i++) {
+		const struct elf_seg *s = &b->elf.seg[i];
+
+		if (s->off + s->filesz > p.end)
+			r = err_set(e, EINVAL, "the payload is cut short");
+		else
+			r = zero_rest(b, map, s, e);
+	}
+	return r < 0 ? err_prefix(e, "kernel '%s': ", b->kernel.path) : 0;
 }
 
 static int place_kernel(struct fw_boot *b, struct map *map, struct err *e)
@@ -295,18 +351,7 @@ static int place_kernel(struct fw_boot *b, struct map *map, struct err *e)
 
 	if (b->how == BOOT_BZIMAGE)
 		return write_at(map, b->bz.pref_address, data + b->bz.code_off, b->bz.code_len, e);
-	if (!b->has_bz)
-		return place_elf(b, map, data, e);
-	if (!b->unpacked) {
-		int r = unpack(data + b->bz.payload_off, b->bz.payload_len, &b->unpacked,
-			       &b->unpacked_len, e);
-
-		if (!r)
-			r = elf_parse(b->unpacked, b->unpacked_len, &b->elf, e);
-		if (r < 0)
-			return r;
-	}
-	return place_elf(b, map, b->unpacked, e);
+	return b->packed ? place_packed(b, map, e) : place_elf(b, map, data, e);
 }
 
 /* Writes a blob of tables and gives its memory back. */
@@ -379,7 +424,7 @@ static int recheck(struct fw_boot *b, struct err *e)
 	uint64_t first = b->kernel_first, end = b->kernel_end;
 	int r = file_map(&b->kernel, e);
 
-	if (r < 0 || b->unpacked)
+	if (r < 0)
 		return r;
 	r = parse_kernel(b, e);
 	if (!r && (b->kernel_first != first || b->kernel_end != end))
@@ -390,7 +435,7 @@ static int recheck(struct fw_boot *b, struct err *e)
 /* With a lease the file stays as it is from here on. */
 static void lease_kernel(struct fw_boot *b, struct vm *vm)
 {
-	if (!b->has_bz && !b->unpacked && b->kernel.len >= KERNEL_MAP_MIN)
+	if (!b->has_bz && b->kernel.len >= KERNEL_MAP_MIN)
 		kernel_map_lease(&b->map, vm, b->kernel.fd);
 }
 
@@ -404,7 +449,6 @@ int fw_boot_place(struct fw_boot *b, struct vm *vm, struct cpu_state *state, str
 	if (!r)
 		r = place_kernel(b, vm->map, e);
 	file_unmap(&b->kernel);
-	unpack_free(take_ptr(b->unpacked));
 	if (!r)
 		r = place_initrd(b, vm->map, e);
 	if (!r)

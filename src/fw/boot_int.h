@@ -46,10 +46,9 @@ struct fw_boot {
 	struct bzimage bz;
 	bool has_bz;
 	struct elf_kernel elf;
-	uint8_t *unpacked; /* kept from the check until the first placing */
-	size_t unpacked_len;
-	bool placed;			   /* RAM is no longer zero */
-	struct kernel_map map;		   /* of a kernel that is not compressed */
+	bool packed;	       /* its payload is an ELF kernel, which is unpacked into its place */
+	bool placed;	       /* RAM is no longer zero */
+	struct kernel_map map; /* of a kernel that is not compressed */
 	uint64_t kernel_first, kernel_end; /* what the kernel occupies while it starts */
 	uint64_t initrd_addr, rsdp;
 };

@@ -26,9 +26,11 @@ bool elf_is(const uint8_t *data, size_t len)
 	return len >= EHDR_SIZE && !memcmp(data, "\177ELF", 4);
 }
 
-static int read_phdr(const uint8_t *data, size_t len, uint64_t at, struct phdr *ph, struct err *e)
+/* The first have bytes of len are in data. */
+static int read_phdr(const uint8_t *data, size_t have, size_t len, uint64_t at, struct phdr *ph,
+		     struct err *e)
 {
-	struct cursor c = cursor_of(data, len);
+	struct cursor c = cursor_of(data, have);
 
 	rd_seek(&c, at);
 	ph->type = rd_le32(&c);
@@ -113,13 +115,19 @@ static int check_entries(struct elf_kernel *k, struct err *e)
 
 int elf_parse(const uint8_t *data, size_t len, struct elf_kernel *out, struct err *e)
 {
-	struct cursor c = cursor_of(data, len);
+	return elf_parse_head(data, len, len, out, e);
+}
+
+int elf_parse_head(const uint8_t *data, size_t have, size_t len, struct elf_kernel *out,
+		   struct err *e)
+{
+	struct cursor c = cursor_of(data, have);
 	uint16_t type, machine, phentsize, phnum;
 	uint64_t phoff;
 
 	memset(out, 0, sizeof(*out));
 	out->first = UINT64_MAX;
-	if (!elf_is(data, len) || data[4] != 2 || data[5] != 1)
+	if (!elf_is(data, have) || data[4] != 2 || data[5] != 1)
 		return err_set(e, EINVAL, "not a 64-bit little-endian ELF file");
 	rd_seek(&c, 16);
 	type = rd_le16(&c);
@@ -139,15 +147,16 @@ int elf_parse(const uint8_t *data, size_t len, struct elf_kernel *out, struct er
 			       type, phnum);
 	for (unsigned i = 0; i < phnum; i++) {
 		struct phdr ph;
-		int r = phoff > len ? -EINVAL : read_phdr(data, len, phoff + i * PHDR_SIZE, &ph, e);
+		int r = phoff > have ? -EINVAL
+				     : read_phdr(data, have, len, phoff + i * PHDR_SIZE, &ph, e);
 
-		if (phoff > len)
+		if (phoff > have)
 			return err_set(e, EINVAL, "the program headers lie outside the file");
 		if (!r && ph.type == PT_LOAD)
 			r = add_seg(out, &ph, e);
 		if (r < 0)
 			return r;
-		if (ph.type == PT_NOTE)
+		if (ph.type == PT_NOTE && ph.off <= have && ph.filesz <= have - ph.off)
 			scan_notes(out, data + ph.off, ph.filesz);
 	}
 	return check_entries(out, e);

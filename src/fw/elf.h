@@ -25,5 +25,8 @@ struct elf_kernel {
 bool elf_is(const uint8_t *data, size_t len);
 /* Checks everything that placing it relies on; segments lie in the file and do not overlap. */
 int elf_parse(const uint8_t *data, size_t len, struct elf_kernel *out, struct err *e) MUST_CHECK;
+/* The same of its first have bytes. Notes behind them are not looked at. */
+int elf_parse_head(const uint8_t *data, size_t have, size_t len, struct elf_kernel *out,
+		   struct err *e) MUST_CHECK;
 
 #endif

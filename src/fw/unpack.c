@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decompression of kernel payloads through the formats' libraries (see unpack.h). The output is
- * one anonymous mapping of the size that the kernel's build noted behind the stream, so a lying
- * stream ends in "does not fit", not in memory. Any thread; no state.
+ * Decompression of kernel payloads through the formats' libraries (see unpack.h), piece by piece:
+ * all of a kernel would be some ten thousand pages of the host's, for a moment. The build noted its
+ * size behind the stream, so a lying stream ends in "does not fit", not in memory. Any thread; no
+ * state.
  */
 #include "base/base.h"
 
@@ -14,17 +15,17 @@
 #include <zlib.h>
 #include <zstd.h>
 
-/* The mapping begins with this, so that unpack_free() knows its size; data follows a page on. */
-struct unpack_head {
-	size_t mapped;
-};
-#define HEAD_SIZE 4096
+/* As much as a block of LZ4's unpacks to. */
+#define PIECE MIB(8)
 
 struct job {
 	const uint8_t *in;
 	size_t in_len;
-	uint8_t *out;
+	uint8_t *piece;
+	size_t room; /* of piece */
 	size_t cap, len;
+	unpack_put_fn put;
+	void *arg;
 };
 
 static int no_fit(const struct job *job, struct err *e)
@@ -38,22 +39,40 @@ static int damaged(const char *format, struct err *e)
 	return err_set(e, EINVAL, "the %s payload is damaged or cut short", format);
 }
 
+/* How much may come next: one byte more than there is to be, to see when there is. */
+static size_t room(const struct job *job)
+{
+	return MIN(job->room, job->cap + 1 - job->len);
+}
+
+/* n more bytes are in job->piece. Returns what job->put does. */
+static int put(struct job *job, size_t n, struct err *e)
+{
+	size_t at = job->len;
+
+	if (n > job->cap - at)
+		return no_fit(job, e);
+	job->len += n;
+	return n ? job->put(job->arg, job->piece, n, at, e) : 0;
+}
+
 static int run_gzip(struct job *job, struct err *e)
 {
-	z_stream z = { .next_in = (uint8_t *)(uintptr_t)job->in,
-		       .avail_in = (uInt)job->in_len,
-		       .next_out = job->out,
-		       .avail_out = (uInt)job->cap };
-	int r;
+	z_stream z = { .next_in = (uint8_t *)(uintptr_t)job->in, .avail_in = (uInt)job->in_len };
+	int r, ret;
 
 	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
 		return err_set(e, ENOMEM, "zlib cannot start");
-	r = inflate(&z, Z_FINISH);
-	job->len = job->cap - z.avail_out;
+	do {
+		size_t n = room(job);
+
+		z.next_out = job->piece;
+		z.avail_out = (uInt)n;
+		r = inflate(&z, Z_NO_FLUSH);
+		ret = put(job, n - z.avail_out, e);
+	} while (!ret && r == Z_OK);
 	inflateEnd(&z);
-	if (r == Z_STREAM_END)
-		return 0;
-	return r == Z_BUF_ERROR && !z.avail_out ? no_fit(job, e) : damaged("gzip", e);
+	return ret || r == Z_STREAM_END ? ret : damaged("gzip", e);
 }
 
 static int run_lzma(struct job *job, bool alone, struct err *e)
@@ -61,70 +80,77 @@ static int run_lzma(struct job *job, bool alone, struct err *e)
 	lzma_stream s = LZMA_STREAM_INIT;
 	uint64_t memory = MIB(192);
 	lzma_ret r = alone ? lzma_alone_decoder(&s, memory) : lzma_stream_decoder(&s, memory, 0);
+	int ret;
 
 	if (r != LZMA_OK)
 		return err_set(e, ENOMEM, "liblzma cannot start");
 	s.next_in = job->in;
 	s.avail_in = job->in_len;
-	s.next_out = job->out;
-	s.avail_out = job->cap;
 	do {
-		r = lzma_code(&s, LZMA_RUN);
-	} while (r == LZMA_OK && s.avail_out && s.avail_in);
-	job->len = job->cap - s.avail_out;
+		/* Old lzma streams have no end mark: the size that the build noted is the end. */
+		size_t n = alone ? MIN(job->room, job->cap - job->len) : room(job);
+
+		s.next_out = job->piece;
+		s.avail_out = n;
+		do {
+			r = lzma_code(&s, LZMA_RUN);
+		} while (r == LZMA_OK && s.avail_out && s.avail_in);
+		ret = put(job, n - s.avail_out, e);
+	} while (!ret && r == LZMA_OK && !s.avail_out && job->len < job->cap + !alone);
 	lzma_end(&s);
-	/* Old lzma streams have no end mark: the size that the build noted is the end. */
-	if (r == LZMA_STREAM_END || (alone && r == LZMA_OK && job->len == job->cap))
-		return 0;
-	return r == LZMA_OK && job->len == job->cap ? no_fit(job, e)
-						    : damaged(alone ? "lzma" : "xz", e);
+	if (ret || r == LZMA_STREAM_END || (alone && r == LZMA_OK && job->len == job->cap))
+		return ret;
+	return damaged(alone ? "lzma" : "xz", e);
 }
 
 static int run_zstd(struct job *job, struct err *e)
 {
 	ZSTD_DStream *s = ZSTD_createDStream();
 	ZSTD_inBuffer in = { .src = job->in, .size = job->in_len };
-	ZSTD_outBuffer out = { .dst = job->out, .size = job->cap };
 	size_t r;
+	int ret;
 
 	if (!s)
 		return err_set(e, ENOMEM, "zstd cannot start");
 	ZSTD_DCtx_setParameter(s, ZSTD_d_windowLogMax, 27);
 	do {
-		size_t before_in = in.pos, before_out = out.pos;
+		ZSTD_outBuffer out = { .dst = job->piece, .size = room(job) };
+		size_t before = in.pos;
 
 		r = ZSTD_decompressStream(s, &out, &in);
-		if (in.pos == before_in && out.pos == before_out)
+		ret = put(job, out.pos, e);
+		if (in.pos == before && !out.pos)
 			break;
-	} while (r && !ZSTD_isError(r));
+	} while (!ret && r && !ZSTD_isError(r));
 	ZSTD_freeDStream(s);
-	job->len = out.pos;
-	if (!r)
-		return 0;
-	return !ZSTD_isError(r) && out.pos == out.size ? no_fit(job, e) : damaged("zstd", e);
+	return ret || !r ? ret : damaged("zstd", e);
 }
 
 /* Legacy frames: blocks of { le32 compressed size, data }, each at most 8 MiB unpacked. */
 static int run_lz4(struct job *job, struct err *e)
 {
 	size_t pos = 4;
+	int ret = 0;
 
-	while (job->in_len - pos > 4) {
+	while (!ret && job->in_len - pos > 4) {
 		uint32_t n = ld_le32(job->in + pos);
-		size_t room = MIN(job->cap - job->len, (size_t)MIB(8));
-		int r;
+		const char *in = (const char *)job->in + pos + 4;
+		char *out = (char *)job->piece;
+		int most = (int)MIN(job->room, job->cap - job->len), r;
 
 		pos += 4;
 		if (!n || n > job->in_len - pos || n > MIB(9))
 			return damaged("lz4", e);
-		r = LZ4_decompress_safe((const char *)job->in + pos, (char *)job->out + job->len,
-					(int)n, (int)room);
+		if (job->room < PIECE)
+			r = LZ4_decompress_safe_partial(in, out, (int)n, most, most);
+		else
+			r = LZ4_decompress_safe(in, out, (int)n, most);
 		if (r <= 0)
 			return damaged("lz4", e);
-		job->len += (size_t)r;
+		ret = put(job, (size_t)r, e);
 		pos += n;
 	}
-	return job->len ? 0 : damaged("lz4", e);
+	return ret || job->len ? ret : damaged("lz4", e);
 }
 
 enum format { UNKNOWN, GZIP, XZ, LZMA, ZSTD, LZ4 };
@@ -164,44 +190,49 @@ static int run(enum format format, struct job *job, struct err *e)
 	}
 }
 
-int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len, struct err *e)
+static int unpack_to(struct job *job, struct err *e)
 {
-	enum format format = format_of(in, in_len);
-	struct job job = { .in = in, .in_len = in_len };
-	struct unpack_head *head;
-	size_t mapped;
-	int r;
+	enum format format = format_of(job->in, job->in_len);
 
 	if (format == UNKNOWN)
 		return -ENOTSUP;
 	/* gzip ends with the size anyway; for the others the kernel's build appends it. */
-	job.cap = ld_le32(in + in_len - 4);
-	if (!job.cap || job.cap > UNPACK_MAX)
+	job->cap = ld_le32(job->in + job->in_len - 4);
+	if (!job->cap || job->cap > UNPACK_MAX)
 		return err_set(
 			e, EINVAL,
 			"the payload says it unpacks to %zu bytes; at most %llu are accepted",
-			job.cap, (unsigned long long)UNPACK_MAX);
-	mapped = HEAD_SIZE + align_up(job.cap, 4096);
-	head = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (head == MAP_FAILED)
-		return err_set_errno(e, errno, "memory to unpack the kernel");
-	/* Written once from end to end: huge pages save a fault for each 4 KiB. Only advice. */
-	madvise(head, mapped, MADV_HUGEPAGE);
-	head->mapped = mapped;
-	job.out = (uint8_t *)head + HEAD_SIZE;
-	r = run(format, &job, e);
-	if (r < 0) {
-		munmap(head, mapped);
-		return r;
-	}
-	*out = job.out;
-	*out_len = job.len;
-	return 0;
+			job->cap, (unsigned long long)UNPACK_MAX);
+	return run(format, job, e);
 }
 
-void unpack_free(uint8_t *out)
+int unpack(const uint8_t *in, size_t in_len, unpack_put_fn to, void *arg, struct err *e)
 {
-	if (out)
-		munmap(out - HEAD_SIZE, ((struct unpack_head *)(void *)(out - HEAD_SIZE))->mapped);
+	struct job job = { .in = in, .in_len = in_len, .room = PIECE, .put = to, .arg = arg };
+	int r;
+
+	job.piece = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (job.piece == MAP_FAILED)
+		return err_set_errno(e, errno, "memory to unpack the kernel");
+	/* Huge pages save a fault for each 4 KiB. Only advice. */
+	madvise(job.piece, PIECE, MADV_HUGEPAGE);
+	r = unpack_to(&job, e);
+	munmap(job.piece, PIECE);
+	return MIN(r, 0);
+}
+
+static int put_head(void *arg, const uint8_t *data, size_t len, size_t at, struct err *e)
+{
+	return 1;
+}
+
+ssize_t unpack_head(const uint8_t *in, size_t in_len, uint8_t *out, size_t size, size_t *total,
+		    struct err *e)
+{
+	struct job job = { .in = in, .in_len = in_len, .piece = out, .room = size, .put = put_head };
+	int r = unpack_to(&job, e);
+
+	*total = job.cap;
+	return r < 0 ? r : (ssize_t)job.len;
 }

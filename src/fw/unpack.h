@@ -7,18 +7,30 @@
 #define FW_UNPACK_H
 
 #include "base/base.h"
+#include <sys/types.h>
 
 /* What a kernel may unpack to. */
 #define UNPACK_MAX MIB(1024)
 
 /*
- * Unpacks in[0..in_len) into memory of its own, which the caller gives back with unpack_free().
+ * Gets data[0..len), which are the bytes from at on; each piece follows the one before it. Returns
+ * 0, or what ends it: > 0 when that is enough, negative with e set.
+ */
+typedef int (*unpack_put_fn)(void *arg, const uint8_t *data, size_t len, size_t at, struct err *e);
+
+/*
+ * Unpacks in[0..in_len) in pieces of up to 8 MiB, which to gets with arg.
  * The kernel's build appends the unpacked size to the stream; what lies behind the stream's own
  * end is ignored. -ENOTSUP for a format that is not known (lzo, bzip2, uncompressed);
- * -EINVAL with e set for a stream that is damaged or unpacks to more than UNPACK_MAX.
+ * -EINVAL with e set for a stream that is damaged or unpacks to more than it says or than
+ * UNPACK_MAX.
  */
-int unpack(const uint8_t *in, size_t in_len, uint8_t **out, size_t *out_len,
-	   struct err *e) MUST_CHECK;
-void unpack_free(uint8_t *out);
+int unpack(const uint8_t *in, size_t in_len, unpack_put_fn to, void *arg, struct err *e) MUST_CHECK;
+/*
+ * The same for its first bytes, size at most: returns how many. total: how many there are to be of
+ * all. What is damaged behind them is not seen.
+ */
+ssize_t unpack_head(const uint8_t *in, size_t in_len, uint8_t *out, size_t size, size_t *total,
+		    struct err *e) MUST_CHECK;
 
 #endif

@@ -9,22 +9,56 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+struct whole {
+	uint8_t *out;
+	size_t len;
+};
+
+static int keep(void *arg, const uint8_t *data, size_t len, size_t at, struct err *e)
+{
+	struct whole *w = arg;
+
+	assert(at == w->len);
+	w->out = xrealloc(w->out, 1, at + len);
+	memcpy(w->out + at, data, len);
+	w->len += len;
+	return 0;
+}
+
+/* Unpacked in one piece; free() it. */
+static int unpack_all(const uint8_t *in, size_t n, uint8_t **out, size_t *len, struct err *e)
+{
+	struct whole w = { NULL, 0 };
+	int r = unpack(in, n, keep, &w, e);
+
+	if (r < 0)
+		free(w.out);
+	*out = r < 0 ? NULL : w.out;
+	*len = w.len;
+	return r;
+}
+
 static void try_payload(const uint8_t *p, size_t n)
 {
 	struct elf_kernel k;
 	struct err e = { 0 };
-	uint8_t *out;
-	size_t len;
+	uint8_t *out, head[4096];
+	size_t len, total;
+	ssize_t have;
 
 	/* Real ones may be large; here that only costs time. */
 	if (n < 4 || ld_le32(p + n - 4) > MIB(4))
 		return;
-	if (unpack(p, n, &out, &len, &e) < 0)
+	have = unpack_head(p, n, head, sizeof(head), &total, &e);
+	assert(have <= (ssize_t)sizeof(head));
+	if (have > 0 && elf_parse_head(head, (size_t)have, total, &k, &e) == 0)
+		assert(k.nr_segs);
+	if (unpack_all(p, n, &out, &len, &e) < 0)
 		return;
 	assert(len <= ld_le32(p + n - 4));
 	if (elf_parse(out, len, &k, &e) == 0)
 		assert(k.nr_segs);
-	unpack_free(out);
+	free(out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -129,6 +129,51 @@ static void elf_truncations_and_flips(void **state)
 
 /* ---- payloads ---- */
 
+struct whole {
+	uint8_t *out;
+	size_t len;
+};
+
+static int keep(void *arg, const uint8_t *data, size_t len, size_t at, struct err *e)
+{
+	struct whole *w = arg;
+
+	assert_int_equal(at, w->len);
+	w->out = xrealloc(w->out, 1, at + len);
+	memcpy(w->out + at, data, len);
+	w->len += len;
+	return 0;
+}
+
+/* Unpacked in one piece; free() it. */
+static int unpack_all(const uint8_t *in, size_t n, uint8_t **out, size_t *len, struct err *e)
+{
+	struct whole w = { NULL, 0 };
+	int r = unpack(in, n, keep, &w, e);
+
+	if (r < 0)
+		free(w.out);
+	*out = r < 0 ? NULL : w.out;
+	*len = w.len;
+	return r;
+}
+
+/* The beginning alone, of one piece and of all. */
+static void heads(const uint8_t *packed, size_t n, const uint8_t *d)
+{
+	static const size_t sizes[] = { 64, 1000, ELF_IMAGE_LEN };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		autofree uint8_t *head = xcalloc(1, sizes[i]);
+		struct err e = { 0 };
+		size_t total;
+
+		assert_int_equal(unpack_head(packed, n, head, sizes[i], &total, &e), sizes[i]);
+		assert_int_equal(total, ELF_IMAGE_LEN);
+		assert_memory_equal(head, d, sizes[i]);
+	}
+}
+
 static void unpacks_each_format(void **state)
 {
 	uint8_t d[ELF_IMAGE_LEN], packed[2 * ELF_IMAGE_LEN];
@@ -140,13 +185,39 @@ static void unpacks_each_format(void **state)
 		uint8_t *out;
 
 		assert_true(n > 100);
-		if (unpack(packed, n, &out, &len, &e) < 0)
+		if (unpack_all(packed, n, &out, &len, &e) < 0)
 			fail_msg("format %d: %s", f, e.msg);
 		assert_int_equal(len, sizeof(d));
 		assert_memory_equal(out, d, len);
-		unpack_free(out);
+		free(out);
+		heads(packed, n, d);
 	}
-	unpack_free(NULL);
+}
+
+/* More than comes in one piece. Blocks of LZ4's are pieces anyway: image_pack() makes one. */
+static void unpacks_in_pieces(void **state)
+{
+	const size_t size = MIB(20) + 12345;
+	autofree uint8_t *d = xcalloc(1, size), *packed = xcalloc(1, size);
+
+	for (size_t i = 0; i < size; i += 8)
+		d[i] = (uint8_t)(i >> 12);
+	for (enum image_format f = 0; f < IMAGE_FORMATS; f++) {
+		size_t n = f == IMAGE_LZ4 ? 0 : image_pack(f, d, size, packed, size), len;
+		struct err e = { 0 };
+		uint8_t *out;
+
+		if (!n)
+			continue;
+		if (unpack_all(packed, n, &out, &len, &e) < 0)
+			fail_msg("format %d: %s", f, e.msg);
+		assert_int_equal(len, size);
+		assert_memory_equal(out, d, len);
+		free(out);
+		st_le32(packed + n - 4, (uint32_t)size - 1);
+		if (f != IMAGE_LZMA)
+			assert_int_equal(unpack_all(packed, n, &out, &len, &e), -EINVAL);
+	}
 }
 
 static void unpack_refuses(void **state)
@@ -161,13 +232,13 @@ static void unpack_refuses(void **state)
 		struct err e = { 0 };
 
 		st_le32(packed + n - 4, (uint32_t)UNPACK_MAX + 1);
-		assert_int_equal(unpack(packed, n, &out, &len, &e), -EINVAL);
+		assert_int_equal(unpack_all(packed, n, &out, &len, &e), -EINVAL);
 		assert_non_null(strstr(e.msg, "at most"));
 		st_le32(packed + n - 4, 0);
-		assert_int_equal(unpack(packed, n, &out, &len, &e), -EINVAL);
+		assert_int_equal(unpack_all(packed, n, &out, &len, &e), -EINVAL);
 		st_le32(packed + n - 4, size / 2); /* a bomb: more than it says */
 		if (f != IMAGE_LZMA)		   /* which ends where it is told to */
-			assert_int_equal(unpack(packed, n, &out, &len, &e), -EINVAL);
+			assert_int_equal(unpack_all(packed, n, &out, &len, &e), -EINVAL);
 	}
 	{
 		uint8_t *out;
@@ -175,10 +246,10 @@ static void unpack_refuses(void **state)
 		struct err e = { 0 };
 
 		memset(packed, 0x55, 100);
-		assert_int_equal(unpack(packed, 100, &out, &len, &e), -ENOTSUP);
+		assert_int_equal(unpack_all(packed, 100, &out, &len, &e), -ENOTSUP);
 		memcpy(packed, "\x1f\x8b", 2);
 		for (size_t n = 0; n <= 8; n++)
-			assert_int_equal(unpack(packed, n, &out, &len, &e), -ENOTSUP);
+			assert_int_equal(unpack_all(packed, n, &out, &len, &e), -ENOTSUP);
 	}
 }
 
@@ -195,9 +266,9 @@ static void unpack_survives_damage(void **state)
 			struct err e = { 0 };
 
 			packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
-			if (unpack(packed, n, &out, &len, &e) == 0) {
+			if (unpack_all(packed, n, &out, &len, &e) == 0) {
 				assert_true(len <= ELF_IMAGE_LEN);
-				unpack_free(out);
+				free(out);
 			}
 			packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		}
@@ -206,11 +277,11 @@ static void unpack_survives_damage(void **state)
 			struct err e = { 0 };
 
 			st_le32(copy + cut - 4, ELF_IMAGE_LEN);
-			if (unpack(copy, cut, &out, &len, &e) == 0) {
+			if (unpack_all(copy, cut, &out, &len, &e) == 0) {
 				/* raw streams without a frame may end anywhere, but not early and
 				 * full */
 				assert_true(len < ELF_IMAGE_LEN || f == IMAGE_LZMA);
-				unpack_free(out);
+				free(out);
 			}
 		}
 	}
@@ -323,6 +394,7 @@ int main(void)
 		cmocka_unit_test(elf_lying_notes),
 		cmocka_unit_test(elf_truncations_and_flips),
 		cmocka_unit_test(unpacks_each_format),
+		cmocka_unit_test(unpacks_in_pieces),
 		cmocka_unit_test(unpack_refuses),
 		cmocka_unit_test(unpack_survives_damage),
 		cmocka_unit_test(bzimage_good),
