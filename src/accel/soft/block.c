@@ -21,6 +21,7 @@
 #define HASH_SIZE  (sizeof(struct block *) << HASH_BITS)
 #define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
 #define CACHE_SIZE align_up(sizeof(struct block_cache), 4096)
+#define HUGE	   MIB(2) /* the host's larger pages */
 #define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */
 
 #define BLOCK_BYTES(n, code) \
@@ -28,13 +29,33 @@
 #define MAX_INSN_LEN   15
 #define CODE_BYTES     (BLOCK_MAX * 8) /* of guest code in a block, at most; what is watched */
 
+/*
+ * What finds blocks is used all over, as the guest goes through its code: in the host's large pages it takes
+ * a few entries of its TLB, and not thousands. Only advice.
+ */
+static uint8_t *map_cache(void)
+{
+	const size_t size = CACHE_SIZE + CODE_SIZE;
+	uint8_t *room = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at;
+
+	if (room == MAP_FAILED)
+		return NULL;
+	at = (uint8_t *)align_up((uintptr_t)room, HUGE);
+	if (at > room)
+		munmap(room, (size_t)(at - room));
+	if (at < room + HUGE)
+		munmap(at + size, (size_t)(room + HUGE - at));
+	madvise(at, CACHE_SIZE + HASH_SIZE, MADV_HUGEPAGE);
+	return at;
+}
+
 struct block_cache *block_cache_new(struct err *e)
 {
-	uint8_t *mem = mmap(NULL, CACHE_SIZE + CODE_SIZE, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *mem = map_cache();
 	struct block_cache *bc = (void *)mem;
 
-	if (mem == MAP_FAILED) {
+	if (!mem) {
 		err_set_errno(e, errno, "no memory for a vCPU's decoded code");
 		return NULL;
 	}
@@ -205,15 +226,18 @@ static void copy_crossing(struct soft_cpu *c, uint64_t lin, struct fetch *f)
 static _Atomic uint32_t no_gen; /* for blocks that are never kept: always 0 */
 
 /*
- * Each new watch stops the other threads for a moment. Where nobody has written since the machine began,
- * there is likely to be code all over the page, and all of it is watched; elsewhere what is asked for.
+ * Each new watch stops the other threads for a moment. Where code has seldom been written over, there is
+ * likely to be code all over the page, and all of it is watched; elsewhere what is asked for. Kernels patch
+ * most of their pages a few times when they start.
  */
+#define SELDOM 16
+
 static uint32_t watch_page(const struct mmu_page *pg, uint64_t len, _Atomic uint32_t **at)
 {
 	uint64_t off = pg->rb_off;
 
 	*at = &pg->rb->gen[off >> RAM_PAGE_SHIFT];
-	if (!atomic_load_explicit(*at, memory_order_relaxed)) {
+	if (atomic_load_explicit(*at, memory_order_relaxed) < SELDOM) {
 		off = align_down(off, RAM_PAGE_SIZE);
 		len = RAM_PAGE_SIZE;
 	}

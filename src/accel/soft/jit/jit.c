@@ -45,7 +45,6 @@ static void put_together(struct jit *j, size_t *from, size_t to)
 {
 	for (; *from + HUGE <= to; *from += HUGE) {
 		madvise(j->rx + *from, HUGE, MADV_COLLAPSE);
-		madvise(j->rw + *from, HUGE, MADV_COLLAPSE);
 	}
 }
 
@@ -206,7 +205,6 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 	reach_ahead(j);
 	done = jit_has_room(j) && jit_translate(c, j, b);
 	put_together(j, &j->large, j->used);
-	put_together(j, &j->large_cold, j->cold);
 	c->n.refused += !done;
 	c->n.make_cycles += cycles_since(start);
 	return done;
