@@ -17,7 +17,8 @@
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 #define xnew(type)	xcalloc(1, sizeof(type))
 #define xnew_n(type, n) xcalloc((n), sizeof(type))
-/* The same for a type that asks for more alignment than the heap gives. Pages of a large one are not touched. */
+/* The same for a type that asks for more alignment than the heap gives. Pages of a large one are
+ * not touched. */
 void *xaligned(size_t align, size_t size) __attribute__((malloc, returns_nonnull));
 #define xnew_aligned(type) xaligned(_Alignof(type), sizeof(type))
 void *xrealloc(void *p, size_t n, size_t size) __attribute__((returns_nonnull));

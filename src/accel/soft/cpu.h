@@ -109,7 +109,7 @@ struct spot_info {
 #define FEW_SHARES  4
 #define MAX_SHARES  8
 #define SPOTS	    0x40000u
-/* What poll begins at: blocks between two looks at events, and, a few times that, at the clock (jit/jit.h). */
+/* What poll begins at: blocks between two looks at events; a few times that at the clock (jit/jit.h). */
 #define POLL_BLOCKS 2048u
 #define JIT_SAMPLES 128u /* looks at the clock that are remembered, to find loops */
 #define JUMP_PAGES  BIT32(15)

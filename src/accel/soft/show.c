@@ -121,7 +121,8 @@ static void show_flushes(FILE *out, const struct soft_counts *n)
 	show_parts(out, "TLB fills", n->fills, (const char *const[]){ "read", "write", "execute" },
 		   3);
 	fprintf(out, "site cache fills    %" PRIu64 "\n", n->spot_fills);
-	fprintf(out, "stepped over        %" PRIu64 " (access to two pages, a device or none)\n", n->stepped_over);
+	fprintf(out, "stepped over        %" PRIu64 " (access to two pages, a device or none)\n",
+		n->stepped_over);
 }
 
 /* Cycles of the host's, as a part of the vCPUs' time. */

@@ -81,13 +81,14 @@ struct jit_routines {
 	 * goes where it leads; step_end is jumped to. Flags are in c->fl, before and behind.
 	 */
 	uint8_t *step, *step_end;
-	/* Called: step of an instruction whose access is not in one page; vector registers and flags are the host's. */
+	/* Called: step where an access is not in one page. Flags and vectors stay the host's. */
 	uint8_t *step_over;
 	/* Called: gets EA into the TLB for reads or writes; ZF: cannot be. T and ENT are clobbered. */
 	uint8_t *miss[2];
 	uint8_t *leave_rip, *leave_poll, *leave_bail; /* JIT_RIP, JIT_POLL, JIT_BAIL, all in place */
 	uint8_t *poll;	   /* JIT_POLL at the address in EA, flags in c->fl */
-	uint8_t *lull; /* called; ZF: poll was 0, nothing is due yet, and it counts down anew. All registers stay. */
+	/* Called where poll is 0. ZF: nothing is due, and it counts down anew. Registers stay. */
+	uint8_t *lull;
 	uint8_t *careful;  /* jit_careful() from instruction ENT on; site in T */
 	uint8_t *unpaired; /* RET T to EA, which is not where the last CALL said: lookup */
 };
@@ -150,7 +151,7 @@ enum jit_whose { JIT_ANY, JIT_LOCAL, JIT_GLOBAL }; /* pages: other entries are n
 unsigned jit_put_lookup(struct as *a, enum jit_whose, uint8_t *miss[JIT_LOOKUP_MISSES]);
 void jit_put_go(struct as *a, bool call);
 
-/* Counts down soft_cpu.poll: returns the place of a jump, with CC_E one that is taken when something is there. */
+/* Counts down soft_cpu.poll: returns the place of a jump, which with CC_E is taken at 0. */
 uint8_t *jit_put_poll(struct as *, unsigned cc);
 
 /* Compares soft_cpu.hc.vec_live with a JIT_VEC_*. */

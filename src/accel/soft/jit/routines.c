@@ -292,9 +292,8 @@ uint8_t *jit_put_poll(struct as *a, unsigned cc)
 }
 
 /*
- * Called where poll has come to 0. It begins at a number that is not the same each time, as a loop's turns are
- * counted: else the clock would be looked at from the same place of a large one, and that be taken for all
- * that is hot (hot.c).
+ * Called where poll has come to 0. It begins anew at a number that is not the same each time: else the clock
+ * would be looked at from the same place of a large loop, and that be taken for all that is hot (hot.c).
  */
 static uint8_t *put_lull(struct as *a)
 {

@@ -150,8 +150,8 @@ static bool take_operand(struct plan *p, const struct op_operand *o)
 }
 
 /*
- * A lock over two lines is the interpreter's (exec.h). Where the processor asks for alignment the host's does,
- * too, and its trap leads to the interpreter (jit_trap()), which raises what is due.
+ * A lock over two lines is the interpreter's (exec.h). Where the processor asks for alignment the host's
+ * does, too, and its trap leads to the interpreter (jit_trap()), which raises what is due.
  */
 static unsigned alignment(const struct plan *p)
 {
@@ -314,7 +314,7 @@ static bool stays_in_memory(const struct xlat *x, const struct plan *p)
 	return false;
 }
 
-/* ADD to CMP, and MOV, have an encoding for each direction: the operand that is in memory becomes ModRM.rm. */
+/* ADD to CMP, and MOV, have an encoding for each direction: what is in memory becomes ModRM.rm. */
 static void turn(const struct xlat *x, struct plan *p)
 {
 	const uint8_t op = p->f.opcode;

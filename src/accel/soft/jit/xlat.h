@@ -11,7 +11,7 @@ enum stub_kind {
 	STUB_BAIL,  /* the interpreter goes on with instruction i */
 	STUB_STORED, /* a store of instruction i was to a watched line */
 	STUB_STORED_RCX, /* the same, with flags live in the host's and RCX in hc.tmp */
-	STUB_STORED_STRING, /* REP STOS or MOVS were; EA is where on the host, T what the guest's address is more */
+	STUB_STORED_STRING, /* by REP; EA: where on the host, T: how far the guest's address is from it */
 	STUB_STEP_OVER, /* x_step_over() */
 	STUB_VEC,   /* vector registers or the x87 state are not loaded */
 	STUB_LINK,  /* a direct jump to page offset off, to be patched */
@@ -127,7 +127,7 @@ struct xlat {
 	struct xlat_lists *l;
 };
 
-/* Where an instruction's code ends, and what is known there. (Not which share ENT is of, if a look was in it.) */
+/* Where an instruction's code ends, and what is known there. */
 struct behind {
 	uint8_t *at;
 	uint8_t held[2];
@@ -237,7 +237,7 @@ void x_find_entry(struct xlat *, unsigned size, bool write);
 /* Its second. */
 void x_add_entry(struct xlat *, bool write);
 void x_stub_miss(struct xlat *, const struct stub *);
-/* Out of the way: an access cannot be done here. The interpreter does it, and the block goes on, if it can. */
+/* Out of the way: the interpreter does the instruction, and the block goes on behind it, if it can. */
 void x_step_over(struct xlat *);
 /* Behind a store: leaves when code is there. EA and ENT as they were left, or T and ENT are clobbered. */
 void x_stored(struct xlat *);

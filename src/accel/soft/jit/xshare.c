@@ -554,8 +554,9 @@ static bool stays_inside(const struct xlat *x, unsigned i)
 #define ROW 16
 
 /*
- * The next instruction that stores to the same share, if nothing can be left in between: then one look at the
- * watch is enough for both. Nobody can have run what the first one wrote meanwhile: there was no code. 0: none.
+ * The next instruction that stores to the same share, if nothing can be left in between: then one look at
+ * the watch is enough for both. Nobody can have run what the first one wrote meanwhile: there was no code.
+ * 0: none.
  */
 static unsigned next_in_row(const struct xlat *x)
 {

@@ -41,8 +41,8 @@ static bool has_spots(const struct xlat *x)
 }
 
 /*
- * Whether the place of the instruction's operand is likely to be in the same page the next time. The stack's is
- * not, where it had to be made again with care: the frame is in two pages.
+ * Whether the place of the instruction's operand is likely to be in the same page the next time. The stack's
+ * is not, where it had to be made again with care: the frame is in two pages.
  */
 static bool stays(struct xlat *x)
 {

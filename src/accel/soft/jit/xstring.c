@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * REP STOS and REP MOVS that go up, of as much as is in one page: what compilers put where little is cleared or
- * copied. They are the host's own, on the host's addresses (so what overlaps comes out as on a processor). The
- * rest is the interpreter's, as are those that find code in the page. vCPU thread.
+ * REP STOS and REP MOVS that go up, of as much as is in one page: what compilers put where little is cleared
+ * or copied. They are the host's own, on the host's addresses, so what overlaps comes out as on a processor.
+ * The rest is the interpreter's, as are those that find code in the page. vCPU thread.
  */
 #include "accel/soft/jit/xlat.h"
 #include "accel/soft/mmu.h"
@@ -13,7 +13,10 @@ static void leave_if(struct xlat *x, unsigned cc)
 	x_stub(x, STUB_STEP_OVER, as_jcc(&x->a, cc));
 }
 
-/* EA = the host's address of RCX elements from the guest's register on, if all are in its page; ENT as x_find_entry() has it. */
+/*
+ * EA = the host's address of RCX elements from the register's address on, if all are in its page; ENT as for
+ * x_find_entry().
+ */
 static void reach(struct xlat *x, unsigned reg, unsigned size, bool write)
 {
 	struct as *a = &x->a;
@@ -52,7 +55,9 @@ static void reach_source(struct xlat *x, unsigned size)
 
 static bool fits(const struct xlat *x, const struct insn *in, bool movs)
 {
-	if (!x_wide(x) || !(in->flags & (INSN_REP | INSN_REPNE)) || (in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK)))
+	if (!x_wide(x) || !(in->flags & (INSN_REP | INSN_REPNE)))
+		return false;
+	if (in->flags & (INSN_A32 | INSN_A16 | INSN_SEGCK))
 		return false;
 	return x->home[RDI] == H_RDI && (!movs || (x->home[RSI] == H_RSI && x_seg(in) == SEG_NONE));
 }
