@@ -228,10 +228,27 @@ static void look_operand_reg(struct xlat *x, struct access *w)
 	reach_reg(x, w, stack);
 }
 
+/* The same for any address, but that of a look that is early: its place would be another instruction's. */
+static void look_operand_any(struct xlat *x, struct access *w)
+{
+	widen(x, w);
+	w->start = x->a.p;
+	x_ea(x);
+	if (w->disp)
+		as_lea(&x->a, true, EA, EA, -1, 0, w->disp);
+	put_check(x, new_spot(x, w), 0, true, w);
+}
+
 static void look_operand_shared(struct xlat *x, struct access *w)
 {
-	if (has_spots(x) && in_register(x, w) && stays(x)) {
+	bool spot = has_spots(x) && stays(x);
+
+	if (spot && in_register(x, w)) {
 		look_operand_reg(x, w);
+		return;
+	}
+	if (spot && x_wide(x) && x->i == x->due && x->b->looped) {
+		look_operand_any(x, w);
 		return;
 	}
 	x_ea(x);
@@ -299,7 +316,9 @@ static void put_address(struct xlat *x, unsigned base, int32_t disp)
 {
 	if (base == NO_BASE)
 		x_ea(x);
-	else
+	if (base == NO_BASE && disp)
+		as_lea(&x->a, true, EA, EA, -1, 0, disp);
+	else if (base != NO_BASE)
 		as_lea(&x->a, x_wide(x), EA, (int)base, -1, 0, disp);
 }
 
