@@ -41,11 +41,10 @@ static uint8_t *map_aligned(int fd, int prot)
  * A compiler runs through more code than the host's TLB has pages for: what is full is put together into
  * large ones. Linux 6.1 and later can; nothing depends on it.
  */
-static void put_together(struct jit *j, size_t *from, size_t to)
+static void put_together(struct jit *j)
 {
-	for (; *from + HUGE <= to; *from += HUGE) {
-		madvise(j->rx + *from, HUGE, MADV_COLLAPSE);
-	}
+	for (; j->large + HUGE <= j->used; j->large += HUGE)
+		madvise(j->rx + j->large, HUGE, MADV_COLLAPSE);
 }
 
 static void map_file(struct jit *j)
@@ -82,7 +81,7 @@ struct jit *jit_new(struct jit_perf *perf, struct err *e)
 	j->hot = HOT;
 	j->nr_spots = STACK_SPOTS;
 	j->sample = 1;
-	j->cold = j->large_cold = j->ahead_cold = JIT_COLD;
+	j->cold = j->ahead_cold = JIT_COLD;
 	if (perf)
 		map_nameless(j);
 	else
@@ -123,7 +122,7 @@ void jit_flush(struct soft_cpu *c, bool release)
 		madvise(j->spans, JIT_SPANS * sizeof(*j->spans), MADV_DONTNEED);
 		zero_and_release(c->spots, sizeof(c->spots));
 		j->used = j->first = j->large = j->ahead = 0;
-		j->large_cold = j->ahead_cold = JIT_COLD;
+		j->ahead_cold = JIT_COLD;
 	}
 	j->used = j->first;
 	j->nr_spans = 0;
@@ -204,7 +203,7 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 		jit_put_routines(j);
 	reach_ahead(j);
 	done = jit_has_room(j) && jit_translate(c, j, b);
-	put_together(j, &j->large, j->used);
+	put_together(j);
 	c->n.refused += !done;
 	c->n.make_cycles += cycles_since(start);
 	return done;

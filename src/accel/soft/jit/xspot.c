@@ -314,11 +314,11 @@ void x_look(struct xlat *x, struct share *s)
 /* The access's address into EA, from the same registers again. */
 static void put_address(struct xlat *x, unsigned base, int32_t disp)
 {
-	if (base == NO_BASE)
+	if (base == NO_BASE) {
 		x_ea(x);
-	if (base == NO_BASE && disp)
-		as_lea(&x->a, true, EA, EA, -1, 0, disp);
-	else if (base != NO_BASE)
+		base = EA;
+	}
+	if (base != EA || disp)
 		as_lea(&x->a, x_wide(x), EA, (int)base, -1, 0, disp);
 }
 
