@@ -8,6 +8,7 @@
 #include "accel/soft/jit/code.h"
 #include "accel/soft/jit/lockstep.h"
 #include "accel/soft/mmu.h"
+#include "base/clock.h"
 #include "core/vm.h"
 
 #include <cpuid.h>
@@ -310,6 +311,7 @@ static struct block *follow_link(struct soft_cpu *c)
 /* The rest of the block is the interpreter's, from in on. Returns what jit_run() does. */
 static bool run_rest(struct soft_cpu *c, struct block *b, const struct insn *in)
 {
+	c->jr.lull_until = 0; /* it may set a timer */
 	c->blk = b;
 	c->insns += (uint64_t)(&b->in[b->nr] - in);
 	do {
@@ -531,16 +533,23 @@ unsigned jit_try(struct soft_cpu *c, struct block *b)
 }
 
 /*
- * How long the clock is not looked at, and how often poll may begin anew in that time at most: pairs of calls
- * are on the stack until host code is left (xflow.c).
+ * How long the clock is not looked at, if no timer is due before, and how often poll may begin anew in that
+ * time at most: pairs of calls are on the stack until host code is left (xflow.c).
  */
-#define LULL_US 20
+#define LULL_NS 20000
 #define LULLS	8
 
 void jit_begin_lull(struct soft_cpu *c)
 {
+	uint64_t due = atomic_load_explicit(&c->vcpu->deadline_ns, memory_order_relaxed), ns = LULL_NS;
+
+	if (due != UINT64_MAX) {
+		uint64_t now = clock_now_ns();
+
+		ns = due > now ? MIN(ns, due - now) : 0;
+	}
 	c->jr.lulls = LULLS;
-	c->jr.lull_until = __rdtsc() + c->vcpu->vm->tsc_khz * LULL_US / 1000;
+	c->jr.lull_until = __rdtsc() + ns * c->vcpu->vm->tsc_khz / 1000000;
 }
 
 bool jit_run(struct soft_cpu *c, struct block *b)

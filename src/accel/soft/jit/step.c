@@ -97,6 +97,7 @@ static const void *step(struct soft_cpu *c, struct block *b, struct insn *in)
 	uint64_t left = (uint64_t)(&b->in[b->nr] - in);
 	const struct insn *next;
 
+	c->jr.lull_until = 0; /* it may set a timer */
 	c->blk = b;
 	c->insns += left; /* less what a fault takes back */
 	next = execute(c, in);
