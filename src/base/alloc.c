@@ -83,6 +83,21 @@ size_t take_ahead(uint8_t *p, size_t from, size_t end)
 	return from + step;
 }
 
+uint8_t *map_large(size_t len, int prot)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uint8_t *room = mmap(NULL, len + LARGE_PAGE, prot, flags, -1, 0), *at;
+
+	if (room == MAP_FAILED)
+		return NULL;
+	at = (uint8_t *)align_up((uintptr_t)room, LARGE_PAGE);
+	if (at > room)
+		munmap(room, (size_t)(at - room));
+	if (at < room + LARGE_PAGE)
+		munmap(at + len, (size_t)(room + LARGE_PAGE - at));
+	return at;
+}
+
 void zero_and_release(void *p, size_t len)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)p, end = start + len;

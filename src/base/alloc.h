@@ -31,6 +31,11 @@ void zero_and_release(void *p, size_t len);
  * come when they are touched.
  */
 size_t take_ahead(uint8_t *p, size_t from, size_t end);
+/* The host's larger pages. */
+#define LARGE_PAGE ((size_t)2 << 20)
+/* Address space for len bytes of private memory, from a large page's beginning on; NULL: there is
+ * none. munmap() it. */
+uint8_t *map_large(size_t len, int prot);
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 

@@ -21,7 +21,6 @@
 #define HASH_SIZE  (sizeof(struct block *) << HASH_BITS)
 #define CODE_SIZE  (HASH_SIZE + ARENA_SIZE)
 #define CACHE_SIZE align_up(sizeof(struct block_cache), 4096)
-#define HUGE	   MIB(2) /* the host's larger pages */
 #define TRIM_ABOVE KIB(256) /* less is not worth decoding anew */
 
 #define BLOCK_BYTES(n, code) \
@@ -35,18 +34,10 @@
  */
 static uint8_t *map_cache(void)
 {
-	const size_t size = CACHE_SIZE + CODE_SIZE;
-	uint8_t *room = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at;
+	uint8_t *at = map_large(CACHE_SIZE + CODE_SIZE, PROT_READ | PROT_WRITE);
 
-	if (room == MAP_FAILED)
-		return NULL;
-	at = (uint8_t *)align_up((uintptr_t)room, HUGE);
-	if (at > room)
-		munmap(room, (size_t)(at - room));
-	if (at < room + HUGE)
-		munmap(at + size, (size_t)(room + HUGE - at));
-	madvise(at, CACHE_SIZE + HASH_SIZE, MADV_HUGEPAGE);
+	if (at)
+		madvise(at, CACHE_SIZE + HASH_SIZE, MADV_HUGEPAGE);
 	return at;
 }
 

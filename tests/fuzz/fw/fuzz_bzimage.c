@@ -6,37 +6,9 @@
 #include "fw/bzimage.h"
 #include "fw/elf.h"
 #include "fw/unpack.h"
+#include "unpack_all.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct whole {
-	uint8_t *out;
-	size_t len;
-};
-
-static int keep(void *arg, const uint8_t *data, size_t len, size_t at, struct err *e)
-{
-	struct whole *w = arg;
-
-	assert(at == w->len);
-	w->out = xrealloc(w->out, 1, at + len);
-	memcpy(w->out + at, data, len);
-	w->len += len;
-	return 0;
-}
-
-/* Unpacked in one piece; free() it. */
-static int unpack_all(const uint8_t *in, size_t n, uint8_t **out, size_t *len, struct err *e)
-{
-	struct whole w = { NULL, 0 };
-	int r = unpack(in, n, keep, &w, e);
-
-	if (r < 0)
-		free(w.out);
-	*out = r < 0 ? NULL : w.out;
-	*len = w.len;
-	return r;
-}
 
 static void try_payload(const uint8_t *p, size_t n)
 {

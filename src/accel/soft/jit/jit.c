@@ -18,24 +18,15 @@
 
 #define HOT 2 /* struct jit's hot, usually */
 
-#define HUGE MIB(2) /* the host's larger pages */
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* <linux/mman.h>; Linux 6.1 */
 #endif
 
 static uint8_t *map_aligned(int fd, int prot)
 {
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-	uint8_t *room = mmap(NULL, JIT_CODE_SIZE + HUGE, PROT_NONE, flags, -1, 0), *at;
+	uint8_t *at = map_large(JIT_CODE_SIZE, PROT_NONE);
 
-	if (room == MAP_FAILED)
-		return room;
-	at = (uint8_t *)align_up((uintptr_t)room, HUGE);
-	if (at > room)
-		munmap(room, (size_t)(at - room));
-	if (at < room + HUGE)
-		munmap(at + JIT_CODE_SIZE, (size_t)(room + HUGE - at));
-	return mmap(at, JIT_CODE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd, 0);
+	return at ? mmap(at, JIT_CODE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd, 0) : MAP_FAILED;
 }
 
 /*
@@ -44,8 +35,8 @@ static uint8_t *map_aligned(int fd, int prot)
  */
 static void put_together(struct jit *j)
 {
-	for (; j->large + HUGE <= j->used; j->large += HUGE)
-		madvise(j->rx + j->large, HUGE, MADV_COLLAPSE);
+	for (; j->large + LARGE_PAGE <= j->used; j->large += LARGE_PAGE)
+		madvise(j->rx + j->large, LARGE_PAGE, MADV_COLLAPSE);
 }
 
 static void map_file(struct jit *j)
