@@ -211,9 +211,8 @@ int unpack(const uint8_t *in, size_t in_len, unpack_put_fn to, void *arg, struct
 	struct job job = { .in = in, .in_len = in_len, .room = PIECE, .put = to, .arg = arg };
 	int r;
 
-	job.piece = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (job.piece == MAP_FAILED)
+	job.piece = map_large(PIECE, PROT_READ | PROT_WRITE);
+	if (!job.piece)
 		return err_set_errno(e, errno, "memory to unpack the kernel");
 	/* Huge pages save a fault for each 4 KiB. Only advice. */
 	madvise(job.piece, PIECE, MADV_HUGEPAGE);

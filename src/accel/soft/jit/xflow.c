@@ -21,15 +21,10 @@ struct stub *x_stub(struct xlat *x, enum stub_kind kind, uint8_t *place)
 	return s;
 }
 
-static uint32_t this_id(const struct xlat *x)
-{
-	return jit_id(x->c->blocks, x->b, x->i);
-}
-
 void x_put_bail(struct xlat *x)
 {
 	x_move_out(x);
-	as_mov_imm32(&x->a, ENT, this_id(x));
+	as_mov_imm32(&x->a, ENT, x_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_bail);
 }
 
@@ -127,7 +122,7 @@ static void put_lookup(struct xlat *x, bool call, bool known)
 /* RET to the address in EA, which is not where the last CALL said. */
 static void put_unpaired(struct xlat *x)
 {
-	as_mov_imm32(&x->a, T, this_id(x));
+	as_mov_imm32(&x->a, T, x_id(x));
 	as_jmp_to(&x->a, x->j->go.unpaired);
 }
 
@@ -364,8 +359,9 @@ static void put_next_rip(struct xlat *x)
  * finds mapping and mode as they were: whoever changes those forgets all pairs (step.c, and each way out of
  * host code). It has to look at the page's generation, as all ways into a page.
  *
- * All calls count down to a look at the clock, for which host code is left: so that many are on the stack at
- * most, and a return, which has to have had a call, need not count.
+ * All calls count down to a look at the clock, for which host code is left after some of these
+ * (jit_begin_lull()): so that many are on the stack at most, and a return, which has to have had a call, need
+ * not count.
  */
 static void put_return_address(struct xlat *x)
 {
@@ -549,7 +545,7 @@ static void stub_stored(struct xlat *x, const struct stub *s)
 	}
 	x_move_out(x);
 	as_store_imm32(&x->a, ENV, OFF(jr.stored), s->size);
-	as_mov_imm32(&x->a, ENT, this_id(x));
+	as_mov_imm32(&x->a, ENT, x_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_store);
 }
 
@@ -568,7 +564,7 @@ static void stub_vec(struct xlat *x, const struct stub *s)
 	AS(&x->a, 0x4c, 0x8d, 0x1d); /* lea r11, [rip + back] */
 	as_u32(&x->a, 0);
 	back = x->a.p - 4;
-	as_mov_imm32(&x->a, ENT, this_id(x));
+	as_mov_imm32(&x->a, ENT, x_id(x));
 	as_jmp_to(&x->a, x->j->go.exit_vec);
 	if (!moved) {
 		as_patch(back, s->back);
@@ -592,7 +588,7 @@ static void stub_lookup(struct xlat *x, const struct stub *s)
 	const uint8_t *to = s->known ? go->lookup_from : go->lookup;
 
 	if (s->known)
-		as_mov_imm32(&x->a, T, this_id(x));
+		as_mov_imm32(&x->a, T, x_id(x));
 	if (!s->call) {
 		as_jmp_to(&x->a, to);
 		return;

@@ -223,8 +223,6 @@ static bool make_plan(const struct xlat *x, const struct insn *in, struct plan *
 	return !p->mem || (p->size && p->size <= 64 && !(p->store && p->vvvv.used));
 }
 
-static const uint8_t holders[2] = { T, EA };
-
 static void let_go(struct xlat *x)
 {
 	x->held[0] = x->held[1] = NO_GUEST;
@@ -233,11 +231,11 @@ static void let_go(struct xlat *x)
 /* A guest register without a home, into scratch: from memory, or from where the last instruction had it. */
 static void load_scratch(struct xlat *x, unsigned scratch, unsigned guest)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(x->held); i++) {
 		if (x->held[i] != guest)
 			continue;
-		if (holders[i] != scratch)
-			as_mov(&x->a, scratch, holders[i]);
+		if (x_holder(i) != scratch)
+			as_mov(&x->a, scratch, x_holder(i));
 		return;
 	}
 	as_rm(&x->a, true, AS_LOAD, scratch, ENV, OFF_R(guest));
@@ -257,8 +255,8 @@ static void place_slot(struct xlat *x, struct slot *s, unsigned scratch)
 		x->ent = NULL;
 	if (s->read)
 		load_scratch(x, scratch, s->guest);
-	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++)
-		if (holders[i] == scratch)
+	for (unsigned i = 0; i < ARRAY_SIZE(x->held); i++)
+		if (x_holder(i) == scratch)
 			x->held[i] = s->read ? (uint8_t)s->guest : NO_GUEST;
 }
 
@@ -267,8 +265,8 @@ static void store_slot(struct xlat *x, const struct slot *s)
 	if (!s->back)
 		return;
 	as_rm(&x->a, true, AS_STORE, (unsigned)s->host, ENV, OFF_R(s->guest));
-	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++)
-		if (holders[i] == s->host)
+	for (unsigned i = 0; i < ARRAY_SIZE(x->held); i++)
+		if ((int)x_holder(i) == s->host)
 			x->held[i] = (uint8_t)s->guest;
 		else if (x->held[i] == s->guest)
 			x->held[i] = NO_GUEST;

@@ -32,7 +32,7 @@ struct stub {
 	bool host_ok, env_ok, moved; /* of struct xlat, as they were there */
 	int32_t off;
 	uint8_t *place; /* the jump to it */
-	uint8_t *back;	/* STUB_VEC, STUB_MISS, STUB_SPOT: where it goes on */
+	uint8_t *back;	/* of all that comes back: where it goes on */
 	bool write; /* STUB_MISS, STUB_SPOT */
 	bool call, known; /* STUB_LOOKUP: it comes back; the instruction faults if no code can be there */
 	bool flat;  /* STUB_SPOT: it adds to an address, else to an offset in the page */
@@ -190,6 +190,18 @@ static inline bool x_plain_address(const struct xlat *x, const struct insn *in)
 static inline unsigned x_seg(const struct insn *in)
 {
 	return in->seg < SEG_FS ? SEG_NONE : in->seg;
+}
+
+/* As jit_id(): the instruction in hand. */
+static inline uint32_t x_id(const struct xlat *x)
+{
+	return jit_id(x->c->blocks, x->b, x->i);
+}
+
+/* The registers of x->held. */
+static inline unsigned x_holder(unsigned i)
+{
+	return i ? EA : T;
 }
 
 /* Whether it branches to a place that is known, and which page offset that is (of any page). */

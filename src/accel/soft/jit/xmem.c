@@ -126,18 +126,17 @@ static bool goes_on_behind(const struct xlat *x)
 
 void x_step_over(struct xlat *x)
 {
-	static const uint8_t holders[2] = { T, EA };
 	const struct behind *be = &x->l->behind[x->i];
 
 	if (!goes_on_behind(x)) {
 		x_put_bail(x);
 		return;
 	}
-	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
+	as_mov_imm32(&x->a, ENT, x_id(x));
 	x_call(x, x->j->go.step_over);
-	for (unsigned i = 0; i < ARRAY_SIZE(holders); i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(be->held); i++)
 		if (be->held[i] != NO_GUEST)
-			as_rm(&x->a, true, AS_LOAD, holders[i], ENV, OFF_R(be->held[i]));
+			as_rm(&x->a, true, AS_LOAD, x_holder(i), ENV, OFF_R(be->held[i]));
 	as_jmp_to(&x->a, be->at);
 }
 

@@ -597,7 +597,7 @@ void x_stub_careful(struct xlat *x)
 
 	x_move_out(x);
 	start = x->a.p;
-	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
+	as_mov_imm32(&x->a, ENT, x_id(x));
 	as_mov_imm32(&x->a, T, (uint32_t)(start - x->j->rw));
 	as_jmp_to(&x->a, x->j->go.careful);
 }

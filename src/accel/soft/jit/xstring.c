@@ -114,6 +114,6 @@ void x_stub_stored_string(struct xlat *x)
 	as_rr(a, true, 0x2b, T, EA);
 	as_rm(a, false, AS_STORE, T, ENV, OFF(jr.stored));
 	x_move_out(x);
-	as_mov_imm32(a, ENT, jit_id(x->c->blocks, x->b, x->i));
+	as_mov_imm32(a, ENT, x_id(x));
 	as_jmp_to(a, x->j->go.exit_store);
 }

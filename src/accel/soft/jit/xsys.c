@@ -191,7 +191,7 @@ bool x_step(struct xlat *x)
 
 	x_close_shares(x);
 	x_keep_flags(x, x->l->live[x->i]);
-	as_mov_imm32(&x->a, ENT, jit_id(x->c->blocks, x->b, x->i));
+	as_mov_imm32(&x->a, ENT, x_id(x));
 	if (end) {
 		x_move_out(x);
 		as_jmp_to(&x->a, x->j->go.step_end);
