@@ -54,7 +54,7 @@ int main(void)
 	tvm_setup(t, 0, 64, TVM_DATA);
 	jit_make(c, block_find(c)); /* the routines */
 	first = c->jit->used;
-	for (size_t at = 0; at < len && jit_has_room(c->jit);)
+	for (size_t at = 0; at < len && jit_has_room(c);)
 		at += MAX(one(c, TVM_DATA + at, &n), 1);
 	printf("decoded at %.2f M/s, translated at %.2f M guest instructions/s; %.1f host bytes for one of the guest, "
 	       "%.1f instructions a block (%llu blocks, %llu refused)\n",

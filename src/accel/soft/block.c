@@ -104,7 +104,7 @@ static struct block *arena_block(struct soft_cpu *c)
 
 	if (!room)
 		block_cache_flush(c, CODE_WHY_THUNKS);
-	else if (!jit_has_room(c->jit))
+	else if (!jit_has_room(c))
 		block_cache_flush(c, CODE_WHY_HOST);
 	else if (bc->used + BLOCK_BYTES(BLOCK_MAX, CODE_BYTES) > ARENA_SIZE)
 		block_cache_flush(c, CODE_WHY_DECODED);
@@ -307,6 +307,8 @@ static bool decode_block(struct soft_cpu *c, uint64_t lin, const struct fetch *f
 	b->looped = false;
 	memset(b->roams, 0, sizeof(b->roams));
 	b->roamed = false;
+	b->wanders = false;
+	memset(b->near, 0, sizeof(b->near));
 	b->runs = 0;
 	b->code = NULL;
 	while (n < max) {

@@ -38,6 +38,8 @@ struct block {
 	uint64_t gpa2;	 /* of the second page */
 	uint64_t roams[2]; /* bits of instructions whose accesses are in another page each time */
 	bool roamed;	 /* one more since its host code was made */
+	bool wanders;	 /* its last instruction jumps to many places */
+	uint16_t near[NEAR]; /* some of these that are in its page: offset + 1; 0: no more */
 	struct insn in[]; /* nr of them and one that leaves the block; then the code's bytes */
 };
 _Static_assert(offsetof(struct block, gpa2) <= 64, "one cache line");

@@ -52,6 +52,7 @@ struct soft_counts {
 	uint64_t refused; /* blocks that T1 can do nothing with */
 	uint64_t looped;  /* made a second time, as loops */
 	uint64_t make_cycles;
+	uint64_t linked; /* jumps to other pages that were told where they went */
 	uint64_t jumps, patched; /* direct ones within pages: made; now going there without us */
 	uint64_t leaves[JIT_EXITS];
 	/* Cycles in host code, of one in JIT_SAMPLE ways in. */

@@ -105,6 +105,33 @@ struct spot_info {
 	bool write : 1, moved : 1, hot : 1, shared : 1; /* moved: struct xlat's; hot: struct block's looped */
 	uint8_t off; /* shared: where the access is from there on; full is for all of them */
 };
+#define NEAR 3 /* places in its own page that a jump may be known to go to */
+/*
+ * Where a jump of host code to another page went last (jit/xlink.c): it is valid while the word at gen_at is
+ * what the jump has in its code. from: the page that it is from, or its target's address.
+ */
+struct link {
+	uint64_t from;
+	const _Atomic uint32_t *gen_at; /* of the target's page, or soft_cpu.no_gen */
+};
+/* What is not looked at when it is a hit. */
+struct link_info {
+	const _Atomic uint32_t *to; /* to, distance, key: what jumps have it, if more than one may */
+	int32_t distance;
+	uint32_t key;	    /* mode_key */
+	uint16_t hash_next; /* with the same hash; 0: the last */
+	uint16_t next;	    /* in use; 0: the last */
+	/* Of a link that only one jump has: */
+	uint32_t lookup;     /* offset in the code memory: the same by the jump cache */
+	uint32_t misses;     /* so many more until C hears of one */
+	uint32_t missed;     /* soft_cpu.poll at the last one that it heard of */
+	uint8_t wait;	     /* what misses was then */
+	uint8_t score, far;  /* how many came soon; that were to another page */
+	uint16_t near[NEAR]; /* other places in the page, as in struct block */
+};
+#define NO_LINK	       0u /* the first one: it is never in use */
+#define LINKS	       0x10000u
+#define LINK_HASH_BITS 15
 /* Accesses of a block that are looked up together: so many sorts of them at a time; in code that is hot. */
 #define FEW_SHARES  4
 #define MAX_SHARES  8
@@ -136,6 +163,9 @@ struct soft_cpu {
 	} hc;
 	_Alignas(64) struct spot spots[SPOTS]; /* of places in host code */
 	struct share_look more_shares[MAX_SHARES - FEW_SHARES];
+	struct link links[LINKS]; /* of jumps in host code */
+	struct link_info link_infos[LINKS];
+	_Atomic uint32_t no_gen; /* no page's generation */
 
 	const struct insn *cur; /* executing now; for faults and traps */
 	uint64_t segbase[SEG_NR + 1]; /* [SEG_NONE] = 0; in 64-bit mode only FS and GS are used */
@@ -192,6 +222,9 @@ struct soft_cpu {
 		uint64_t lull_until; /* before this TSC, with no event to be taken */
 	} jr;
 	uint32_t spots_used;	       /* the first; a list */
+	uint32_t links_local, links_global; /* the same; of targets in global pages */
+	unsigned nr_links;
+	uint16_t link_hash[1u << LINK_HASH_BITS];
 	uint64_t insns;	 /* executed by the interpreter */
 
 	/* run.c, block.c: the block that executes; what a jump cache entry must match */

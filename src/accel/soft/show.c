@@ -95,6 +95,7 @@ static void show_buffers(FILE *out, const struct totals *t)
 		mean(n->made_host, n->made), mean(n->made_host, n->made_guest));
 	fprintf(out, "direct jump count   %" PRIu64 " (chained: %" PRIu64 ", %.0f%%)\n", n->jumps,
 		n->patched, share(n->patched, n->jumps));
+	fprintf(out, "links to pages      %" PRIu64 "\n", n->linked);
 }
 
 static void show_flushes(FILE *out, const struct soft_counts *n)

@@ -138,6 +138,7 @@ static int soft_vcpu_init(struct vcpu *v, struct err *e)
 	c->map = sv->map;
 	c->stamp = c->stamps = BIT64(33);
 	c->stamp_global = BIT64(33) | BIT64(32);
+	links_reset(c);
 	mmu_init(c);
 	v->engine = c;
 	sv->cpus[v->index] = c;

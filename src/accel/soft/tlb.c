@@ -128,6 +128,7 @@ static void forget_contexts(struct soft_cpu *c)
 void mmu_new_generation(struct soft_cpu *c)
 {
 	spots_drop(c);
+	links_drop(c, true);
 	new_local(c);
 	c->stamp_global += BIT64(33);
 	memset(c->jump_pages, 0, sizeof(c->jump_pages));
@@ -173,6 +174,7 @@ void mmu_flush(struct soft_cpu *c, bool global_too, enum tlb_why why)
 		return;
 	}
 	spots_drop(c);
+	links_drop(c, false);
 	new_local(c);
 	flush_local(c);
 	flush_user(c, c->context);
@@ -201,6 +203,7 @@ void mmu_switch(struct soft_cpu *c, unsigned pcid)
 	if (known && i == c->context)
 		return;
 	spots_drop(c);
+	links_drop(c, false);
 	flush_local(c);
 	c->contexts[c->context].stamp = c->stamp & ~(uint64_t)UINT32_MAX;
 	c->context = i;
@@ -302,6 +305,7 @@ void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 	spots_drop(c);
 	if (jump_page_seen(c, lin)) {
 		jump_drop_page(c, lin);
+		links_drop(c, true);
 		c->unmapped++;
 	}
 	for (unsigned i = 0; i < TLB_ARRAYS; i++)

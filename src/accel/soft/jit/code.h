@@ -65,6 +65,7 @@ struct jit_routines {
 	 * instruction T, which faults if no code can be there.
 	 */
 	uint8_t *enter, *lookup, *lookup_from;
+	uint8_t *link; /* the same by jit_link(); its site in T, its id in ENT */
 	uint8_t *exit_off;   /* JIT_POLL at page offset ENT (signed) */
 	uint8_t *exit_link;  /* JIT_LINK at page offset ENT, site in T; flags are the host's */
 	uint8_t *exit_bail;  /* id in ENT */
@@ -192,8 +193,24 @@ void jit_sample(struct soft_cpu *c, struct block *b);
 struct block *jit_whole(struct soft_cpu *c, const struct block *b);
 /* xlat.c: host code for b; false: not worth it, or not possible. */
 bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);
-/* The same in place of the host code that it has, as of a loop. */
-void jit_translate_loop(struct soft_cpu *c, struct jit *j, struct block *b);
+/* The same in place of the host code that it has. */
+bool jit_translate_again(struct soft_cpu *c, struct jit *j, struct block *b);
+
+/* link.c: a link that nobody has. */
+unsigned jit_new_link(struct soft_cpu *c);
+/*
+ * link.c: as jit_find(), for the jump at jr.site (with LINK_WAY: by way of a register or memory), which
+ * knows the way from here on. hc.id: its instruction, or JIT_NO_ID where it cannot fault.
+ */
+const void *jit_link(struct soft_cpu *c);
+#define LINK_WAY   BIT32(31)
+#define LINKS_ROOM 256u /* in front of a flush */
+
+/* Offsets of what link.c fills in, from a jump's first byte (xlink.c), and where it ends. */
+enum { FAR_FROM = 7, FAR_GEN_AT = 20, FAR_GEN = 28, FAR_TO = 47, FAR_SIZE = 51 };
+enum { WAY_FROM = 3, WAY_GEN = 23, WAY_TO = 45, WAY_SIZE = 49 };
+#define LINK_OFF(n, field) \
+	(OFF(links) + (int32_t)((n) * sizeof(struct link) + offsetof(struct link, field)))
 
 #define JIT_NO_ID UINT32_MAX
 

@@ -21,11 +21,12 @@ static void make_loop(struct soft_cpu *c, struct block *b)
 {
 	struct block *whole = jit_whole(c, b);
 
-	if ((b->looped && !whole->roamed) || !jit_has_room(c->jit))
+	if ((b->looped && !whole->roamed) || !jit_has_room(c))
 		return;
 	memcpy(b->roams, whole->roams, sizeof(b->roams));
 	whole->roamed = b->roamed = false;
-	jit_translate_loop(c, c->jit, b);
+	b->looped = true;
+	c->n.looped += jit_translate_again(c, c->jit, b);
 }
 
 static void region_add(struct soft_cpu *c, struct region *r, const struct block *from, int32_t off)

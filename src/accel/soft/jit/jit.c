@@ -106,6 +106,7 @@ void jit_flush(struct soft_cpu *c, bool release)
 	struct jit *j = c->jit;
 
 	spots_drop(c);
+	links_reset(c);
 	if (!j->used)
 		return;
 	j->cold = JIT_COLD;
@@ -113,6 +114,9 @@ void jit_flush(struct soft_cpu *c, bool release)
 		madvise(j->rw, JIT_CODE_SIZE, MADV_REMOVE);
 		madvise(j->spans, JIT_SPANS * sizeof(*j->spans), MADV_DONTNEED);
 		zero_and_release(c->spots, sizeof(c->spots));
+		zero_and_release(c->links, sizeof(c->links));
+		zero_and_release(c->link_infos, sizeof(c->link_infos));
+		links_reset(c);
 		j->used = j->first = j->large = j->ahead = 0;
 		j->ahead_cold = JIT_COLD;
 	}
@@ -135,10 +139,13 @@ static uint32_t jit_offset(const struct jit *j, const void *code)
 	return (uint32_t)((const uint8_t *)code - j->rx);
 }
 
-bool jit_has_room(const struct jit *j)
+bool jit_has_room(const struct soft_cpu *c)
 {
+	const struct jit *j = c->jit;
+
 	return j->used + JIT_BLOCK_ROOM <= JIT_COLD && j->cold + JIT_BLOCK_ROOM <= JIT_CODE_SIZE &&
-	       j->nr_spans < JIT_SPANS && j->nr_spots + 2 * LONG_MAX <= SPOTS;
+	       j->nr_spans < JIT_SPANS && j->nr_spots + 2 * LONG_MAX <= SPOTS &&
+	       c->nr_links + LINKS_ROOM <= LINKS;
 }
 
 size_t jit_bytes(const struct jit *j)
@@ -194,7 +201,7 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 	if (!j->used)
 		jit_put_routines(j);
 	reach_ahead(j);
-	done = jit_has_room(j) && jit_translate(c, j, b);
+	done = jit_has_room(c) && jit_translate(c, j, b);
 	put_together(j);
 	c->n.refused += !done;
 	c->n.make_cycles += cycles_since(start);

@@ -39,8 +39,14 @@ void jit_flush(struct soft_cpu *, bool release);
 const void *jit_cold(struct jit *);
 /* What host code has copied from the software TLB may be wrong from here on. */
 void spots_drop(struct soft_cpu *);
+/*
+ * What jumps of host code to other pages know may be wrong from here on; global_too: also of global pages.
+ * And: nothing is known.
+ */
+void links_drop(struct soft_cpu *, bool global_too);
+void links_reset(struct soft_cpu *);
 /* Whether the largest block is certain to fit. */
-bool jit_has_room(const struct jit *);
+bool jit_has_room(const struct soft_cpu *);
 
 /* Of host code, with what is beside it; and how many blocks have any. */
 size_t jit_bytes(const struct jit *);

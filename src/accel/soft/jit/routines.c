@@ -432,6 +432,17 @@ static uint8_t *put_lookup(struct as *a, const struct jit *j, uint8_t *from_know
 	return start;
 }
 
+static uint8_t *put_link(struct as *a)
+{
+	uint8_t *start = a->p;
+
+	as_rm(a, false, AS_STORE, T, ENV, OFF(jr.site));
+	as_rm(a, false, AS_STORE, ENT, ENV, OFF(hc.id));
+	as_rm(a, true, AS_STORE, EA, ENV, OFF(rip));
+	put_go_by(a, jit_link);
+	return start;
+}
+
 /* Host code is in the middle of an instruction that has done nothing yet. */
 static uint8_t *put_miss(struct as *a, enum tlb_kind kind)
 {
@@ -667,6 +678,7 @@ void jit_put_routines(struct jit *j)
 	j->go.lookup_from = a.p;
 	as_rm(&a, false, AS_STORE, T, ENV, OFF(hc.id));
 	j->go.lookup = put_lookup(&a, j, as_jmp(&a));
+	j->go.link = put_link(&a);
 	j->go.enter = put_enter(&a, put_bottom(&a, j->go.lookup));
 	j->go.cold = put_leave_to(&a, JIT_RIP, ret);
 	j->go.unpaired = put_unpaired(&a, j->go.lookup_from);

@@ -94,31 +94,6 @@ uint16_t x_live_aside(struct xlat *x, unsigned i)
 
 /* ---- ways out ---- */
 
-/*
- * By the jump cache to the address in EA, which is looked up in place: the host's processor then foresees for
- * each jump by itself where it goes, be it of an interpreter's operations or of a call to another page.
- * known: the instruction has it from its operand.
- */
-static void put_lookup(struct xlat *x, bool call, bool known)
-{
-	/* Firmware has no global pages. */
-	enum jit_whose whose = x->c->cpl == 3 ? JIT_LOCAL : x_wide(x) ? JIT_GLOBAL : JIT_ANY;
-	uint8_t *miss[JIT_LOOKUP_MISSES];
-	unsigned n = jit_put_lookup(&x->a, whose, miss);
-	struct as *a = &x->a;
-	struct stub *s;
-
-	jit_put_go(a, call);
-	s = x_stub(x, STUB_LOOKUP_POLL, miss[--n]);
-	s->back = s->place + 4;
-	while (n) {
-		s = x_stub(x, STUB_LOOKUP, miss[--n]);
-		s->back = a->p;
-		s->call = call;
-		s->known = known;
-	}
-}
-
 /* RET to the address in EA, which is not where the last CALL said. */
 static void put_unpaired(struct xlat *x)
 {
@@ -126,12 +101,21 @@ static void put_unpaired(struct xlat *x)
 	as_jmp_to(&x->a, x->j->go.unpaired);
 }
 
+void x_page_address(struct xlat *x, int32_t off)
+{
+	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
+	as_lea(&x->a, x_wide(x), EA, EA, -1, 0, off);
+}
+
 static void exit_far(struct xlat *x, int32_t off)
 {
 	x_keep_flags(x, FLAGS_ALL);
-	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
-	as_lea(&x->a, x_wide(x), EA, EA, -1, 0, off);
-	put_lookup(x, false, false);
+	if (x_wide(x)) {
+		x_go_far(x, off, false);
+		return;
+	}
+	x_page_address(x, off);
+	x_lookup(x, false, false);
 }
 
 void x_go_to_itself(struct xlat *x)
@@ -139,7 +123,9 @@ void x_go_to_itself(struct xlat *x)
 	const struct insn *in = x_insn(x);
 
 	x->env_ok = false;
-	exit_far(x, in->next - in->len);
+	x_keep_flags(x, FLAGS_ALL);
+	x_page_address(x, in->next - in->len);
+	x_lookup(x, false, false);
 }
 
 void x_put_gen_check(struct xlat *x, const _Atomic uint32_t *gen_at, uint32_t gen, enum stub_kind changed)
@@ -389,7 +375,7 @@ static void put_back(struct xlat *x)
 	x->env_ok = true;
 	AS(a, 0x41, 0x5e); /* pop r14 */
 	if (in->next >= 0x1000) {
-		put_lookup(x, false, false);
+		x_lookup(x, false, false);
 		return;
 	}
 	x_put_gen_check(x, x->b->gen_at, x->b->gen, STUB_STALE);
@@ -439,10 +425,11 @@ static void put_direct_call(struct xlat *x)
 	x_keep_flags(x, live); /* which a shared look does not */
 	if (!far)
 		look_around(x, off, live);
-	if (far) {
-		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
-		as_lea(&x->a, x_wide(x), EA, EA, -1, 0, off);
-		put_lookup(x, true, false);
+	if (far && x_wide(x)) {
+		x_go_far(x, off, true);
+	} else if (far) {
+		x_page_address(x, off);
+		x_lookup(x, true, false);
 	} else {
 		if (live)
 			x_need_flags(x);
@@ -466,7 +453,7 @@ static bool put_call(struct xlat *x)
 	put_return_address(x);
 	x_keep_flags(x, FLAGS_ALL);
 	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(jr.target));
-	put_lookup(x, true, true);
+	x_go_to(x, true);
 	put_back(x);
 	return true;
 }
@@ -483,7 +470,7 @@ static bool put_jmp(struct xlat *x)
 		return false;
 	put_target(x);
 	x_keep_flags(x, FLAGS_ALL);
-	put_lookup(x, false, true);
+	x_go_to(x, false);
 	return true;
 }
 
@@ -575,26 +562,10 @@ static void stub_vec(struct xlat *x, const struct stub *s)
 	as_jmp_to(&x->a, s->back);
 }
 
-/* Goes back when nothing is due. */
-static void stub_poll(struct xlat *x, const struct stub *s)
+void x_stub_lull(struct xlat *x, const struct stub *s)
 {
 	as_call(&x->a, x->j->go.lull);
 	as_patch(as_jcc(&x->a, CC_E), s->back);
-}
-
-static void stub_lookup(struct xlat *x, const struct stub *s)
-{
-	const struct jit_routines *go = &x->j->go;
-	const uint8_t *to = s->known ? go->lookup_from : go->lookup;
-
-	if (s->known)
-		as_mov_imm32(&x->a, T, x_id(x));
-	if (!s->call) {
-		as_jmp_to(&x->a, to);
-		return;
-	}
-	as_call(&x->a, to);
-	as_jmp_to(&x->a, s->back);
 }
 
 static void put_stub(struct xlat *x, struct stub *s)
@@ -629,7 +600,7 @@ static void put_stub(struct xlat *x, struct stub *s)
 		stub_link(x, s);
 		break;
 	case STUB_POLL:
-		stub_poll(x, s);
+		x_stub_lull(x, s);
 		x_move_out(x);
 		as_mov_imm32(&x->a, ENT, (uint32_t)s->off);
 		as_jmp_to(&x->a, x->j->go.exit_off);
@@ -638,19 +609,27 @@ static void put_stub(struct xlat *x, struct stub *s)
 		as_jmp_to(&x->a, x->j->go.lookup);
 		break;
 	case STUB_CHANGED:
-		as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF_R(R_PC));
-		as_lea(&x->a, true, EA, EA, -1, 0, x_insn(x)->next - x_insn(x)->len);
+		x_page_address(x, x_insn(x)->next - x_insn(x)->len);
 		as_jmp_to(&x->a, x->j->go.cold);
 		break;
 	case STUB_LOOKUP_POLL:
-		stub_poll(x, s);
+		x_stub_lull(x, s);
 		as_jmp_to(&x->a, x->j->go.poll);
 		break;
 	case STUB_UNPAIRED:
 		put_unpaired(x);
 		break;
 	case STUB_LOOKUP:
-		stub_lookup(x, s);
+		x_stub_lookup(x, s);
+		break;
+	case STUB_FAR:
+		x_stub_far(x, s);
+		break;
+	case STUB_FAR_POLL:
+		x_stub_far_poll(x, s);
+		break;
+	case STUB_WAY:
+		x_stub_way(x, s);
 		break;
 	case STUB_EXIT:
 		x->host_ok = s->host_ok;

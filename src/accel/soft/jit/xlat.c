@@ -258,21 +258,20 @@ static void jump_over(struct jit *j, const uint8_t *old, const uint8_t *code)
 	as_patch(place + 1, j->rw + (code - j->rx));
 }
 
-void jit_translate_loop(struct soft_cpu *c, struct jit *j, struct block *b)
+bool jit_translate_again(struct soft_cpu *c, struct jit *j, struct block *b)
 {
 	const uint8_t *old = b->code;
 	int16_t skip = b->skip;
 
-	b->looped = true;
 	if (!jit_translate(c, j, b)) {
 		b->code = old;
 		b->skip = skip;
-		return;
+		return false;
 	}
-	c->n.looped++;
 	jump_over(j, old, b->code);
 	if (skip)
 		jump_over(j, old + skip, (const uint8_t *)b->code + b->skip);
+	return true;
 }
 
 static const uint8_t *make_careful(struct soft_cpu *c, struct block *b, unsigned first)
@@ -293,7 +292,7 @@ const void *jit_careful(struct soft_cpu *c)
 	const uint8_t *code = NULL;
 
 	jit_vecs_lent(c);
-	if (jit_has_room(j))
+	if (jit_has_room(c))
 		code = make_careful(c, jit_id_block(c->blocks, c->hc.id), jit_id_insn(c->hc.id));
 	if (!code) {
 		c->hc.vec_live = JIT_VEC_NONE;

@@ -22,6 +22,9 @@ enum stub_kind {
 	STUB_CHANGED, /* code of the block has changed */
 	STUB_LOOKUP_POLL, /* as STUB_POLL, in front of EA */
 	STUB_UNPAIRED, /* RET is not to where the last CALL was */
+	STUB_FAR, /* another page's code at page offset off has to be found */
+	STUB_FAR_POLL, /* as STUB_POLL, in front of it */
+	STUB_WAY, /* the jump cache has to be looked at, as EA is not where it went last; off: its link */
 	STUB_LOOKUP, /* the jump cache has to be looked at again, with all that is right for EA */
 	STUB_EXIT,  /* the rest of an exit to page offset off */
 	STUB_CAREFUL, /* accesses from instruction i on cannot share a look */
@@ -32,6 +35,8 @@ struct stub {
 	bool host_ok, env_ok, moved; /* of struct xlat, as they were there */
 	int32_t off;
 	uint8_t *place; /* the jump to it */
+	uint8_t *place2; /* STUB_FAR, STUB_WAY: another one */
+	uint32_t site; /* of the same: offset in the code memory */
 	uint8_t *back;	/* of all that comes back: where it goes on */
 	bool write; /* STUB_MISS, STUB_SPOT */
 	bool call, known; /* STUB_LOOKUP: it comes back; the instruction faults if no code can be there */
@@ -339,6 +344,18 @@ bool x_emms(struct xlat *);
 /* The x87 state, or MMX's, is the host's from here on. */
 void x_need_x87(struct xlat *);
 
+/* xlink.c: to other pages, with flags kept */
+/* To page offset off, which is in another page; call: what is called comes back behind it. */
+void x_go_far(struct xlat *, int32_t off, bool call);
+/* To the address in EA, which the instruction has from its operand: it faults if no code can be there. */
+void x_go_to(struct xlat *, bool call);
+/* The same by the jump cache in any case; known: from its operand. */
+void x_lookup(struct xlat *, bool call, bool known);
+void x_stub_far(struct xlat *, const struct stub *);
+void x_stub_far_poll(struct xlat *, const struct stub *);
+void x_stub_way(struct xlat *, const struct stub *);
+void x_stub_lookup(struct xlat *, const struct stub *);
+
 /* xstring.c; the same */
 bool x_string(struct xlat *);
 void x_stub_stored_string(struct xlat *);
@@ -363,6 +380,8 @@ bool x_stack(struct xlat *);
 void x_exit(struct xlat *, int32_t off);
 /* To the instruction itself by the jump cache, with flags in the host's. */
 void x_go_to_itself(struct xlat *);
+/* EA = the page's address + off. */
+void x_page_address(struct xlat *, int32_t off);
 /* Looks whether a page's generation is what it was. */
 void x_put_gen_check(struct xlat *, const _Atomic uint32_t *gen_at, uint32_t gen, enum stub_kind changed);
 /* Flags that are read behind the block, by where it goes. */
@@ -371,6 +390,8 @@ uint16_t x_live_out(struct xlat *);
 uint16_t x_live_aside(struct xlat *, unsigned i);
 /* Ways back of loops, which add stubs; then all other stubs, which do not. */
 void x_put_exits(struct xlat *);
+/* Where poll has come to 0: goes back when nothing is due. */
+void x_stub_lull(struct xlat *, const struct stub *);
 void x_put_stubs(struct xlat *);
 /* The interpreter's from here on. The second: flags have been kept. */
 void x_bail(struct xlat *);

@@ -365,7 +365,7 @@ void jit_settle(struct soft_cpu *c, uint32_t spot, uint32_t id)
 	info->place = 0;
 	b->roams[info->insn / 64] |= BIT64(info->insn % 64);
 	b->roamed = true;
-	if (!jit_has_room(j))
+	if (!jit_has_room(c))
 		return;
 	x_find_homes(&x, info->hot);
 	x_set_moved(&x, info->moved);
