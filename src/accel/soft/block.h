@@ -145,9 +145,10 @@ struct block *block_known(struct soft_cpu *c, const struct block *b, unsigned of
 #define LIVE_DEPTH 3
 
 /*
- * Makes one of blocks that follow each other in a page, where each begins where the one before it goes on: by
- * itself, or when its branch is not taken. It is nowhere but in the arena, and as old as the first; the
- * interpreter does not run it from its first instruction on. NULL: there is no room.
+ * Makes one of blocks that follow each other in a page, where each begins where the one before it goes on:
+ * by itself, by its branch, or by not taking that. Their instructions may be anywhere in the page, also more
+ * than once. It is nowhere but in the arena, and as old as the first; the interpreter does not run it from
+ * its first instruction on. NULL: there is no room.
  */
 struct block *block_join(struct soft_cpu *c, const struct block *const *parts, unsigned n);
 

@@ -87,9 +87,26 @@ uint16_t x_live_out(struct xlat *x)
 	return live_behind(x, &x->b->in[x->b->nr - 1], LIVE_DEPTH);
 }
 
+/* Whether the block goes on where conditional jump i is taken to: with a loop's next turn. */
+static bool comes_back(const struct xlat *x, unsigned i)
+{
+	const struct insn *in = &x->b->in[i];
+	int32_t to = x_direct_target(in);
+
+	return to >= 0 && to < in->next && (!x_is_inside(x, i) || in[1].next - in[1].len == to);
+}
+
+/* The page offset that it goes to else. */
+static int32_t other_way(const struct xlat *x, unsigned i)
+{
+	const struct insn *in = &x->b->in[i];
+
+	return comes_back(x, i) ? in->next : x_direct_target(in);
+}
+
 uint16_t x_live_aside(struct xlat *x, unsigned i)
 {
-	return live_at(x, x_direct_target(&x->b->in[i]));
+	return live_at(x, other_way(x, i));
 }
 
 /* ---- ways out ---- */
@@ -205,8 +222,8 @@ static void put_jcc(struct xlat *x)
 {
 	const struct insn *in = x_insn(x);
 	int32_t to = x_direct_target(in);
-	bool inside = x_is_inside(x, x->i), back = to >= 0 && to < in->next && !inside;
-	int32_t aside = back ? in->next : to, ahead = back ? to : in->next;
+	bool inside = x_is_inside(x, x->i), back = comes_back(x, x->i);
+	int32_t aside = other_way(x, x->i), ahead = back ? to : in->next;
 	bool near = aside >= in->next && aside < 0x1000 && !x_behind_sti(x);
 	uint8_t *place;
 
@@ -463,7 +480,8 @@ static bool put_jmp(struct xlat *x)
 	const struct insn *in = x_insn(x);
 
 	if (x_is_direct(in)) {
-		x_exit(x, x_direct_target(in));
+		if (!x_is_inside(x, x->i)) /* else the block goes on there */
+			x_exit(x, x_direct_target(in));
 		return true;
 	}
 	if ((in->flags & INSN_MEM) && !x_plain_address(x, in))

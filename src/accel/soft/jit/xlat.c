@@ -212,7 +212,8 @@ static void begin(struct xlat *x, bool moves)
 	x->start = x->j->rw + x->j->used;
 	x->bytes = block_bytes(x->b);
 	x->a = (struct as){ .p = x->start, .end = x->j->rw + JIT_COLD };
-	for (unsigned i = 0; i < x->b->nr; i++) {
+	for (unsigned i = 0, from = 0; i < x->b->nr; from += x->b->in[i++].len) {
+		x->l->from[i] = (uint16_t)from;
 		x->l->operand[i].share = x->l->stacked[i].share = NULL;
 		x->l->pcs[i] = 0;
 	}

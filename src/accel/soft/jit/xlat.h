@@ -145,6 +145,7 @@ struct xlat_lists {
 	struct share shares[CANDIDATES];
 	struct member operand[LONG_MAX], stacked[LONG_MAX]; /* accesses of each instruction */
 	uint16_t pcs[LONG_MAX];
+	uint16_t from[LONG_MAX]; /* where in the block's bytes each instruction's are */
 	uint16_t live[LONG_MAX + 1];
 	struct stub stubs[MAX_STUBS];
 };
@@ -156,12 +157,10 @@ static inline const struct insn *x_insn(const struct xlat *x)
 	return &x->b->in[x->i];
 }
 
-/* An instruction's encoding. */
+/* The encoding of an instruction of the block. */
 static inline const uint8_t *x_bytes(const struct xlat *x, const struct insn *in)
 {
-	const struct insn *first = x->b->in;
-
-	return x->bytes + (in->next - in->len) - (first->next - first->len);
+	return x->bytes + x->l->from[in - x->b->in];
 }
 
 /*

@@ -179,7 +179,7 @@ static void follow_stack(struct finder *f, unsigned i, const struct insn *in)
 	}
 }
 
-/* MOV, LEA, ADD and SUB of all bits of addresses whose result is a known distance from what was there. */
+/* Instructions on all bits of addresses whose result is a known distance from what was there. */
 static bool follow_known(struct finder *f, const struct insn *in)
 {
 	const struct op_desc *d = &op_descs[in->op];
@@ -197,6 +197,10 @@ static bool follow_known(struct finder *f, const struct insn *in)
 		goto other_mov;
 	if ((d->mn == MN_ADD || d->mn == MN_SUB) && second == OPK_IMM) {
 		set(f, in->rm_n, f->v[in->rm_n], d->mn == MN_ADD ? (int64_t)in->imm : -(int64_t)in->imm);
+		return true;
+	}
+	if (d->mn == MN_INC || d->mn == MN_DEC) {
+		set(f, in->rm_n, f->v[in->rm_n], d->mn == MN_INC ? 1 : -1);
 		return true;
 	}
 	if (d->mn == MN_MOV && second == OPK_REG) {
