@@ -305,7 +305,7 @@ void mmu_flush_page(struct soft_cpu *c, uint64_t lin)
 	spots_drop(c);
 	if (jump_page_seen(c, lin)) {
 		jump_drop_page(c, lin);
-		links_drop(c, true);
+		links_drop_page(c, lin);
 		c->unmapped++;
 	}
 	for (unsigned i = 0; i < TLB_ARRAYS; i++)

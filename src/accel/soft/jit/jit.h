@@ -44,6 +44,7 @@ void spots_drop(struct soft_cpu *);
  * And: nothing is known.
  */
 void links_drop(struct soft_cpu *, bool global_too);
+void links_drop_page(struct soft_cpu *, uint64_t lin); /* the same of one page */
 void links_reset(struct soft_cpu *);
 /* Whether the largest block is certain to fit. */
 bool jit_has_room(const struct soft_cpu *);

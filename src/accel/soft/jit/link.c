@@ -10,9 +10,9 @@
 #include "accel/soft/jit/code.h"
 #include "accel/soft/mmu.h"
 
-#define SOON  64 /* turns of loops between two misses */
-#define SOME  8	 /* misses, when they do not come soon */
-#define MANY  16 /* that came soon: the jump wanders */
+#define SOON  64  /* turns of loops between two misses */
+#define MOST  128 /* misses until one is looked at, where they do not come soon */
+#define MANY  16  /* that came soon: the jump wanders */
 #define IS_FAR (MANY / 4) /* so many of them to other pages: it does all over */
 
 /* Never what a generation is compared with. */
@@ -35,6 +35,38 @@ void links_drop(struct soft_cpu *c, bool global_too)
 	drop(c, &c->links_local);
 	if (global_too)
 		drop(c, &c->links_global);
+}
+
+/* The page that a link in use leads to. */
+static uint64_t target_page(const struct soft_cpu *c, unsigned n)
+{
+	const struct link_info *info = &c->link_infos[n];
+
+	return (c->links[n].from + (info->to ? (uint64_t)(int64_t)info->distance : 0)) & PAGE_ADDR;
+}
+
+static void drop_page(struct soft_cpu *c, uint32_t *list, uint64_t page)
+{
+	uint32_t n = *list, last = 0, next;
+
+	for (; n; n = next) {
+		next = c->link_infos[n].next;
+		if (target_page(c, n) != page) {
+			last = n;
+			continue;
+		}
+		c->links[n].gen_at = &c->no_gen;
+		if (last)
+			c->link_infos[last].next = (uint16_t)next;
+		else
+			*list = next;
+	}
+}
+
+void links_drop_page(struct soft_cpu *c, uint64_t lin)
+{
+	drop_page(c, &c->links_local, lin & PAGE_ADDR);
+	drop_page(c, &c->links_global, lin & PAGE_ADDR);
 }
 
 void links_reset(struct soft_cpu *c)
@@ -150,7 +182,8 @@ static bool score(struct soft_cpu *c, struct link_info *info)
 
 	info->missed = c->poll;
 	info->score = soon ? info->score + 1 : info->score / 2;
-	info->misses = info->wait = soon ? 1 : SOME;
+	info->wait = soon ? 1 : MIN(info->wait * 2, MOST);
+	info->misses = info->wait;
 	return info->score >= MANY;
 }
 
