@@ -191,10 +191,10 @@ struct block *jit_longer(struct soft_cpu *c, struct block *b);
 void jit_sample(struct soft_cpu *c, struct block *b);
 /* jit.c: what it was, from b's host code. */
 struct block *jit_whole(struct soft_cpu *c, const struct block *b);
-/* xlat.c: host code for b; false: not worth it, or not possible. */
-bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b);
+/* xlat.c: host code for b; false: not worth it, or not possible. lin: an address in its page, for perf. */
+bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b, uint64_t lin);
 /* The same in place of the host code that it has. */
-bool jit_translate_again(struct soft_cpu *c, struct jit *j, struct block *b);
+bool jit_translate_again(struct soft_cpu *c, struct jit *j, struct block *b, uint64_t lin);
 
 /* link.c: a link that nobody has. */
 unsigned jit_new_link(struct soft_cpu *c);

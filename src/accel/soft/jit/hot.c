@@ -26,7 +26,7 @@ static void make_loop(struct soft_cpu *c, struct block *b)
 	memcpy(b->roams, whole->roams, sizeof(b->roams));
 	whole->roamed = b->roamed = false;
 	b->looped = true;
-	c->n.looped += jit_translate_again(c, c->jit, b);
+	c->n.looped += jit_translate_again(c, c->jit, b, c->rip);
 }
 
 static void region_add(struct soft_cpu *c, struct region *r, const struct block *from, int32_t off)

@@ -201,7 +201,7 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 	if (!j->used)
 		jit_put_routines(j);
 	reach_ahead(j);
-	done = jit_has_room(c) && jit_translate(c, j, b);
+	done = jit_has_room(c) && jit_translate(c, j, b, c->rip);
 	put_together(j);
 	c->n.refused += !done;
 	c->n.make_cycles += cycles_since(start);

@@ -156,7 +156,7 @@ static void note_place(const struct soft_cpu *c, struct link_info *info, uint64_
 }
 
 /* It asks the jump cache from here on, and is made again so. */
-static void wander(struct soft_cpu *c, uint8_t *site, const struct link_info *info)
+static void wander(struct soft_cpu *c, uint8_t *site, const struct link_info *info, uint64_t from)
 {
 	struct jit *j = c->jit;
 	const struct block *whole;
@@ -172,7 +172,7 @@ static void wander(struct soft_cpu *c, uint8_t *site, const struct link_info *in
 	if (info->far < IS_FAR)
 		memcpy(b->near, info->near, sizeof(b->near));
 	memcpy(b->roams, whole->roams, sizeof(b->roams));
-	jit_translate_again(c, j, b);
+	jit_translate_again(c, j, b, from);
 }
 
 /* True: it misses all the time. */
@@ -236,7 +236,7 @@ static const void *find_way(struct soft_cpu *c)
 	if (missed)
 		note_place(c, info, from);
 	if (missed && score(c, info))
-		wander(c, c->jit->rw + site, info);
+		wander(c, c->jit->rw + site, info, from);
 	else
 		link_way(c, n, e, code);
 	return code;

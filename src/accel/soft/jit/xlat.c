@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The translation of a block: which flags are read where, then one instruction after the other. */
 #include "accel/soft/jit/xlat.h"
+#include "accel/soft/mmu.h"
 #include "accel/soft/tell.h"
 #include <stdio.h>
 
@@ -224,7 +225,7 @@ static void begin(struct xlat *x, bool moves)
 	find_live_flags(x);
 }
 
-bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
+bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b, uint64_t lin)
 {
 	struct xlat_lists lists __attribute__((uninitialized));
 	struct xlat x = { .c = c, .j = j, .l = &lists, .host_ok = true };
@@ -242,7 +243,7 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b)
 		put_head(&x);
 	x_move_in(&x);
 	x.body = x.a.p;
-	if (!put_all(&x, 0, c->rip)) {
+	if (!put_all(&x, 0, (lin & PAGE_ADDR) | (b->gpa & PAGE_OFF))) {
 		whole->code = NULL;
 		return false;
 	}
@@ -259,12 +260,12 @@ static void jump_over(struct jit *j, const uint8_t *old, const uint8_t *code)
 	as_patch(place + 1, j->rw + (code - j->rx));
 }
 
-bool jit_translate_again(struct soft_cpu *c, struct jit *j, struct block *b)
+bool jit_translate_again(struct soft_cpu *c, struct jit *j, struct block *b, uint64_t lin)
 {
 	const uint8_t *old = b->code;
 	int16_t skip = b->skip;
 
-	if (!jit_translate(c, j, b)) {
+	if (!jit_translate(c, j, b, lin)) {
 		b->code = old;
 		b->skip = skip;
 		return false;
