@@ -121,6 +121,7 @@ struct link_info {
 	uint32_t key;	    /* mode_key */
 	uint16_t hash_next; /* with the same hash; 0: the last */
 	uint16_t next;	    /* in use; 0: the last */
+	bool global;	    /* in use: which list it is in */
 	/* Of a link that only one jump has: */
 	uint32_t lookup;     /* offset in the code memory: the same by the jump cache */
 	uint32_t misses;     /* so many more until C hears of one */
@@ -222,7 +223,7 @@ struct soft_cpu {
 		uint64_t lull_until; /* before this TSC, with no event to be taken */
 	} jr;
 	uint32_t spots_used;	       /* the first; a list */
-	uint32_t links_local, links_global; /* the same; of targets in global pages */
+	uint16_t links_local, links_global; /* of links, as link_info.next; of targets in global pages */
 	unsigned nr_links;
 	uint16_t link_hash[1u << LINK_HASH_BITS];
 	uint64_t insns;	 /* executed by the interpreter */

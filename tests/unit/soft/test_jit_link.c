@@ -106,6 +106,45 @@ static void test_twice(void **state)
 	assert_int_equal((uint32_t)c->r[RBX], 1000 * 0x1001);
 }
 
+/*
+ * One jump, first to a page that is global, then to one that is not, and which CR3 makes another one: that must
+ * not be kept as the first one is.
+ */
+GUEST(both, "0: mov $600, %ecx\nxor %ebx, %ebx\nmov $0xa010, %esi\nlea 0b+0x1010(%rip), %rdx\n"
+	    "lea 2f(%rip), %rbp\n"
+	    "1: jmp *%rdx\n"
+	    "2: cmp $300, %ecx\nja 3f\nlea 0b+0x2010(%rip), %rdx\n"
+	    "test $63, %cl\njnz 3f\nxorq $0x1000, (%rsi)\nmov %cr3, %rax\nmov %rax, %cr3\n"
+	    "3: dec %ecx\njnz 1b\nhlt\n");
+
+static void test_global_then_local(void **state)
+{
+	unsigned sum = 0, add = 2;
+	struct cpu_state s;
+	uint64_t *table;
+
+	PUT_GUEST(t, CALLER, both);
+	PUT_GUEST(t, 0x500000, links_one);
+	PUT_GUEST(t, ONE, links_one);
+	PUT_GUEST(t, OTHER, links_other);
+	tvm_setup(t, 0, 64, LINEAR);
+	map_pages(7);
+	table = tvm_mem(t, TABLE);
+	table[1] = 0x500000 | 0x107;
+	table[2] = ONE | 7;
+	tvm_get(t, 0, &s);
+	s.cr4 |= CR4_PGE;
+	tvm_set(t, 0, &s);
+	for (unsigned i = 600; i; i--) {
+		sum += add;
+		if (i <= 300 && i % 64 == 0)
+			add = add == 2 ? 0x2000 : 2;
+	}
+	assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	assert_int_equal((uint32_t)c->r[RBX], sum);
+}
+
 /* The code that is jumped to changes, by a store from the page that jumps there. */
 GUEST(written, "0: mov $2000, %ecx\nxor %ebx, %ebx\nlea 0b+0x1000(%rip), %rdx\n"
 	       "1: call 0b+0x1000\nadd %eax, %ebx\ncall *%rdx\nadd %eax, %ebx\ntest $15, %cl\njnz 2f\n"
@@ -226,6 +265,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cr3, make, drop),
 		cmocka_unit_test_setup_teardown(test_pge, make, drop),
 		cmocka_unit_test_setup_teardown(test_twice, make, drop),
+		cmocka_unit_test_setup_teardown(test_global_then_local, make, drop),
 		cmocka_unit_test_setup_teardown(test_written, make, drop),
 		cmocka_unit_test_setup_teardown(test_wanders_near, make, drop),
 		cmocka_unit_test_setup_teardown(test_wanders_far, make, drop),

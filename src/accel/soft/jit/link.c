@@ -23,9 +23,14 @@ static bool in_use(const struct soft_cpu *c, unsigned n)
 	return c->links[n].gen_at != &c->no_gen;
 }
 
-static void drop(struct soft_cpu *c, uint32_t *list)
+static uint16_t *list_of(struct soft_cpu *c, bool global)
 {
-	for (uint32_t n = *list; n; n = c->link_infos[n].next)
+	return global ? &c->links_global : &c->links_local;
+}
+
+static void drop(struct soft_cpu *c, uint16_t *list)
+{
+	for (unsigned n = *list; n; n = c->link_infos[n].next)
 		c->links[n].gen_at = &c->no_gen;
 	*list = 0;
 }
@@ -45,21 +50,17 @@ static uint64_t target_page(const struct soft_cpu *c, unsigned n)
 	return (c->links[n].from + (info->to ? (uint64_t)(int64_t)info->distance : 0)) & PAGE_ADDR;
 }
 
-static void drop_page(struct soft_cpu *c, uint32_t *list, uint64_t page)
+static void drop_page(struct soft_cpu *c, uint16_t *at, uint64_t page)
 {
-	uint32_t n = *list, last = 0, next;
+	for (unsigned n; (n = *at);) {
+		struct link_info *info = &c->link_infos[n];
 
-	for (; n; n = next) {
-		next = c->link_infos[n].next;
 		if (target_page(c, n) != page) {
-			last = n;
+			at = &info->next;
 			continue;
 		}
 		c->links[n].gen_at = &c->no_gen;
-		if (last)
-			c->link_infos[last].next = (uint16_t)next;
-		else
-			*list = next;
+		*at = info->next;
 	}
 }
 
@@ -113,16 +114,34 @@ static unsigned find_link(struct soft_cpu *c, const _Atomic uint32_t *to, int32_
 	return n;
 }
 
+/* Takes a link in use out of its list. */
+static void take_out(struct soft_cpu *c, unsigned n)
+{
+	uint16_t *at = list_of(c, c->link_infos[n].global);
+
+	while (*at != n)
+		at = &c->link_infos[*at].next;
+	*at = c->link_infos[n].next;
+}
+
+/* It may be in use for another page, and that be a global one or not. */
 static void use(struct soft_cpu *c, unsigned n, const struct jump_entry *e, uint64_t from)
 {
-	uint32_t *list = e->stamp == c->stamp_global ? &c->links_global : &c->links_local;
+	const bool global = e->stamp == c->stamp_global;
+	struct link_info *info = &c->link_infos[n];
+	uint16_t *list = list_of(c, global);
+	bool listed = in_use(c, n);
 
-	c->links[n].from = from;
-	if (!in_use(c, n)) {
-		c->link_infos[n].next = *list;
-		*list = n;
+	if (listed && info->global != global) {
+		take_out(c, n);
+		listed = false;
 	}
-	c->links[n].gen_at = e->gen_at;
+	if (!listed) {
+		info->next = *list;
+		*list = (uint16_t)n;
+	}
+	info->global = global;
+	c->links[n] = (struct link){ .from = from, .gen_at = e->gen_at };
 }
 
 static void link_far(struct soft_cpu *c, const struct jump_entry *e, const void *code, uint64_t from)
