@@ -127,6 +127,12 @@ struct jit {
 	struct jit_routines go;
 };
 
+/* Where host code is to be written to. */
+static inline uint8_t *jit_writable(const struct jit *j, const void *code)
+{
+	return j->rw + ((const uint8_t *)code - j->rx);
+}
+
 #define JIT_CODE_SIZE  MIB(128)
 /*
  * From here on is what blocks seldom come to, about as much as the rest: beside each other it would have half

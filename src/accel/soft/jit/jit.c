@@ -302,7 +302,7 @@ static struct block *follow_link(struct soft_cpu *c)
 	if (!in_page_of(c, site, b))
 		return b;
 	c->n.patched++;
-	as_patch(j->rw + site, j->rw + ((const uint8_t *)b->code - j->rx) + b->skip);
+	as_patch(j->rw + site, jit_writable(j, b->code) + b->skip);
 	return b;
 }
 

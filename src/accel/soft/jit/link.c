@@ -144,10 +144,9 @@ static void use(struct soft_cpu *c, unsigned n, const struct jump_entry *e, uint
 	c->links[n] = (struct link){ .from = from, .gen_at = e->gen_at };
 }
 
-static void link_far(struct soft_cpu *c, const struct jump_entry *e, const void *code, uint64_t from)
+static void link_far(struct soft_cpu *c, uint8_t *site, const struct jump_entry *e, const void *code,
+		     uint64_t from)
 {
-	struct jit *j = c->jit;
-	uint8_t *site = j->rw + c->jr.site;
 	unsigned n = find_link(c, e->gen_at, (int32_t)(e->page - from));
 
 	if (n == NO_LINK)
@@ -156,7 +155,7 @@ static void link_far(struct soft_cpu *c, const struct jump_entry *e, const void 
 	st_le32(site + FAR_FROM, (uint32_t)LINK_OFF(n, from));
 	st_le32(site + FAR_GEN_AT, (uint32_t)LINK_OFF(n, gen_at));
 	st_le32(site + FAR_GEN, e->gen);
-	as_patch(site + FAR_TO, j->rw + ((const uint8_t *)code - j->rx));
+	as_patch(site + FAR_TO, jit_writable(c->jit, code));
 }
 
 /* A place in the page that the jump is in, or any other. */
@@ -206,74 +205,78 @@ static bool score(struct soft_cpu *c, struct link_info *info)
 	return info->score >= MANY;
 }
 
-static void link_way(struct soft_cpu *c, unsigned n, const struct jump_entry *e, const void *code)
+static void link_way(struct soft_cpu *c, uint8_t *site, unsigned n, const struct jump_entry *e,
+		     const void *code)
 {
-	struct jit *j = c->jit;
-	uint8_t *site = j->rw + (c->jr.site & ~LINK_WAY);
-
 	use(c, n, e, c->rip);
 	st_le32(site + WAY_GEN, e->gen);
-	as_patch(site + WAY_TO, j->rw + ((const uint8_t *)code - j->rx));
+	as_patch(site + WAY_TO, jit_writable(c->jit, code));
 }
 
 /* The link of a jump by way of a register or memory. */
-static unsigned way_of(const struct soft_cpu *c, uint32_t site)
+static unsigned way_of(const uint8_t *site)
 {
-	return (ld_le32(c->jit->rw + site + WAY_FROM) - (uint32_t)LINK_OFF(0, from)) / sizeof(struct link);
+	return (ld_le32(site + WAY_FROM) - (uint32_t)LINK_OFF(0, from)) / sizeof(struct link);
 }
 
 /*
- * What the jump cache has for the code that was found, if a jump may go there by itself: a block in two pages
- * depends on more than a link knows.
+ * As jit_find(). *e: what the jump cache has for the code, if a jump may go there by itself; else NULL. (A
+ * block in two pages depends on more than a link knows.)
  */
-static const struct jump_entry *found(const struct soft_cpu *c, const void *code)
+static const void *find(struct soft_cpu *c, const struct jump_entry **e)
 {
-	const struct jump_entry *e = &c->blocks->jump[jump_index(c->rip)];
-	const struct block *b = c->blocks->jump_block[jump_index(c->rip)];
+	const uint64_t flushes = c->blocks->flushes;
+	const void *code = jit_find(c);
+	const unsigned i = jump_index(c->rip);
+	const struct jump_entry *j = &c->blocks->jump[i];
+	const struct block *b = c->blocks->jump_block[i];
 
-	return e->lin == c->rip && (uint32_t)e->stamp == c->mode_key && b && b->code == code && !b->crosses &&
-	       e->gen != NEVER ? e : NULL;
+	*e = NULL;
+	if (c->blocks->flushes == flushes && j->lin == c->rip && (uint32_t)j->stamp == c->mode_key &&
+	    b && b->code == code && !b->crosses && j->gen != NEVER) {
+		*e = j;
+		c->n.linked++;
+	}
+	return code;
+}
+
+static const void *find_far(struct soft_cpu *c, uint8_t *site)
+{
+	const uint64_t from = c->r[R_PC];
+	const struct jump_entry *e;
+	const void *code = find(c, &e);
+
+	if (e)
+		link_far(c, site, e, code, from);
+	return code;
 }
 
 /* By way of a register or memory. */
-static const void *find_way(struct soft_cpu *c)
+static const void *find_way(struct soft_cpu *c, uint8_t *site)
 {
-	const uint32_t site = c->jr.site & ~LINK_WAY;
-	const unsigned n = way_of(c, site);
+	const unsigned n = way_of(site);
 	struct link_info *info = &c->link_infos[n];
-	const uint64_t from = c->r[R_PC], flushes = c->blocks->flushes;
+	const uint64_t from = c->r[R_PC];
 	const bool missed = !info->misses;
 	const struct jump_entry *e;
 	const void *code;
 
 	info->misses += missed; /* should there be no code now, or a fault */
-	code = jit_find(c);
-	e = found(c, code);
-	if (!e || c->blocks->flushes != flushes)
+	code = find(c, &e);
+	if (!e)
 		return code;
-	c->n.linked++;
 	if (missed)
 		note_place(c, info, from);
 	if (missed && score(c, info))
-		wander(c, c->jit->rw + site, info, from);
+		wander(c, site, info, from);
 	else
-		link_way(c, n, e, code);
+		link_way(c, site, n, e, code);
 	return code;
 }
 
 const void *jit_link(struct soft_cpu *c)
 {
-	const uint64_t from = c->r[R_PC], flushes = c->blocks->flushes;
-	const struct jump_entry *e;
-	const void *code;
+	uint8_t *site = c->jit->rw + (c->jr.site & ~LINK_WAY);
 
-	if (c->jr.site & LINK_WAY)
-		return find_way(c);
-	code = jit_find(c);
-	e = found(c, code);
-	if (!e || c->blocks->flushes != flushes)
-		return code;
-	c->n.linked++;
-	link_far(c, e, code, from);
-	return code;
+	return c->jr.site & LINK_WAY ? find_way(c, site) : find_far(c, site);
 }

@@ -2,9 +2,8 @@
 /*
  * Blocks that go on: what is behind a block that is translated, and is most often come to from there, becomes
  * a part of it. That is behind a conditional jump, where compilers put what is likely, or where a block was
- * cut for its length; or the next turn of a loop. Flags, looks at memory and loaded registers are known there
- * then, and there is no jump.
- * vCPU thread.
+ * cut for its length; in code that much time is spent in also where a jump leads to, and a loop's next turn.
+ * Flags, looks at memory and loaded registers are known there then, and there is no jump. vCPU thread.
  */
 #include "accel/soft/jit/lockstep.h"
 #include "accel/soft/jit/xlat.h"
@@ -27,14 +26,6 @@ static bool branches(const struct soft_cpu *c, const struct block *b, unsigned m
 	return last->op && op_descs[last->op].mn == mn && x_is_direct(last) && c->flat && !lets_in(b) &&
 	       last->opsize == (c->code_bits == 64 ? 8 : 4);
 }
-static bool is_jcc(const struct soft_cpu *c, const struct block *b)
-{
-	return branches(c, b, MN_JCC);
-}
-static bool jumps(const struct soft_cpu *c, const struct block *b)
-{
-	return branches(c, b, MN_JMP);
-}
 
 /* Whether host code may go on behind the block's last instruction as if nothing had been there. */
 static bool goes_on(const struct soft_cpu *c, const struct block *b)
@@ -47,7 +38,7 @@ static bool goes_on(const struct soft_cpu *c, const struct block *b)
 	if (!(last->flags & INSN_END))
 		return true;
 	/* A loop's way back is most often taken. */
-	return is_jcc(c, b) && (to > last->next || to < 0);
+	return branches(c, b, MN_JCC) && (to > last->next || to < 0);
 }
 
 /*
@@ -71,7 +62,7 @@ static const struct block *next_part(struct soft_cpu *c, const struct block *b, 
 
 	if (goes_on(c, end))
 		o = block_known(c, b, last->next);
-	else if (hot && jumps(c, end) && to >= last->next && to < 0x1000)
+	else if (hot && branches(c, end, MN_JMP) && to >= last->next && to < 0x1000)
 		o = block_known(c, b, (unsigned)to);
 	return o && belongs(c, end, o, hot) ? o : NULL;
 }
@@ -82,8 +73,8 @@ static bool closes(const struct soft_cpu *c, const struct block *b, const struct
 	const struct insn *last = &end->in[end->nr - 1];
 	int32_t to = x_direct_target(last);
 
-	return !b->crosses && (jumps(c, end) || is_jcc(c, end)) && to == (int32_t)(b->gpa & PAGE_OFF) &&
-	       to < last->next && last->next < 0x1000;
+	return !b->crosses && (branches(c, end, MN_JMP) || branches(c, end, MN_JCC)) &&
+	       to == (int32_t)(b->gpa & PAGE_OFF) && to < last->next && last->next < 0x1000;
 }
 
 /*

@@ -254,10 +254,10 @@ bool jit_translate(struct soft_cpu *c, struct jit *j, struct block *b, uint64_t 
 
 static void jump_over(struct jit *j, const uint8_t *old, const uint8_t *code)
 {
-	uint8_t *place = j->rw + (old - j->rx);
+	uint8_t *place = jit_writable(j, old);
 
 	*place = 0xe9; /* jmp */
-	as_patch(place + 1, j->rw + (code - j->rx));
+	as_patch(place + 1, jit_writable(j, code));
 }
 
 bool jit_translate_again(struct soft_cpu *c, struct jit *j, struct block *b, uint64_t lin)

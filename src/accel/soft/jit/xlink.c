@@ -63,16 +63,19 @@ static uint8_t *put_gen_of(struct as *a, unsigned at)
 	return as_jcc(a, CC_NE);
 }
 
+static struct stub *put_poll(struct xlat *x, enum stub_kind kind)
+{
+	struct stub *s = x_stub(x, kind, jit_put_poll(&x->a, CC_E));
+
+	s->back = x->a.p;
+	return s;
+}
+
 /* Forward nobody comes back to where he was, but for calls. */
 static void look_around(struct xlat *x, int32_t off, bool call)
 {
-	struct stub *s;
-
-	if (!call && off >= x_insn(x)->next && !x_behind_sti(x))
-		return;
-	s = x_stub(x, STUB_FAR_POLL, jit_put_poll(&x->a, CC_E));
-	s->back = s->place + 4;
-	s->off = off;
+	if (call || off < x_insn(x)->next || x_behind_sti(x))
+		put_poll(x, STUB_FAR_POLL)->off = off;
 }
 
 void x_go_far(struct xlat *x, int32_t off, bool call)
@@ -102,23 +105,20 @@ void x_go_far(struct xlat *x, int32_t off, bool call)
 static void go_near(struct xlat *x)
 {
 	struct as *a = &x->a;
-	struct stub *s;
 
 	if (!x->b->near[0])
 		return;
 	as_mov(a, T, EA);
 	as_rm(a, true, 0x2b, T, ENV, OFF_R(R_PC));
-	s = x_stub(x, STUB_LOOKUP_POLL, jit_put_poll(a, CC_E));
-	s->back = s->place + 4;
+	put_poll(x, STUB_LOOKUP_POLL);
 	for (unsigned i = 0; i < NEAR && x->b->near[i]; i++) {
 		unsigned off = x->b->near[i] - 1u;
 		const struct block *b = block_known(x->c, x->b, off);
-		const uint8_t *code = b ? b->code : NULL;
 
-		if (!code)
+		if (!b || !b->code)
 			continue;
 		as_alu_imm(a, true, 7, T, (int32_t)off);
-		as_patch(as_jcc(a, CC_E), x->j->rw + (code - x->j->rx));
+		as_patch(as_jcc(a, CC_E), jit_writable(x->j, b->code));
 	}
 }
 
@@ -136,8 +136,7 @@ void x_go_to(struct xlat *x, bool call)
 		return;
 	}
 	n = jit_new_link(x->c);
-	s = x_stub(x, STUB_LOOKUP_POLL, jit_put_poll(a, CC_E));
-	s->back = s->place + 4;
+	put_poll(x, STUB_LOOKUP_POLL);
 	start = a->p;
 	as_rm(a, true, 0x3b, EA, ENV, LINK_OFF(n, from));
 	s = x_stub(x, STUB_WAY, as_jcc(a, CC_NE));
