@@ -142,10 +142,17 @@ struct link_info {
 #define JIT_SAMPLES 128u /* looks at the clock that are remembered, to find loops */
 #define JUMP_PAGES  BIT32(15)
 #define STACK_SPOTS 8u /* the first: of accesses by way of RSP, 4 * 32 bits + 2 * supervisor + write */
+/* What was found for accesses that are looked up together (jit/xshare.c). */
+struct share_look {
+	uint64_t add;
+	_Atomic uint64_t *watch;
+};
 
 struct soft_cpu {
-	/* hot */
-	uint64_t r[R_NR];
+	/* hot, up to spots: written all the time. See cpu_is_alias(). */
+	struct share_look more_shares[MAX_SHARES - FEW_SHARES];
+	uint64_t call_target; /* of host code's call, while the return address is pushed */
+	_Alignas(64) uint64_t r[R_NR];
 	uint32_t fl; /* FL_*; the upper half is anything */
 	uint32_t poll; /* countdown to vcpu_poll() */
 	struct soft_tlb *tlb; /* of the current privilege: &tlbs[tlb_array()] */
@@ -157,13 +164,9 @@ struct soft_cpu {
 		uint64_t tmp;
 		uint32_t id;	  /* of an instruction, for C */
 		uint8_t vec_live; /* JIT_VEC_*: vector registers are in the host's, s.vec is stale */
-		struct share_look {
-			uint64_t add;
-			_Atomic uint64_t *watch;
-		} shares[FEW_SHARES]; /* of the block that runs (jit/xshare.c); the rest is in more_shares */
+		struct share_look shares[FEW_SHARES]; /* of the block that runs; the rest is in more_shares */
 	} hc;
 	_Alignas(64) struct spot spots[SPOTS]; /* of places in host code */
-	struct share_look more_shares[MAX_SHARES - FEW_SHARES];
 	struct link links[LINKS]; /* of jumps in host code */
 	struct link_info link_infos[LINKS];
 	_Atomic uint32_t no_gen; /* no page's generation */
@@ -211,7 +214,7 @@ struct soft_cpu {
 		bool alone; /* one block runs, and who asked for it looks for the next one */
 		uint32_t site, stored; /* stored: bytes, from lin on */
 		uint32_t restless; /* offset of a spot that is no use; 0: none */
-		uint64_t lin, target;
+		uint64_t lin;
 		const void *resume;
 		struct insn *stopped; /* step.c: has another handler just now */
 		insn_fn stopped_fn;
@@ -276,6 +279,16 @@ struct soft_cpu {
 	struct spot_info spot_infos[SPOTS];
 	_Atomic uint64_t looks; /* at the clock, one in some tens of microseconds of work; for all threads */
 };
+
+/*
+ * Whether the field at this offset has the low 12 bits of its address in common with what host code
+ * writes all the time. Processors first go by these alone when they look for the store that a load
+ * depends on: such a load waits for stores that it has nothing to do with.
+ */
+static inline bool cpu_is_alias(size_t offset)
+{
+	return offset % 4096 < offsetof(struct soft_cpu, spots);
+}
 
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)
 {

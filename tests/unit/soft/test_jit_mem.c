@@ -394,6 +394,26 @@ static void test_restless_edge(void **state)
 	assert_int_equal(c->r[RBX], sum);
 }
 
+/* What 160 places remember, each of its own page: none where it would be taken for what is written all the time. */
+GUEST(many_places, "mov $0x400000, %eax\nmov $100, %ecx\n1:\n.set page, 0x400000\n"
+		   ".rept 160\nadd page(%rip), %ebx\n.set page, page + 0x1000\n.endr\ndec %ecx\njnz 1b\nhlt\n");
+
+static void test_aliases(void **state)
+{
+	unsigned found = 0;
+
+	assert_int_equal(EXEC_GUEST(t, 64, many_places), VCPU_EXIT_INTR);
+	assert_int_equal(tvm_vector(t, 0), -1);
+	for (uint32_t at = c->spots_used; at; found++) {
+		size_t offset = ENV_AT + at;
+
+		assert_false(cpu_is_alias(offset));
+		assert_false(cpu_is_alias(offset + sizeof(struct spot) - 1));
+		at = c->spot_infos[(offset - offsetof(struct soft_cpu, spots)) / sizeof(struct spot)].next;
+	}
+	assert_true(found >= 160);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,6 +433,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_smap, make, drop),
 		cmocka_unit_test_setup_teardown(test_restless, make, drop),
 		cmocka_unit_test_setup_teardown(test_restless_edge, make, drop),
+		cmocka_unit_test_setup_teardown(test_aliases, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

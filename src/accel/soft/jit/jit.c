@@ -144,7 +144,7 @@ bool jit_has_room(const struct soft_cpu *c)
 	const struct jit *j = c->jit;
 
 	return j->used + JIT_BLOCK_ROOM <= JIT_COLD && j->cold + JIT_BLOCK_ROOM <= JIT_CODE_SIZE &&
-	       j->nr_spans < JIT_SPANS && j->nr_spots + 2 * LONG_MAX <= SPOTS &&
+	       j->nr_spans < JIT_SPANS && j->nr_spots + 4 * LONG_MAX <= SPOTS &&
 	       c->nr_links + LINKS_ROOM <= LINKS;
 }
 
@@ -348,7 +348,7 @@ static bool run_bailed(struct soft_cpu *c)
 static void finish_call(struct soft_cpu *c, const struct insn *in)
 {
 	c->rip = op_descs[in->op].operand[0].kind == OPK_REL ? cpu_next_rip(c) + in->imm :
-							       c->jr.target;
+							       c->call_target;
 	if (in->opsize == 4)
 		c->rip = (uint32_t)c->rip;
 }

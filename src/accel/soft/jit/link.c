@@ -84,9 +84,11 @@ unsigned jit_new_link(struct soft_cpu *c)
 {
 	unsigned n = c->nr_links;
 
-	if (n == LINKS)
+	while (cpu_is_alias(offsetof(struct soft_cpu, links) + n * sizeof(struct link)))
+		n++;
+	if (n >= LINKS)
 		return NO_LINK; /* cannot be, by jit_has_room() */
-	c->nr_links++;
+	c->nr_links = n + 1;
 	c->links[n].gen_at = &c->no_gen;
 	c->link_infos[n] = (struct link_info){ .misses = 1, .wait = 1 };
 	return n;

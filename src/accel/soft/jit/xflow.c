@@ -466,10 +466,10 @@ static bool put_call(struct xlat *x)
 	if ((in->flags & INSN_MEM) && !x_plain_address(x, in))
 		return false;
 	put_target(x);
-	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(jr.target));
+	as_rm(&x->a, true, AS_STORE, EA, ENV, OFF(call_target));
 	put_return_address(x);
 	x_keep_flags(x, FLAGS_ALL);
-	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(jr.target));
+	as_rm(&x->a, true, AS_LOAD, EA, ENV, OFF(call_target));
 	x_go_to(x, true);
 	put_back(x);
 	return true;

@@ -75,11 +75,13 @@ static int32_t new_spot(struct xlat *x, const struct access *w)
 {
 	unsigned n = x->j->nr_spots;
 
-	if (n == SPOTS) {
+	while (cpu_is_alias(offsetof(struct soft_cpu, spots) + n * sizeof(struct spot)))
+		n++;
+	if (n >= SPOTS) {
 		x->a.full = true; /* cannot be, by jit_has_room() */
 		return spot_offset(0);
 	}
-	x->j->nr_spots++;
+	x->j->nr_spots = n + 1;
 	x->c->spot_infos[n] = (struct spot_info){
 		.full = 0x1000 - w->size + 1, .disp = w->disp, .base = (uint8_t)w->base,
 		.insn = (uint8_t)x->i, .write = w->write, .moved = x->moved, .hot = x->b->looped,
