@@ -127,11 +127,12 @@ static void arena_keep(struct block_cache *bc, const struct block *b)
 		madvise(bc, CACHE_SIZE + HASH_SIZE, MADV_POPULATE_WRITE);
 }
 
+/* Blocks of a page are beside each other: who looks for one looks for others. */
 static struct block **hash_head(struct block_cache *bc, uint64_t gpa, uint32_t key)
 {
-	uint64_t h = (gpa ^ (uint64_t)key << 40) * 0x9e3779b97f4a7c15ull;
+	uint64_t h = (gpa >> 12 ^ (uint64_t)key << 40) * 0x9e3779b97f4a7c15ull;
 
-	return &bc->hash[h >> (64 - HASH_BITS)];
+	return &bc->hash[((h >> (64 - HASH_BITS)) + ((gpa & PAGE_OFF) >> 3)) % BIT32(HASH_BITS)];
 }
 
 /* Code that is decoded now: where its bytes are. */
