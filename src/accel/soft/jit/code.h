@@ -115,7 +115,6 @@ struct jit {
 	unsigned nr_spans;
 	size_t used, first; /* first: behind the routines */
 	size_t cold;	    /* as used, of the part from JIT_COLD on */
-	size_t large;	    /* of what runs often: what is in large pages, up to here */
 	size_t ahead, ahead_cold; /* what of them the host has given beforehand */
 	unsigned nr_spots;
 	bool reused;

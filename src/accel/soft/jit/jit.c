@@ -29,16 +29,6 @@ static uint8_t *map_aligned(int fd, int prot)
 	return at ? mmap(at, JIT_CODE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd, 0) : MAP_FAILED;
 }
 
-/*
- * A compiler runs through more code than the host's TLB has pages for: what is full is put together into
- * large ones. Linux 6.1 and later can; nothing depends on it.
- */
-static void put_together(struct jit *j)
-{
-	for (; j->large + LARGE_PAGE <= j->used; j->large += LARGE_PAGE)
-		madvise(j->rx + j->large, LARGE_PAGE, MADV_COLLAPSE);
-}
-
 static void map_file(struct jit *j)
 {
 	autoclose int fd = memfd_create("hanok-code", MFD_CLOEXEC);
@@ -117,7 +107,7 @@ void jit_flush(struct soft_cpu *c, bool release)
 		zero_and_release(c->links, sizeof(c->links));
 		zero_and_release(c->link_infos, sizeof(c->link_infos));
 		links_reset(c);
-		j->used = j->first = j->large = j->ahead = 0;
+		j->used = j->first = j->ahead = 0;
 		j->ahead_cold = JIT_COLD;
 	}
 	j->used = j->first;
@@ -178,17 +168,41 @@ static uint64_t cycles_since(uint64_t start)
 	return took < MOST_CYCLES ? took : 0;
 }
 
-/* A fault for each page would cost more than what is put there. */
+/*
+ * In large pages: a compiler runs through more code than the host's TLB has small ones for, and those take
+ * the host ten times as long. What is empty cannot be put together. Linux 6.1 and later can; nothing depends
+ * on it.
+ */
+static size_t take_large(const struct jit *j, size_t from)
+{
+	size_t at = align_down(from, LARGE_PAGE);
+
+	__atomic_fetch_or(&j->rw[from], 0, __ATOMIC_RELAXED);
+	if (madvise(j->rw + at, LARGE_PAGE, MADV_COLLAPSE) || madvise(j->rx + at, LARGE_PAGE, MADV_COLLAPSE))
+		return from;
+	return at + LARGE_PAGE;
+}
+
+#define SMALL_UP_TO KIB(256) /* a vCPU that does nothing needs no more */
+
+/* A fault for each page would cost more than what is put there. Of the part from first to end. */
+static size_t reach(const struct jit *j, size_t from, size_t first, size_t end)
+{
+	size_t to = from - first < SMALL_UP_TO ? from : take_large(j, from);
+
+	if (to > from)
+		return to;
+	to = first + take_ahead(j->rw + first, from - first, end - first);
+	madvise(j->rx + from, to - from, MADV_POPULATE_READ);
+	return to;
+}
+
 static void reach_ahead(struct jit *j)
 {
-	if (j->used + JIT_BLOCK_ROOM > j->ahead) {
-		size_t from = j->ahead;
-
-		j->ahead = take_ahead(j->rw, from, JIT_COLD);
-		madvise(j->rx + from, j->ahead - from, MADV_POPULATE_READ);
-	}
+	if (j->used + JIT_BLOCK_ROOM > j->ahead)
+		j->ahead = reach(j, j->ahead, 0, JIT_COLD);
 	if (j->cold + JIT_BLOCK_ROOM > j->ahead_cold)
-		j->ahead_cold = JIT_COLD + take_ahead(j->rw + JIT_COLD, j->ahead_cold - JIT_COLD, JIT_COLD);
+		j->ahead_cold = reach(j, j->ahead_cold, JIT_COLD, JIT_CODE_SIZE);
 }
 
 bool jit_make(struct soft_cpu *c, struct block *b)
@@ -202,7 +216,6 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 		jit_put_routines(j);
 	reach_ahead(j);
 	done = jit_has_room(c) && jit_translate(c, j, b, c->rip);
-	put_together(j);
 	c->n.refused += !done;
 	c->n.make_cycles += cycles_since(start);
 	return done;
