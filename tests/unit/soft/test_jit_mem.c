@@ -414,6 +414,31 @@ static void test_aliases(void **state)
 	assert_true(found >= 160);
 }
 
+/* Flags that are left undefined are what this processor leaves: most of them are as they were. */
+#define NOTE_FLAGS "lahf\nmovzbl %ah, %eax\nshl $8, %r8\nor %rax, %r8\n"
+#define UNDEFINED                                                                    \
+	"xor %r8d, %r8d\n"                                                           \
+	"or $-1, %edx\nimul $3, (%rdi), %edx\n" NOTE_FLAGS                           \
+	"xor %edx, %edx\nimul $3, (%rdi), %edx\n" NOTE_FLAGS                         \
+	"mov $5, %eax\nor $-1, %edx\nmull (%rdi)\n" NOTE_FLAGS                       \
+	"mov $5, %eax\nxor %edx, %edx\nmull (%rdi)\n" NOTE_FLAGS                     \
+	"or $-1, %edx\nbt $1, %edi\n" NOTE_FLAGS "xor %edx, %edx\nbt $1, %edi\n" NOTE_FLAGS
+__asm__(".text\nundefined_here:\n" UNDEFINED "mov %r8, %rax\nret\n");
+uint64_t undefined_here(const uint32_t *value);
+GUEST(undefined, "mov $0x400000, %edi\nmov $100, %ecx\n1:\n" UNDEFINED "dec %ecx\njnz 1b\nhlt\n");
+
+static void test_undefined(void **state)
+{
+	static const uint32_t values[] = { 7, 0, 0x80000000, 0x12345678, UINT32_MAX };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(values); i++) {
+		memcpy(tvm_mem(t, PAGE), &values[i], 4);
+		assert_int_equal(EXEC_GUEST(t, 64, undefined), VCPU_EXIT_INTR);
+		assert_int_equal(tvm_vector(t, 0), -1);
+		assert_int_equal(c->r[R8], undefined_here(&values[i]));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +459,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_restless, make, drop),
 		cmocka_unit_test_setup_teardown(test_restless_edge, make, drop),
 		cmocka_unit_test_setup_teardown(test_aliases, make, drop),
+		cmocka_unit_test_setup_teardown(test_undefined, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,27 @@ static inline unsigned op_undefined(const struct op_desc *d, unsigned undefined)
 }
 
 /*
+ * Status flags that are not what they were behind an operation. Of those that these leave undefined, recent
+ * processors keep some: a program that sees them sees what it had. All others make something of their own.
+ */
+static inline unsigned op_changes(const struct op_desc *d)
+{
+	switch (d->mn) {
+	case MN_MUL:
+	case MN_IMUL:
+	case MN_BT:
+	case MN_BTS:
+	case MN_BTR:
+	case MN_BTC:
+	case MN_TZCNT:
+	case MN_LZCNT:
+		return d->flags_w;
+	default:
+		return d->flags_w | d->flags_u;
+	}
+}
+
+/*
  * The operation that the same bytes mean on a CPU without the feature of op: TZCNT is BSF, LZCNT is
  * BSR there. 0: they are #UD. Operands are the same, so only insn.op needs to change.
  */

@@ -69,7 +69,7 @@ static uint16_t live_from(struct xlat *x, int32_t off, unsigned depth)
 			return (uint16_t)(live | (FLAGS_ALL & ~killed));
 		live |= d->flags_r & FLAGS_STATUS & ~killed;
 		if (!(d->attr & OPA_FLCOND))
-			killed |= (d->flags_w | d->flags_u) & FLAGS_STATUS;
+			killed |= op_changes(d) & FLAGS_STATUS;
 	}
 	if (killed != FLAGS_ALL)
 		live |= live_behind(x, &b->in[b->nr - 1], depth - 1) & ~killed;

@@ -15,7 +15,7 @@ static void find_live_flags(struct xlat *x)
 		const struct op_desc *d = &op_descs[b->in[i].op];
 
 		if (!(d->attr & OPA_FLCOND))
-			live &= (uint16_t)~(d->flags_w | d->flags_u);
+			live &= (uint16_t)~op_changes(d);
 		live |= d->flags_r & FLAGS_STATUS;
 		/* System instructions may save the flags, or raise what does. */
 		if (!b->in[i].op || (d->cls == OPC_SYS && !x_sys_inline(x, &b->in[i])))
