@@ -93,6 +93,8 @@ void x_find_homes(struct xlat *x, bool hot)
 
 	for (unsigned reg = 0; reg < ARRAY_SIZE(x->home); reg++)
 		x->home[reg] = host_reg(reg);
+	if (2u * x->b->nr < worth)
+		return; /* each reads and writes it at most */
 	count(x, &u);
 	while (!u.traps && x->nr_moves < MAX_MOVES) {
 		unsigned in = busiest(&u), out = idlest(&u, gone);

@@ -316,10 +316,21 @@ static void give_slots(struct xlat *x)
 	}
 }
 
+static bool has_two_accesses(const struct block *b)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < b->nr && nr < 2; i++)
+		nr += (b->in[i].flags & INSN_MEM) || is_stack(&b->in[i]);
+	return nr == 2;
+}
+
 void x_find_shares(struct xlat *x)
 {
 	struct finder f = { .x = x };
 
+	if (!has_two_accesses(x->b))
+		return;
 	forget_all(&f);
 	for (unsigned i = 0; i < x->b->nr; i++)
 		follow(&f, i, &x->b->in[i]);
