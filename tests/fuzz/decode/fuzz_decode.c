@@ -22,17 +22,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_fields(const struct insn *in, int len)
 {
 	const struct op_desc *op = &op_descs[in->op];
+	const unsigned regs = op->cls == OPC_EVEX ? 32 : 16; /* vector registers; general ones: insn_gprs() */
 	unsigned read, written;
 
 	REQUIRE(in->op > 0 && in->op < OP_NR);
 	REQUIRE(len >= 1 && len <= 15 && in->len == len);
-	REQUIRE(in->reg / 8 < 16 && in->reg % 8 <= 1);
-	REQUIRE(in->rm / 8 < 16 && in->rm % 8 <= 1);
+	REQUIRE(in->reg / 8 < regs && in->reg % 8 <= 1);
+	REQUIRE(in->rm / 8 < regs && in->rm % 8 <= 1);
 	REQUIRE(in->base % 8 == 0 && in->base / 8 < R_NR);
 	REQUIRE(in->index % 8 == 0 && in->index / 8 <= R_ZERO);
 	REQUIRE(in->index != R_OFF(4));
-	REQUIRE(in->scale < 4 && in->seg <= SEG_NONE && in->cc < 16 && in->vvvv < 16);
-	REQUIRE(in->reg_n < 16 && in->rm_n < 16 && in->vidx < 16);
+	REQUIRE(in->scale < 4 && in->seg <= SEG_NONE && in->cc < 16 && in->vvvv < regs);
+	REQUIRE(in->reg_n < regs && in->rm_n < regs && in->vidx < regs);
 	REQUIRE(op->mn > 0 && op->mn < MN_NR && op->nr_operands <= 5);
 	REQUIRE(!(in->flags & INSN_LOCK) || (op->attr & OPA_LOCKABLE));
 	REQUIRE(__builtin_popcount(in->flags & (INSN_A16 | INSN_A32 | INSN_A64)) == 1);
