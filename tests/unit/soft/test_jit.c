@@ -99,6 +99,30 @@ static void test_far_jump(void **state)
 	assert_int_equal(tvm_frame(t, 0, 0), TVM_CODE + 0xff5 + 0x7fffffffull);
 }
 
+/* No room is left for code of a block that is decoded: it is refused, and there is room for what comes next. */
+GUEST(simple_loop, "mov $100, %ecx\nxor %ebx, %ebx\n1: add %rcx, %rbx\ndec %ecx\njnz 1b\nhlt\n");
+
+static void test_full(void **state)
+{
+	struct jit *j = c->jit;
+	struct block *b;
+
+	for (unsigned part = 0; part < 2; part++) {
+		PUT_GUEST(t, TVM_CODE, simple_loop);
+		tvm_setup(t, 0, 64, TVM_CODE);
+		b = block_find(c);
+		if (part)
+			j->cold = j->ahead_cold = JIT_CODE_SIZE;
+		else
+			j->used = j->ahead = JIT_COLD;
+		assert_false(jit_make(c, b));
+		assert_int_equal(tvm_run(t, 0), VCPU_EXIT_INTR);
+		assert_int_equal(c->r[RBX], 5050);
+		assert_int_equal(EXEC_GUEST(t, 64, far_jump), VCPU_EXIT_INTR);
+		assert_true(j->used < MIB(1) && j->cold < JIT_COLD + MIB(1));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +133,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_flags_live, make, drop),
 		cmocka_unit_test_setup_teardown(test_bad_return, make, drop),
 		cmocka_unit_test_setup_teardown(test_far_jump, make, drop),
+		cmocka_unit_test_setup_teardown(test_full, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

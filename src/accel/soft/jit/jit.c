@@ -188,8 +188,12 @@ static size_t take_large(const struct jit *j, size_t from)
 /* A fault for each page would cost more than what is put there. Of the part from first to end. */
 static size_t reach(const struct jit *j, size_t from, size_t first, size_t end)
 {
-	size_t to = from - first < SMALL_UP_TO ? from : take_large(j, from);
+	size_t to = from;
 
+	if (from == end)
+		return end;
+	if (from - first >= SMALL_UP_TO)
+		to = take_large(j, from);
 	if (to > from)
 		return to;
 	to = first + take_ahead(j->rw + first, from - first, end - first);
