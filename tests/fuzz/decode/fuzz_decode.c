@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_fields(const struct insn *in, int len)
 {
 	const struct op_desc *op = &op_descs[in->op];
-	const unsigned regs = op->cls == OPC_EVEX ? 32 : 16; /* vector registers; general ones: insn_gprs() */
+	const unsigned regs = op->cls == OPC_EVEX ? 32 : 16; /* vectors; others: insn_gprs() */
 	unsigned read, written;
 
 	REQUIRE(in->op > 0 && in->op < OP_NR);
