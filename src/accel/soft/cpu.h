@@ -290,6 +290,14 @@ static inline bool cpu_is_alias(size_t offset)
 	return offset % 4096 < offsetof(struct soft_cpu, spots);
 }
 
+/* The first element from n on, of an array at this offset, that is none. */
+static inline unsigned cpu_apart(size_t array, size_t size, unsigned n)
+{
+	while (cpu_is_alias(array + n * size))
+		n++;
+	return n;
+}
+
 static inline struct soft_cpu *soft_cpu(struct vcpu *v)
 {
 	return v->engine;

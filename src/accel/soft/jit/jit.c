@@ -173,29 +173,24 @@ static uint64_t cycles_since(uint64_t start)
  * the host ten times as long. What is empty cannot be put together. Linux 6.1 and later can; nothing depends
  * on it.
  */
-static size_t take_large(const struct jit *j, size_t from)
+static bool take_large(const struct jit *j, size_t from)
 {
 	size_t at = align_down(from, LARGE_PAGE);
 
 	__atomic_fetch_or(&j->rw[from], 0, __ATOMIC_RELAXED);
-	if (madvise(j->rw + at, LARGE_PAGE, MADV_COLLAPSE) || madvise(j->rx + at, LARGE_PAGE, MADV_COLLAPSE))
-		return from;
-	return at + LARGE_PAGE;
+	return !madvise(j->rw + at, LARGE_PAGE, MADV_COLLAPSE) &&
+	       !madvise(j->rx + at, LARGE_PAGE, MADV_COLLAPSE);
 }
 
 #define SMALL_UP_TO KIB(256) /* a vCPU that does nothing needs no more */
 
-/* A fault for each page would cost more than what is put there. Of the part from first to end. */
+/* A fault for each page would cost more than what is put there. Of the part from first to end; from < end. */
 static size_t reach(const struct jit *j, size_t from, size_t first, size_t end)
 {
-	size_t to = from;
+	size_t to;
 
-	if (from == end)
-		return end;
-	if (from - first >= SMALL_UP_TO)
-		to = take_large(j, from);
-	if (to > from)
-		return to;
+	if (from - first >= SMALL_UP_TO && take_large(j, from))
+		return align_down(from, LARGE_PAGE) + LARGE_PAGE;
 	to = first + take_ahead(j->rw + first, from - first, end - first);
 	madvise(j->rx + from, to - from, MADV_POPULATE_READ);
 	return to;
@@ -218,8 +213,11 @@ bool jit_make(struct soft_cpu *c, struct block *b)
 
 	if (!j->used)
 		jit_put_routines(j);
-	reach_ahead(j);
-	done = jit_has_room(c) && jit_translate(c, j, b, c->rip);
+	done = jit_has_room(c);
+	if (done) {
+		reach_ahead(j);
+		done = jit_translate(c, j, b, c->rip);
+	}
 	c->n.refused += !done;
 	c->n.make_cycles += cycles_since(start);
 	return done;

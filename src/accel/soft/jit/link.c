@@ -82,10 +82,8 @@ void links_reset(struct soft_cpu *c)
 
 unsigned jit_new_link(struct soft_cpu *c)
 {
-	unsigned n = c->nr_links;
+	unsigned n = cpu_apart(offsetof(struct soft_cpu, links), sizeof(struct link), c->nr_links);
 
-	while (cpu_is_alias(offsetof(struct soft_cpu, links) + n * sizeof(struct link)))
-		n++;
 	if (n >= LINKS)
 		return NO_LINK; /* cannot be, by jit_has_room() */
 	c->nr_links = n + 1;

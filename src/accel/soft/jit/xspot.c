@@ -73,10 +73,8 @@ static int32_t spot_offset(unsigned n)
 
 static int32_t new_spot(struct xlat *x, const struct access *w)
 {
-	unsigned n = x->j->nr_spots;
+	unsigned n = cpu_apart(offsetof(struct soft_cpu, spots), sizeof(struct spot), x->j->nr_spots);
 
-	while (cpu_is_alias(offsetof(struct soft_cpu, spots) + n * sizeof(struct spot)))
-		n++;
 	if (n >= SPOTS) {
 		x->a.full = true; /* cannot be, by jit_has_room() */
 		return spot_offset(0);
